@@ -1,0 +1,1 @@
+"""Motion signals: what drives the animation, decoded, checked and rendered cleanly."""
