@@ -1,0 +1,68 @@
+# make demo   an animated video from the shipped model, picture and motion
+# make test   the test suite        make lint   ruff and mypy        make clean   what runs and tests wrote
+# Variables: PYTHON (interpreter), VENV (environment), TORCH_CPU_INDEX, WORKERS (parallel tests).
+
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?=
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PIP := $(VENV)/bin/python -m pip install --quiet
+STAMPS := $(VENV)/.stamps
+ASSETS := src/magicanimate/assets/demo
+DEMO_VIDEO ?= outputs/demo.mp4
+# What the tests need beyond the package. anny comes without its dependencies in a second step: it declares
+# warp-lang (392 MB), which it imports only for collision tests and skinning variants that nothing here uses.
+TEST_PACKAGES := -e .[dev] moderngl trimesh roma pyyaml requests
+
+.PHONY: demo test test-env lint clean distclean
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/package
+	@mkdir -p $(dir $(DEMO_VIDEO))
+	$(VENV)/bin/magicanimate animate --image $(ASSETS)/picture.png --motion $(ASSETS)/motion.mp4 \
+	    --out $(DEMO_VIDEO) --seed 1 --overwrite
+	@echo "The video is at $(CURDIR)/$(DEMO_VIDEO)"
+
+# One thread per process: the tests run in parallel, and their networks are tiny.
+test: test-env
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+test-env: $(STAMPS)/test
+
+lint: test-env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+$(STAMPS)/environment:
+	@python=$$(bash scripts/find_python.sh $(PYTHON)) || exit 1; \
+	$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
+	    { echo "Making the environment $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/torch: $(STAMPS)/environment scripts/install_torch.sh
+	@bash scripts/install_torch.sh $(VENV)/bin/python $(TORCH_VERSION) $(TORCH_CPU_INDEX)
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/torch pyproject.toml constraints.txt
+	@echo "Installing magicanimate into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/package
+	@echo "Installing what the tests need into $(VENV)"
+	@$(PIP) $(TEST_PACKAGES)
+	@$(PIP) --no-deps anny
+	@touch $@
+
+clean:
+	rm -rf outputs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean
+	rm -rf $(VENV)
