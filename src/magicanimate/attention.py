@@ -1,0 +1,113 @@
+"""The attention processor of all networks: reads the reference bank, and projects what frames share only once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class KeyValue(NamedTuple):
+    """Projected keys and values, each `[B, heads, T, D/heads]`."""
+
+    key: Tensor
+    value: Tensor
+
+
+ReferenceBank = dict[str, Tensor]  # module path of a self-attention -> its input in the appearance encoder [B, T, D]
+ProjectedBank = dict[str, KeyValue]  # the same, through the denoiser's own key and value projections
+
+
+class SharedSourceAttention:
+    """Attention whose sources may have fewer rows than its queries.
+
+    Queries have B*K rows (K frames of B samples, sample first). Text and bank have B rows: they are projected once
+    per sample and then expanded over frames. With `record`, the layer's input is stored there under the layer's
+    path: this is how the appearance encoder fills its bank. With `bank`, keys and values of the bank are appended to
+    the frame's own (paper, section 3.2: K' = W_K [h, y_a], V' = W_V [h, y_a]).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        bank: ProjectedBank | None = None,
+        record: ReferenceBank | None = None,
+    ) -> Tensor:
+        """`[B*K, T, D] -> [B*K, T, D]`."""
+        if attention_mask is not None:
+            raise NotImplementedError("attention masks are not used by any of our networks")
+        if record is not None and encoder_hidden_states is None:
+            record[self.path] = hidden_states
+        rows = hidden_states.shape[0]
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and source.shape[1] == 1:
+            # Attention over a single token is that token's value, whatever query and key say.
+            mixed = expand_rows(attn.to_v(source), rows)
+        else:
+            key, value = (expand_rows(x, rows) for x in project(attn, source))
+            if bank is not None and self.path in bank:
+                key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
+                value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
+            query = split_heads(attn.to_q(hidden_states), attn.heads)
+            mixed = rearrange(attend(query, key, value), "n g t d -> n t (g d)")
+        return attn.to_out[1](attn.to_out[0](mixed))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention over `[N, heads, T, d]`."""
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def split_heads(x_NTD: Tensor, heads: int) -> Tensor:
+    """`[N, T, D] -> [N, heads, T, D/heads]`."""
+    return rearrange(x_NTD, "n t (g d) -> n g t d", g=heads)
+
+
+def project(attn: Attention, source_BTD: Tensor) -> KeyValue:
+    """Keys and values of `[B, T, D]` through one attention layer's projections."""
+    return KeyValue(
+        split_heads(attn.to_k(source_BTD), attn.heads), split_heads(attn.to_v(source_BTD), attn.heads)
+    )
+
+
+def expand_rows(x_B: Tensor, rows: int) -> Tensor:
+    """Repeat each of B rows for its K = rows / B frames; without a copy where B is 1 or K is 1."""
+    if x_B.shape[0] == rows:
+        return x_B
+    frames, remainder = divmod(rows, x_B.shape[0])
+    if remainder:
+        raise ValueError(f"{rows} rows cannot be divided among {x_B.shape[0]} samples")
+    return x_B[:, None].expand(-1, frames, *x_B.shape[1:]).flatten(0, 1)
+
+
+def project_bank(network: nn.Module, bank: ReferenceBank | ProjectedBank) -> ProjectedBank:
+    """The bank as keys and values of `network`; entries that are projected already are kept."""
+    return {
+        path: entry if isinstance(entry, KeyValue) else project(network.get_submodule(path), entry)
+        for path, entry in bank.items()
+    }
+
+
+def install_attention(network: nn.Module) -> None:
+    """Give every attention layer of a diffusers network the processor above."""
+    for path, module in network.named_modules():
+        if isinstance(module, Attention):
+            module.set_processor(SharedSourceAttention(path))
+
+
+def reads_reference(path: str, blocks: tuple[str, ...]) -> bool:
+    """Whether a module is a spatial self-attention of one of the given top-level blocks.
+
+    Motion modules also have a layer called attn1: only paths through `.attentions.` count.
+    """
+    return path.startswith(blocks) and ".attentions." in path and path.endswith(".attn1")

@@ -1,0 +1,72 @@
+"""`model.json`, the description of a model folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from magicanimate.errors import InputError
+
+FILE_NAME = "model.json"
+
+
+class ModelConfig(BaseModel):
+    """What a model is and how to run it. Sizes of the four networks are in their own config.json files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: Literal[1] = 1
+    name: str
+    version: str = "0"
+    resolution: tuple[int, int] = Field(description="height and width in pixels that the model was trained at")
+    fps: float = Field(25.0, gt=0, description="frames per second that the model was trained at")
+    control: Literal["densepose"] = "densepose"
+    control_encoding: Literal["rgb", "parts"] = Field(
+        "rgb", description="control frames as RGB, or as 25 one-hot planes of the nearest part"
+    )
+    patch: int = Field(1, ge=1, description="space-to-depth factor in front of the VAE and the control stem")
+    coordinates: int = Field(0, ge=0, description="coordinate channels appended at the three networks' stems")
+    norm_scope: Literal["window", "frame"] = Field(
+        "window", description="statistics of the group norms: over the whole window (original) or over single frames"
+    )
+    window: int = Field(16, ge=1, description="frames that are denoised together")
+    overlap: int = Field(4, ge=0, description="frames that neighbouring windows share")
+    scheduler: dict[str, Any] = Field(default_factory=dict, description="arguments of diffusers' DDIMScheduler")
+    steps: int = Field(25, ge=1, description="recommended number of steps")
+    guidance: float = Field(7.5, ge=0, description="recommended guidance scale")
+    storage: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+    figures: dict[str, Any] = Field(default_factory=dict, description="measured results")
+    training: dict[str, Any] = Field(default_factory=dict, description="how and on what it was trained")
+    licence: str = ""
+    limits: list[str] = Field(default_factory=list, description="known limits, in sentences")
+
+    @field_validator("coordinates")
+    @classmethod
+    def _in_fours(cls, value: int) -> int:
+        if value % 4:
+            raise ValueError("must be a multiple of 4")
+        return value
+
+    @field_validator("overlap")
+    @classmethod
+    def _shorter_than_window(cls, value: int, info: Any) -> int:
+        if value >= info.data.get("window", value + 1):
+            raise ValueError("must be smaller than window")
+        return value
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration of a model folder; InputError names the file and what is wrong with it."""
+    path = folder / FILE_NAME
+    try:
+        return ModelConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} is not a model folder: it has no {FILE_NAME}.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{path} is not a valid model description: {problems}.") from error

@@ -1,0 +1,166 @@
+"""The video denoiser F^T: diffusers' UNetMotionModel, edited to compute what the original computes.
+
+Three edits, all by replacing submodules: group norms whose statistics run over the whole window, motion modules whose
+entrance norm runs over single frames, and self-attention that reads the reference bank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch.nn.functional as F
+from diffusers import UNetMotionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from einops import rearrange
+from torch import Tensor, nn
+
+from magicanimate.attention import ProjectedBank, ReferenceBank, install_attention, project_bank
+from magicanimate.coordinates import append_coordinates
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    from magicanimate.control import Residuals
+
+NormScope = Literal["window", "frame"]
+
+
+@dataclass
+class Window:
+    """What the edited modules have to know about the call in progress; one object, shared within one denoiser."""
+
+    frames: int = 1
+    temporal: bool = True
+
+
+class WindowGroupNorm(nn.GroupNorm):
+    """Group norm of `[B*K, C, h, w]` with statistics over all K frames of a sample's window."""
+
+    def __init__(self, stock: nn.GroupNorm, window: Window) -> None:
+        super().__init__(stock.num_groups, stock.num_channels, stock.eps, device="meta")
+        self.weight, self.bias = stock.weight, stock.bias
+        self.window = window
+
+    def forward(self, input: Tensor) -> Tensor:
+        frames = self.window.frames
+        if frames == 1:
+            return super().forward(input)
+        folded = rearrange(input, "(b k) c h w -> b c k h w", k=frames)
+        return rearrange(super().forward(folded), "b c k h w -> (b k) c h w")
+
+
+class FrameGroupNorm(nn.GroupNorm):
+    """Group norm of `[B, C, K, h, w]` with statistics over single frames."""
+
+    def __init__(self, groups: int, stock: nn.GroupNorm) -> None:
+        super().__init__(groups, stock.num_channels, stock.eps, device="meta")
+        self.weight, self.bias = stock.weight, stock.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        flat = rearrange(input, "b c k h w -> (b k) c h w")
+        normed = F.group_norm(flat, self.num_groups, self.weight, self.bias, self.eps)
+        return rearrange(normed, "(b k) c h w -> b c k h w", b=input.shape[0])
+
+
+class MotionModule(AnimateDiffTransformer3D):
+    """A temporal transformer with a per-frame entrance norm, which can be skipped; it takes over `stock`'s layers."""
+
+    def __init__(self, stock: AnimateDiffTransformer3D, groups: int, window: Window) -> None:
+        nn.Module.__init__(self)
+        self.norm = FrameGroupNorm(groups, stock.norm)
+        self.proj_in = stock.proj_in
+        self.transformer_blocks = stock.transformer_blocks
+        self.proj_out = stock.proj_out
+        self.window = window
+        # As in the original, a motion module that has not been trained changes nothing.
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not self.window.temporal:
+            return hidden_states
+        return super().forward(hidden_states, *args, **kwargs)
+
+
+class Denoiser(UNetMotionModel):
+    """UNetMotionModel with the edits above. Build it with `build_denoiser`, call it with `predict`."""
+
+    def __init__(self, norm_scope: NormScope, motion_norm_num_groups: int | None, **config: Any) -> None:
+        super().__init__(**config)
+        groups = motion_norm_num_groups or self.config["norm_num_groups"]
+        self.register_to_config(motion_norm_num_groups=groups)
+        self.window = Window()
+        for module in list(self.modules()):
+            for name, child in list(module.named_children()):
+                if type(child) is AnimateDiffTransformer3D:
+                    setattr(module, name, MotionModule(child, groups, self.window))
+                elif isinstance(child, ResnetBlock2D) and norm_scope == "window":
+                    child.norm1 = WindowGroupNorm(child.norm1, self.window)
+                    child.norm2 = WindowGroupNorm(child.norm2, self.window)
+        if norm_scope == "window":
+            self.conv_norm_out = WindowGroupNorm(self.conv_norm_out, self.window)
+        install_attention(self)
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | int,
+        encoder_hidden_states: Tensor,
+        bank: ReferenceBank | ProjectedBank | None = None,
+        residuals: Residuals | None = None,
+        temporal: bool = True,
+    ) -> Tensor:
+        """See `predict`, which adds the coordinates."""
+        self.window.frames, self.window.temporal = sample.shape[2], temporal
+        return super().forward(
+            sample,
+            timestep,
+            encoder_hidden_states,
+            cross_attention_kwargs={"bank": project_bank(self, bank)} if bank else None,
+            down_block_additional_residuals=residuals.down if residuals else None,
+            mid_block_additional_residual=residuals.mid if residuals else None,
+            return_dict=False,
+        )[0]
+
+
+def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") -> Denoiser:
+    """A denoiser with fresh weights.
+
+    config: the arguments of diffusers' UNetMotionModel, and optionally `motion_norm_num_groups`, the groups of the
+    motion modules' entrance norm (default: `norm_num_groups`; the original always has 32).
+    norm_scope: "window", the original's, or "frame": group norms inside residual blocks take their statistics over
+    all frames of the window, or over each frame. Raises InputError for arguments that the class does not have.
+    """
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    groups = arguments.pop("motion_norm_num_groups", None)
+    try:
+        return Denoiser(norm_scope, groups, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The denoiser's configuration cannot be used: {error}") from error
+
+
+def predict(
+    network: Denoiser,
+    latents_BcKhw: Tensor,
+    timestep_B: Tensor | int,
+    text_BTD: Tensor,
+    bank: ReferenceBank | ProjectedBank | None = None,
+    residuals: Residuals | None = None,
+    temporal: bool = True,
+    coordinates: int = 0,
+) -> Tensor:
+    """The denoiser's prediction `[B, c, K, h, w]` for one window of noisy latents.
+
+    timestep_B: one for all samples or one each. text_BTD: B rows, or one for all. bank: B rows, used by all K frames;
+    without it there is no reference. residuals: ControlNet's, with B*K rows, sample first. temporal=False skips the
+    motion modules: K is then a batch of targets that share one bank. coordinates: as in the model's configuration.
+    Equation 1 of the paper: eps^{1:K} = F^T(z_t^{1:K} | t, y_a, y_p^{1:K}). Raises InputError for a window that is
+    longer than the position table.
+    """
+    longest = network.config["motion_max_seq_length"]
+    if temporal and latents_BcKhw.shape[2] > longest:
+        raise InputError(f"A window of {latents_BcKhw.shape[2]} frames is too long: this model takes up to {longest}.")
+    sample = append_coordinates(latents_BcKhw, coordinates)
+    return network(sample, timestep_B, text_BTD, bank=bank, residuals=residuals, temporal=temporal)

@@ -1,0 +1,77 @@
+"""Between pictures and latents, and the noise that sampling starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+NoiseMode = Literal["shared", "independent"]
+
+
+def space_to_depth(x_NCHW: Tensor, patch: int) -> Tensor:
+    """Fold `patch` x `patch` pixels into channels: `[N, C, H, W] -> [N, C*patch*patch, H/patch, W/patch]`."""
+    if patch == 1:
+        return x_NCHW
+    require_multiple(x_NCHW.shape[-2], x_NCHW.shape[-1], patch)
+    return rearrange(x_NCHW, "n c (h p) (w q) -> n (c p q) h w", p=patch, q=patch)
+
+
+def depth_to_space(x_Nchw: Tensor, patch: int) -> Tensor:
+    """The inverse of `space_to_depth`."""
+    if patch == 1:
+        return x_Nchw
+    return rearrange(x_Nchw, "n (c p q) h w -> n c (h p) (w q)", p=patch, q=patch)
+
+
+def require_multiple(height: int, width: int, factor: int) -> None:
+    """Raise InputError unless both sides of a picture are multiples of `factor`."""
+    if height % factor or width % factor:
+        raise InputError(
+            f"The size {height}x{width} (height x width) is not a multiple of {factor}; pad or resize it first."
+        )
+
+
+def pixel_factor(vae: AutoencoderKL, patch: int) -> int:
+    """Pixels per latent along each axis."""
+    return patch * 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
+def encode_images(vae: AutoencoderKL, images_BCHW: Tensor, patch: int = 1) -> Tensor:
+    """Latents `[B, c, h, w]` of pictures in [0, 1]: the posterior's mean times the scaling factor, no sampling."""
+    require_multiple(*images_BCHW.shape[-2:], pixel_factor(vae, patch))
+    folded = space_to_depth(images_BCHW * 2 - 1, patch)
+    return vae.encode(folded).latent_dist.mean * vae.config["scaling_factor"]
+
+
+def decode_latents(vae: AutoencoderKL, latents_Bchw: Tensor, patch: int = 1) -> Tensor:
+    """Pictures `[B, C, H, W]`, clamped to [0, 1], of latents."""
+    folded = vae.decode(latents_Bchw / vae.config["scaling_factor"]).sample
+    return (depth_to_space(folded, patch) / 2 + 0.5).clamp(0, 1)
+
+
+def initial_noise(
+    seed: int, frames: int, shape: tuple[int, int, int], mode: NoiseMode = "shared", window: int = 16
+) -> Tensor:
+    """Standard normal noise `[1, c, F, h, w]` float32 on the CPU, so that a seed is the same on every device.
+
+    shape: (c, h, w). "shared", the published behaviour: one draw of `window` frames, repeated, so that frames k and
+    k + window start from identical noise. "independent": every frame its own. In both modes the first frames do not
+    depend on how many follow.
+    """
+    channels, height, width = shape
+    generator = torch.Generator("cpu").manual_seed(seed)
+    if mode == "shared":
+        draw = torch.randn(1, channels, window, height, width, generator=generator)
+        return draw[:, :, torch.arange(frames) % window]
+    if mode == "independent":
+        each = [torch.randn(1, channels, height, width, generator=generator) for _ in range(frames)]
+        return torch.stack(each, dim=2)
+    raise InputError(f"Unknown noise mode {mode!r}: choose shared or independent.")
