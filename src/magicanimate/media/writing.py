@@ -1,0 +1,266 @@
+"""Videos written frame by frame, complete or not at all, with the settings that made them inside and beside.
+
+Shape legend: F frames, H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from magicanimate.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_BT709 = 1
+_ENCODERS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
+    # suffix: container, codec, codec options, container options
+    ".mp4": ("mp4", "libx264", {"crf": "16", "preset": "medium"}, {"movflags": "+faststart"}),
+    ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}),
+}
+SUFFIXES = (*_ENCODERS, ".gif", ".webp")
+
+
+class Sink(Protocol):
+    """Takes frames [H, W, 3] uint8 in order; `close` completes the file."""
+
+    def write(self, frame_HWC: np.ndarray) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _VideoSink:
+    """H.264 or VP9, 4:2:0, BT.709. Odd sizes gain a repeated row or column, since 4:2:0 H.264 has none."""
+
+    def __init__(self, path: Path, suffix: str, fps: float, comment: str) -> None:
+        container_name, self._codec, self._codec_options, options = _ENCODERS[suffix]
+        self._container = av.open(str(path), "w", format=container_name, options=options)
+        self._container.metadata["comment"] = comment
+        self._fps = Fraction(fps).limit_denominator(1001)
+        self._stream: Any = None
+
+    def _start(self, height: int, width: int) -> None:
+        self._stream = self._container.add_stream(self._codec, rate=self._fps, options=dict(self._codec_options))
+        self._stream.height, self._stream.width = height + height % 2, width + width % 2
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = 1  # limited, which is what browsers assume
+
+    def write(self, frame_HWC: np.ndarray) -> None:
+        height, width = frame_HWC.shape[:2]
+        if self._stream is None:
+            self._start(height, width)
+        even = np.pad(frame_HWC, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+        converted = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        self._container.mux(self._stream.encode(converted))
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+class _AnimationSink:
+    """GIF and WebP through Pillow, which wants all frames at the end: they wait in memory (a GIF's as indices)."""
+
+    def __init__(self, path: Path, suffix: str, fps: float, comment: str) -> None:
+        self._path, self._suffix, self._fps, self._comment = path, suffix, fps, comment
+        self._frames: list[Image.Image] = []
+
+    def write(self, frame_HWC: np.ndarray) -> None:
+        frame = Image.fromarray(frame_HWC)
+        self._frames.append(frame.quantize(256) if self._suffix == ".gif" else frame)
+
+    def close(self) -> None:
+        unit = 10 if self._suffix == ".gif" else 1  # milliseconds; GIF counts hundredths of a second
+        ticks = [round(index * 1000 / self._fps / unit) * unit for index in range(len(self._frames) + 1)]
+        durations = [later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)]
+        common: dict[str, Any] = {
+            "save_all": True, "append_images": self._frames[1:], "duration": durations, "loop": 0,
+        }  # fmt: skip
+        if self._suffix == ".gif":
+            common |= {"comment": self._comment.encode(), "format": "GIF"}
+        else:
+            exif = Image.Exif()
+            exif[0x010E] = self._comment  # ImageDescription
+            common |= {"exif": exif, "quality": 90, "method": 4, "format": "WEBP"}
+        self._frames[0].save(self._path, **common)
+
+
+class _FolderSink:
+    """A folder of PNG files."""
+
+    def __init__(self, path: Path, comment: str) -> None:
+        path.mkdir()
+        self._path, self._count = path, 0
+        self._info = PngInfo()
+        self._info.add_text("Comment", comment)
+
+    def write(self, frame_HWC: np.ndarray) -> None:
+        Image.fromarray(frame_HWC).save(self._path / f"frame_{self._count:05d}.png", pnginfo=self._info)
+        self._count += 1
+
+    def close(self) -> None:
+        return
+
+
+class _Guarded:
+    """A sink whose failures to write are one sentence."""
+
+    def __init__(self, sink: Sink, path: Path) -> None:
+        self._sink, self._path = sink, path
+        self.count = 0
+
+    def write(self, frame_HWC: np.ndarray) -> None:
+        with _explained(self._path):
+            self._sink.write(frame_HWC)
+        self.count += 1
+
+    def close(self) -> None:
+        with _explained(self._path):
+            self._sink.close()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(f"The disk is full: {path} could not be written; free some space and run again.") from error
+        raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
+def _is_folder(path: Path) -> bool:
+    return path.suffix == ""
+
+
+def _is_ours(folder: Path) -> bool:
+    return all(f.name.startswith("frame_") and f.suffix == ".png" for f in folder.iterdir())
+
+
+def check_output(path: str | Path, overwrite: bool = False) -> Path:
+    """Refuse early what could not be written after minutes of work.
+
+    Raises:
+        InputError: unknown format, output exists and `overwrite` is off, its folder is missing or not writable.
+    """
+    path = Path(path)
+    if not _is_folder(path) and path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"Cannot write {path.suffix} files; end the output in {', '.join(SUFFIXES)}, or give a name without an "
+            "ending for a folder of PNG frames."
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"The output folder {path.parent} does not exist; create it first or choose another.")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} already exists; choose another name or add --overwrite.")
+    if path.is_dir() and not (_is_folder(path) and _is_ours(path)):
+        raise InputError(f"{path} is a folder with other things in it and is not replaced; choose another name.")
+    if path.is_file() and _is_folder(path):
+        raise InputError(f"{path} is a file, and a folder of frames was asked for; choose another name.")
+    try:
+        handle, probe = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    except OSError as error:
+        raise InputError(f"The output folder {path.parent} cannot be written to ({error.strerror}).") from error
+    os.close(handle)
+    os.unlink(probe)
+    return path
+
+
+def _sink(temporary: Path, path: Path, fps: float, comment: str) -> Sink:
+    suffix = path.suffix.lower()
+    if _is_folder(path):
+        return _FolderSink(temporary, comment)
+    if suffix in _ENCODERS:
+        return _VideoSink(temporary, suffix, fps, comment)
+    return _AnimationSink(temporary, suffix, fps, comment)
+
+
+@contextmanager
+def open_writer(
+    path: str | Path, fps: float, settings: Mapping[str, Any] | None = None, overwrite: bool = False
+) -> Iterator[_Guarded]:
+    """Write a video; it appears under its name only when the block ends well.
+
+    The kind follows the name: .mp4 (H.264 that browsers play), .webm (VP9), .gif, .webp, or, without an ending, a
+    folder of PNG frames. `settings` go into the file's comment as JSON.
+
+    Raises:
+        InputError: see `check_output`; and when the disk is full or writing fails.
+    """
+    path = check_output(path, overwrite)
+    temporary = Path(tempfile.mktemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    comment = json.dumps(dict(settings or {}), ensure_ascii=True)
+    try:
+        with _explained(path):
+            sink = _Guarded(_sink(temporary, path, fps, comment), path)
+        try:
+            yield sink
+        except BaseException:
+            _abandon(sink)
+            raise
+        if sink.count == 0:
+            _abandon(sink)
+            raise InputError("No frame was made, so nothing was written; the motion has no frames.")
+        sink.close()
+        with _explained(path):
+            _move(temporary, path)
+    finally:
+        _remove(temporary)
+
+
+def _abandon(sink: _Guarded) -> None:
+    """Let go of the file handle of a sink whose result is thrown away."""
+    try:
+        sink.close()
+    except (InputError, IndexError, ValueError):  # an unfinished file may not be closable, and it is deleted anyway
+        return
+
+
+def _move(temporary: Path, path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(temporary, path)
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON next to a video, complete or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with _explained(path):
+            temporary.write_text(json.dumps(dict(content), indent=2) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def side_by_side(*images_HWC: np.ndarray) -> np.ndarray:
+    """Frames of one size next to each other, [H, W, 3] each, with a thin white line between."""
+    line = np.full((images_HWC[0].shape[0], 4, 3), 255, np.uint8)
+    pieces: list[np.ndarray] = []
+    for image_HWC in images_HWC:
+        pieces += [image_HWC, line]
+    return np.concatenate(pieces[:-1], axis=1)
