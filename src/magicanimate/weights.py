@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import torch
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from magicanimate.errors import InputError
+
+COMPUTED = ("pos_embed.pe",)  # sinusoidal position tables: the same in every model of a size, so never stored
+STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+SCALE_SUFFIX = ".scale"
+INT8_MAX = 127
+SMALLEST_SCALE = 1e-7  # above float16's smallest number, so that a row of zeros does not divide by zero
 
 # Original name of a part of a temporal transformer -> diffusers' name. The original wraps each transformer once more.
 TEMPORAL_NAMES = (
@@ -54,3 +70,111 @@ def original_denoiser_config(unet: Mapping[str, Any], motion: Mapping[str, Any])
         "motion_norm_num_groups": ORIGINAL_TEMPORAL_GROUPS,
         "use_motion_mid_block": False,
     }
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file. Raises InputError that names the file if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise InputError(f"The weights {path} are missing.") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"The weights {path} are damaged or not in safetensors format: {error}.") from error
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write atomically: a temporary file in the same folder, then renamed."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+        os.replace(temporary, path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"The weights {path} cannot be written: {error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def stored_state(network: nn.Module) -> dict[str, Tensor]:
+    """A network's state without what is computed anyway."""
+    return {name: value for name, value in network.state_dict().items() if not is_computed(name)}
+
+
+def is_computed(name: str) -> bool:
+    """Whether a name belongs to a table that is computed and neither stored nor read: see COMPUTED."""
+    return name.endswith(COMPUTED)
+
+
+def load_strict(network: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
+    """Put weights into a network that was built on the meta device.
+
+    Raises one InputError with every missing, unexpected and misshapen name; `source` says where the weights are from.
+    Computed tables may be missing or present.
+    """
+    wanted = stored_state(network)
+    given = {name: value for name, value in state.items() if not is_computed(name)}
+    problems = [f"missing {name}" for name in wanted if name not in given]
+    problems += [f"unexpected {name}" for name in given if name not in wanted]
+    problems += [
+        f"{name} has shape {list(given[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in given and given[name].shape != wanted[name].shape
+    ]
+    if problems:
+        raise InputError(f"The weights {source} do not fit the network ({len(problems)}): {'; '.join(problems)}.")
+    network.load_state_dict(given, strict=False, assign=True)
+    fill_computed(network)
+
+
+def fill_computed(network: nn.Module) -> None:
+    """Compute the position tables that the meta device left empty."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SinusoidalPositionalEmbedding) and child.pe.is_meta:
+                _, length, width = child.pe.shape
+                setattr(module, name, SinusoidalPositionalEmbedding(width, length))
+
+
+def to_storage(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
+    """Floating point weights as they are written: float32, float16, bfloat16 or int8."""
+    if storage == "int8":
+        return quantise_int8(state)
+    dtype = STORAGE_DTYPES[storage]
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+
+
+def quantise_int8(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of two and more dimensions as int8 with a float16 scale per output channel, the others as float16.
+
+    `name` becomes int8 and `name.scale` holds one factor per first index; name * scale is the weight again.
+    """
+    stored: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if not value.is_floating_point():
+            stored[name] = value
+        elif value.ndim < 2:
+            stored[name] = value.to(torch.float16)
+        else:
+            weight = value.float()
+            scale = (weight.flatten(1).abs().amax(1) / INT8_MAX).clamp(min=SMALLEST_SCALE).to(torch.float16)
+            levels = (weight / align(scale, weight)).round().clamp(-INT8_MAX, INT8_MAX)
+            stored[name], stored[name + SCALE_SUFFIX] = levels.to(torch.int8), scale
+    return stored
+
+
+def dequantise(state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Undo `quantise_int8`, and bring all floating point weights to `dtype`."""
+    full: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in state:
+            continue
+        scale = state.get(name + SCALE_SUFFIX)
+        if scale is not None:
+            full[name] = (value.float() * align(scale, value)).to(dtype)
+        else:
+            full[name] = value.to(dtype) if value.is_floating_point() else value
+    return full
+
+
+def align(scale_O: Tensor, weight: Tensor) -> Tensor:
+    """A scale per output channel, float32, shaped to multiply a weight `[O, ...]`."""
+    return scale_O.float().reshape(-1, *[1] * (weight.ndim - 1))

@@ -1,0 +1,235 @@
+"""Model folders: where they are, what is in them, reading and writing them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+
+from magicanimate.appearance import build_appearance
+from magicanimate.config import FILE_NAME, ModelConfig, read_config
+from magicanimate.control import PARTS, Control, build_control
+from magicanimate.denoiser import Denoiser, build_denoiser
+from magicanimate.errors import InputError
+from magicanimate.latents import pixel_factor
+from magicanimate.weights import (
+    dequantise,
+    load_strict,
+    read_safetensors,
+    stored_state,
+    to_storage,
+    write_safetensors,
+)
+
+Storage = Literal["float32", "float16", "bfloat16", "int8"]
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+PROMPT_NAME = "empty_prompt.safetensors"
+PROMPT_KEY = "embedding"
+SHIPPED = Path(__file__).parent / "assets"  # a folder for every model inside the package
+DIFFUSERS_CLASSES = {
+    "denoiser": "UNetMotionModel",
+    "appearance": "UNet2DConditionModel",
+    "control": "ControlNetModel",
+    "vae": "AutoencoderKL",
+}
+"""The four networks of a model folder, and what diffusers calls them."""
+
+
+@dataclass
+class Model:
+    """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description."""
+
+    config: ModelConfig
+    denoiser: Denoiser
+    appearance: UNet2DConditionModel
+    control: Control
+    vae: AutoencoderKL
+    empty_prompt: Tensor
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks by folder name, in the order of data flow."""
+        return {name: getattr(self, name) for name in DIFFUSERS_CLASSES}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.denoiser.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The networks' number format."""
+        return self.denoiser.dtype
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents that are denoised."""
+        return self.vae.config["latent_channels"]
+
+    @property
+    def pixel_factor(self) -> int:
+        """Pixels per latent along each axis."""
+        return pixel_factor(self.vae, self.config.patch)
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels that both sides of a picture should be a multiple of, so that all levels halve evenly."""
+        levels = len(self.denoiser.config["block_out_channels"])
+        return self.pixel_factor * 2 ** (levels - 1)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
+        """Move the networks and the prompt, in place; returns itself."""
+        for network in self.networks.values():
+            network.to(device=device, dtype=dtype)
+        self.empty_prompt = self.empty_prompt.to(device=device, dtype=dtype)
+        return self
+
+
+def model_folder(name_or_path: str | Path) -> Path:
+    """The folder of a model: a path to one, or the name of a shipped one. Raises InputError with the choices."""
+    path = Path(name_or_path)
+    if (path / FILE_NAME).is_file():
+        return path
+    if path.name == str(name_or_path) and (SHIPPED / path / FILE_NAME).is_file():
+        return SHIPPED / path
+    if path.is_dir():
+        raise InputError(f"{path} is not a model folder: it has no {FILE_NAME}.")
+    raise InputError(
+        f"Unknown model {str(name_or_path)!r}: give a model folder or one of {', '.join(shipped_models()) or 'none'}."
+    )
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{FILE_NAME}"))
+
+
+def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32) -> Model:
+    """Read a model folder, ready for inference on the CPU.
+
+    Raises InputError that names the file if one is missing, damaged, or does not fit the others.
+    """
+    folder = model_folder(name_or_path)
+    config = read_config(folder)
+    networks: dict[str, Any] = {
+        "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
+        "appearance": load_network(folder / "appearance", build_appearance, dtype),
+        "control": load_network(folder / "control", build_control, dtype),
+        "vae": load_network(folder / "vae", build_vae, dtype),
+    }
+    prompt = dequantise(read_safetensors(folder / PROMPT_NAME), dtype).get(PROMPT_KEY)
+    if prompt is None or prompt.ndim != 2:
+        raise InputError(f"{folder / PROMPT_NAME} must hold one tensor {PROMPT_KEY!r} of two dimensions.")
+    model = Model(config=config, empty_prompt=prompt, **networks)
+    check_sizes(model, folder)
+    return model
+
+
+def load_network(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module], dtype: torch.dtype) -> nn.Module:
+    """One network of a model folder, for inference."""
+    config = read_network_config(folder / "config.json")
+    with torch.device("meta"):
+        network = build(config)
+    path = folder / WEIGHTS_NAME
+    load_strict(network, dequantise(read_safetensors(path), dtype), path)
+    return network.eval().requires_grad_(False)
+
+
+def read_network_config(path: Path) -> dict[str, Any]:
+    """A network's config.json. Raises InputError that names the file."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"The network description {path} is missing.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"The network description {path} cannot be read: {error}.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"The network description {path} is not a JSON object.")
+    return config
+
+
+def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
+    """A VAE with fresh weights. config: the arguments of diffusers' AutoencoderKL."""
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    try:
+        return AutoencoderKL(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The VAE's configuration cannot be used: {error}") from error
+
+
+def check_sizes(model: Model, source: object) -> None:
+    """Raise InputError unless the networks of a model fit together."""
+    config = model.config
+    stem = model.latent_channels + config.coordinates
+    planes = PARTS if config.control_encoding == "parts" else 3 * config.patch**2
+    width = model.empty_prompt.shape[1]
+    expected = {
+        ("denoiser", "in_channels"): stem,
+        ("denoiser", "out_channels"): model.latent_channels,
+        ("appearance", "in_channels"): stem,
+        ("control", "in_channels"): stem,
+        ("control", "conditioning_channels"): planes,
+        ("vae", "in_channels"): 3 * config.patch**2,
+        ("vae", "out_channels"): 3 * config.patch**2,
+        ("denoiser", "cross_attention_dim"): width,
+        ("appearance", "cross_attention_dim"): width,
+        ("control", "cross_attention_dim"): width,
+    }
+    problems = [
+        f"{network}'s {key} is {model.networks[network].config[key]} instead of {value}"
+        for (network, key), value in expected.items()
+        if model.networks[network].config[key] != value
+    ]
+    strides = 2 ** (len(model.control.config["conditioning_embedding_out_channels"]) - 1)
+    if strides * config.patch != model.pixel_factor:
+        problems.append(f"control shrinks pictures {strides * config.patch} times, the VAE {model.pixel_factor} times")
+    longest = model.denoiser.config["motion_max_seq_length"]
+    if config.window > longest:
+        problems.append(f"the window of {config.window} frames exceeds the position table of {longest}")
+    if problems:
+        raise InputError(f"The parts of the model {source} do not fit together: {'; '.join(problems)}.")
+
+
+def save_model(model: Model, folder: str | Path, storage: Storage | None = None) -> None:
+    """Write a model folder, storing the weights as `storage` (default: as the model's description says).
+
+    The description is written last: a folder is complete if it has one. Raises InputError if it cannot be written.
+    """
+    folder = Path(folder)
+    config = model.config.model_copy(update={"storage": storage or model.config.storage})
+    check_sizes(model, folder)
+    try:
+        for name, network in model.networks.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            write_json(folder / name / "config.json", network_config(network, DIFFUSERS_CLASSES[name]))
+            write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage))
+        # One row of two dimensions would be quantised like a weight; it is small, so it is not.
+        plain = "float16" if config.storage == "int8" else config.storage
+        write_safetensors(folder / PROMPT_NAME, to_storage({PROMPT_KEY: model.empty_prompt}, plain))
+        write_json(folder / FILE_NAME, config.model_dump(mode="json"))
+    except OSError as error:
+        raise InputError(f"The model folder {folder} cannot be written: {error}.") from error
+
+
+def network_config(network: nn.Module, class_name: str) -> dict[str, Any]:
+    """What goes into a network's config.json, in diffusers' own format."""
+    arguments = {key: value for key, value in network.config.items() if not key.startswith("_")}
+    return {"_class_name": class_name, "_diffusers_version": diffusers.__version__, **arguments}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,306 @@
+"""The loop over t: reference bank, windows of ControlNet and denoiser, guidance, fusion, solver step.
+
+Legend: B samples, F frames of the video, K frames of a window, c latent channels, h w latent size, P control planes.
+Latents of the whole video rest on the host in float32; only windows travel to the networks' device.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from magicanimate.appearance import reference_bank
+from magicanimate.attention import ProjectedBank, project_bank
+from magicanimate.control import ConditionFeatures, Residuals, control_residuals, embed_control
+from magicanimate.denoiser import predict
+from magicanimate.errors import InputError
+from magicanimate.solvers import build_solver, set_steps
+from magicanimate.windows import Fusion, Window, frames_needed_later, fusion_weights, plan_windows
+
+if TYPE_CHECKING:
+    from magicanimate.models import Model
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, step, total) after every piece of work; it may raise to cancel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """How to sample. The defaults that depend on the model come from `for_model`.
+
+    steps: solver steps. guidance: classifier-free guidance on the reference; up to 1 only the conditional half is
+    computed. window, overlap, wrap, fusion: see `plan_windows` and `fusion_weights`; the original wraps and takes
+    the mean. solver: see solvers.py. eta: DDIM's noise. control_scale: factor of ControlNet's residuals.
+    temporal: False skips the motion modules. seed: of the noise that stochastic solvers add.
+    """
+
+    steps: int = 25
+    guidance: float = 7.5
+    solver: str = "ddim"
+    window: int = 16
+    overlap: int = 4
+    wrap: bool = False
+    fusion: Fusion = "mean"
+    control_scale: float = 1.0
+    temporal: bool = True
+    eta: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"The number of steps must be at least 1, got {self.steps}.")
+        if self.guidance < 0:
+            raise InputError(f"The guidance scale must not be negative, got {self.guidance}.")
+
+    @classmethod
+    def for_model(cls, model: Model, **overrides: Any) -> SampleSettings:
+        """The model's recommended settings, with `overrides`."""
+        config = model.config
+        recommended = {
+            "steps": config.steps, "guidance": config.guidance, "window": config.window, "overlap": config.overlap
+        }  # fmt: skip
+        return cls(**{**recommended, **overrides})
+
+
+class Step(NamedTuple):
+    """One finished solver step: its number, timestep, fused and guided prediction, and the new latents."""
+
+    index: int
+    timestep: Tensor
+    prediction_BcFhw: Tensor
+    latents_BcFhw: Tensor
+
+
+class Conditions(NamedTuple):
+    """All that the prediction depends on beside latents and timestep.
+
+    features_BFDhw: ControlNet's condition embedding, on the host. text: [1 or B, T, D] each, on the device;
+    `negative` is read in the unconditional half only.
+    """
+
+    ref_latents_Bchw: Tensor
+    features_BFDhw: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+def sample(
+    model: Model,
+    ref_latents_Bchw: Tensor,
+    control: Tensor,
+    noise_BcFhw: Tensor,
+    settings: SampleSettings,
+    progress: Progress | None = None,
+    text: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Denoise a whole video: latents `[B, c, F, h, w]` float32 on the CPU.
+
+    ref_latents: clean, from `encode_images`. control: planes from `encode_control`, `[F, P, H', W']` or, with a batch
+    of videos, `[B, F, P, H', W']`. noise: standard normal, from `initial_noise`. text: embeddings (negative,
+    positive), each `[T, D]` or `[B, T, D]`; default: the model's empty prompt for both.
+    Results do not depend on how the work is divided into batches. Raises InputError for shapes that do not match.
+    """
+    latents = noise_BcFhw
+    for step in sample_steps(model, ref_latents_Bchw, control, noise_BcFhw, settings, progress, text):
+        latents = step.latents_BcFhw
+    return latents
+
+
+@torch.no_grad()
+def sample_steps(
+    model: Model,
+    ref_latents_Bchw: Tensor,
+    control: Tensor,
+    noise_BcFhw: Tensor,
+    settings: SampleSettings,
+    progress: Progress | None = None,
+    text: tuple[Tensor, Tensor] | None = None,
+) -> Iterator[Step]:
+    """As `sample`, step by step."""
+    control_BFPhw = control if control.ndim == 5 else control[None]
+    check_shapes(model, ref_latents_Bchw, control_BFPhw, noise_BcFhw)
+    windows = plan_windows(noise_BcFhw.shape[2], settings.window, settings.overlap, settings.wrap)
+    scheduler = build_solver(model.config.scheduler, settings.solver)
+    set_steps(scheduler, settings.steps)
+    extra = solver_arguments(scheduler, settings)
+    total = len(scheduler.timesteps) * len(windows)
+    report = Counter("denoise", total, progress)
+    conditions = prepare(model, ref_latents_Bchw, control_BFPhw, settings.window, text, progress)
+
+    latents = noise_BcFhw.to("cpu", torch.float32) * scheduler.init_noise_sigma
+    for index, timestep in enumerate(scheduler.timesteps):
+        scaled = scheduler.scale_model_input(latents, timestep)
+        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, report)
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
+        yield Step(index, timestep, prediction, latents)
+
+
+def prepare(
+    model: Model,
+    ref_latents_Bchw: Tensor,
+    control_BFPhw: Tensor,
+    chunk: int,
+    text: tuple[Tensor, Tensor] | None,
+    progress: Progress | None,
+) -> Conditions:
+    """Everything that is the same in all steps; the condition embedding in chunks of frames."""
+    frames = control_BFPhw.shape[1]
+    report = Counter("control", frames, progress)
+    features = []
+    for start in range(0, frames, chunk):
+        planes = control_BFPhw[:, start : start + chunk]
+        flat = to_model(planes.flatten(0, 1), model)
+        embedded = embed_control(model.control, flat).features.cpu()
+        features.append(embedded.unflatten(0, planes.shape[:2]))
+        report.add(planes.shape[1])
+    negative, positive = text or (model.empty_prompt, model.empty_prompt)
+    batched = [to_model(t if t.ndim == 3 else t[None], model) for t in (positive, negative)]
+    return Conditions(to_model(ref_latents_Bchw, model), torch.cat(features, dim=1), *batched)
+
+
+def predict_video(
+    model: Model,
+    latents_BcFhw: Tensor,
+    timestep: Tensor,
+    conditions: Conditions,
+    windows: list[Window],
+    settings: SampleSettings,
+    report: Counter,
+) -> Tensor:
+    """The fused, guided prediction `[B, c, F, h, w]` for all frames at one timestep.
+
+    The bank is encoded and projected once, and each frame's residuals are computed once: those that a later window
+    needs again are kept until then.
+    """
+    time = timestep.to(model.device)
+    coordinates = model.config.coordinates
+    bank = reference_bank(
+        model.appearance, conditions.ref_latents_Bchw, time, conditions.positive, coordinates=coordinates
+    )
+    projected = project_bank(model.denoiser, bank)
+    fused = torch.zeros_like(latents_BcFhw)
+    held = HeldResiduals({})
+    weights = fusion_weights(windows, settings.fusion)
+    for window, weight, needed in zip(windows, weights, frames_needed_later(windows), strict=True):
+        index = list(window)
+        new = [frame for frame in window if frame not in held.frames]
+        held = held.add(new, control_frames(model, latents_BcFhw, conditions, time, new, settings.control_scale))
+        latents = to_model(latents_BcFhw[:, :, index], model)
+        guided = predict_guided(model, latents, time, conditions, projected, held.window(window), settings)
+        fused[:, :, index] += guided * torch.tensor(weight)[:, None, None]
+        held = held.keep(needed)
+        report.add(1)
+    return fused
+
+
+def predict_guided(
+    model: Model,
+    latents_BcKhw: Tensor,
+    time: Tensor,
+    conditions: Conditions,
+    bank: ProjectedBank,
+    residuals: Residuals,
+    settings: SampleSettings,
+) -> Tensor:
+    """One window's prediction on the host, float32. The unconditional half has no reference, so never computes it."""
+
+    def half(text_BTD: Tensor, bank: ProjectedBank | None) -> Tensor:
+        prediction = predict(
+            model.denoiser, latents_BcKhw, time, text_BTD, bank, residuals,
+            temporal=settings.temporal, coordinates=model.config.coordinates,
+        )  # fmt: skip
+        return prediction.to("cpu", torch.float32)
+
+    conditional = half(conditions.positive, bank)
+    if settings.guidance <= 1:
+        return conditional
+    unconditional = half(conditions.negative, None)
+    return unconditional + settings.guidance * (conditional - unconditional)
+
+
+def control_frames(
+    model: Model, latents_BcFhw: Tensor, conditions: Conditions, time: Tensor, frames: list[int], scale: float
+) -> Residuals | None:
+    """ControlNet's residuals for some frames, `[B, frames, ...]` each; None for no frames."""
+    if not frames:
+        return None
+    residuals = control_residuals(
+        model.control,
+        to_model(rearrange(latents_BcFhw[:, :, frames], "b c f h w -> (b f) c h w"), model),
+        ConditionFeatures(to_model(conditions.features_BFDhw[:, frames].flatten(0, 1), model)),
+        time,
+        conditions.positive,
+        scale,
+        model.config.coordinates,
+    )
+    shape = (latents_BcFhw.shape[0], len(frames))
+    return Residuals(tuple(x.unflatten(0, shape) for x in residuals.down), residuals.mid.unflatten(0, shape))
+
+
+@dataclass(frozen=True)
+class HeldResiduals:
+    """Residuals of some frames of the video. frames: frame -> (down..., mid), each `[B, D, h, w]`."""
+
+    frames: dict[int, tuple[Tensor, ...]]
+
+    def add(self, frames: list[int], residuals: Residuals | None) -> HeldResiduals:
+        """With those of further frames, `[B, frames, D, h, w]`."""
+        if residuals is None:
+            return self
+        every = (*residuals.down, residuals.mid)
+        return HeldResiduals(
+            self.frames | {frame: tuple(x[:, i] for x in every) for i, frame in enumerate(frames)}
+        )
+
+    def keep(self, needed: frozenset[int]) -> HeldResiduals:
+        """Only those of `needed` frames; copied, so that the tensors of the others can be freed."""
+        return HeldResiduals(
+            {frame: tuple(x.clone() for x in every) for frame, every in self.frames.items() if frame in needed}
+        )
+
+    def window(self, window: Window) -> Residuals:
+        """Residuals of one window with B*K rows, sample first."""
+        per_level = zip(*(self.frames[frame] for frame in window), strict=True)
+        *down, mid = (torch.stack(level, dim=1).flatten(0, 1) for level in per_level)
+        return Residuals(tuple(down), mid)
+
+
+class Counter:
+    """Counts finished work of one stage and reports it."""
+
+    def __init__(self, stage: str, total: int, progress: Progress | None) -> None:
+        self.stage, self.total, self.progress, self.done = stage, total, progress, 0
+
+    def add(self, amount: int) -> None:
+        self.done += amount
+        if self.progress is not None:
+            self.progress(self.stage, self.done, self.total)
+
+
+def to_model(x: Tensor, model: Model) -> Tensor:
+    """On the networks' device, in their number format."""
+    return x.to(model.device, model.dtype)
+
+
+def solver_arguments(scheduler: Any, settings: SampleSettings) -> dict[str, Any]:
+    """The optional arguments that this solver's step takes: DDIM's eta, a generator for added noise."""
+    accepted = inspect.signature(scheduler.step).parameters
+    offered = {"eta": settings.eta, "generator": torch.Generator("cpu").manual_seed(settings.seed)}
+    return {name: value for name, value in offered.items() if name in accepted}
+
+
+def check_shapes(model: Model, ref_latents_Bchw: Tensor, control_BFPhw: Tensor, noise_BcFhw: Tensor) -> None:
+    """Raise InputError unless reference, control and noise agree with each other and with the model."""
+    batch, channels, frames, height, width = noise_BcFhw.shape
+    if channels != model.latent_channels:
+        raise InputError(f"The noise has {channels} channels, but this model's latents have {model.latent_channels}.")
+    if tuple(ref_latents_Bchw.shape) != (batch, channels, height, width):
+        raise InputError(f"Reference latents {tuple(ref_latents_Bchw.shape)} do not fit noise {tuple(noise_BcFhw.shape)}.")
+    if tuple(control_BFPhw.shape[:2]) != (batch, frames):
+        raise InputError(f"There are {control_BFPhw.shape[1]} control frames for {frames} frames of noise.")

@@ -1,0 +1,63 @@
+"""Samplers' step rules: diffusers' schedulers under short names, made from a model's one noise schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import diffusers
+from diffusers import DDIMScheduler, SchedulerMixin
+
+from magicanimate.errors import InputError
+
+SOLVERS = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "dpm++1s": "DPMSolverSinglestepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "deis": "DEISMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-a": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "pndm": "PNDMScheduler",
+    "lcm": "LCMScheduler",
+    "tcd": "TCDScheduler",
+}
+ORIGINAL_SCHEDULE: dict[str, Any] = {
+    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear",
+    "prediction_type": "epsilon", "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
+    "timestep_spacing": "leading",
+}  # fmt: skip
+"""Arguments of diffusers' DDIMScheduler for the original: linear betas, not Stable Diffusion's scaled-linear ones."""
+
+
+def build_solver(schedule: Mapping[str, Any], solver: str = "ddim") -> SchedulerMixin:
+    """A scheduler by short name (see SOLVERS), or by the name of a diffusers class.
+
+    schedule: the model's noise schedule, as arguments of DDIMScheduler; what another solver has no use for is left
+    out. Raises InputError for unknown names and unusable schedules.
+    """
+    arguments = {key: value for key, value in schedule.items() if not key.startswith("_")}
+    try:
+        base = DDIMScheduler(**arguments)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise InputError(f"The model's noise schedule cannot be used: {error}.") from error
+    if solver == "ddim":
+        return base
+    known = SOLVERS.get(solver, solver if solver.endswith("Scheduler") else "")
+    scheduler = getattr(diffusers, known, None) if known else None
+    if scheduler is None:
+        raise InputError(f"Unknown solver {solver!r}: choose one of {', '.join(SOLVERS)}.")
+    try:
+        return scheduler.from_config(base.config)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise InputError(f"The solver {solver} cannot follow this model's noise schedule: {error}.") from error
+
+
+def set_steps(scheduler: SchedulerMixin, steps: int) -> None:
+    """Choose the timesteps of a run. Raises InputError if the solver cannot take so many steps."""
+    try:
+        scheduler.set_timesteps(steps)
+    except (ValueError, IndexError) as error:
+        raise InputError(f"The solver cannot take {steps} steps: {error}") from error
