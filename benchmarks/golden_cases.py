@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
-from torch import Tensor, nn
-
 from benchmarks.golden_networks import (
     golden_appearance,
     golden_control,
@@ -19,6 +16,9 @@ from benchmarks.golden_networks import (
     read_json,
     stock_denoiser,
 )
+from einops import rearrange
+from torch import Tensor, nn
+
 from magicanimate.appearance import FUSION_BLOCKS, reference_bank
 from magicanimate.config import ModelConfig
 from magicanimate.control import Residuals, control_residuals, embed_control, encode_control
@@ -126,7 +126,7 @@ def denoiser_taps(folder: Path) -> Iterator[Comparison]:
         yield compare(f"a.tap.{name}", ours[:1], value, NETWORK_TOLERANCE)
 
 
-def recorder(seen: dict[str, Tensor], name: str):  # noqa: ANN201
+def recorder(seen: dict[str, Tensor], name: str) -> Callable[..., None]:
     """A forward hook that keeps a module's (first) output."""
 
     def hook(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
@@ -241,7 +241,7 @@ def pipeline_case(folder: Path, case: str, wrap: bool = True) -> Iterator[Compar
     negative, positive = golden["prompt_embeds"]
     planes = encode_control(control, model.config)
     for step in sample_steps(model, ref, planes, start, settings, text=(negative, positive)):
-        k = step.index
+        k = step.number
         yield compare(
             f"d.{case}.guided_noise.{k}", step.prediction_BcFhw, golden[f"guided_noise.{k}"], PREDICTION_TOLERANCE
         )

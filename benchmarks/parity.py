@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
 
 from benchmarks.golden_cases import Comparison, all_cases  # noqa: E402
+
 from magicanimate.errors import InputError  # noqa: E402
 
 DESCRIPTIONS = ("tiny_shapes.json", "tiny_configs.json")

@@ -79,9 +79,7 @@ def split_heads(x_NTD: Tensor, heads: int) -> Tensor:
 
 def project(attn: Attention, source_BTD: Tensor) -> KeyValue:
     """Keys and values of `[B, T, D]` through one attention layer's projections."""
-    return KeyValue(
-        split_heads(attn.to_k(source_BTD), attn.heads), split_heads(attn.to_v(source_BTD), attn.heads)
-    )
+    return KeyValue(split_heads(attn.to_k(source_BTD), attn.heads), split_heads(attn.to_v(source_BTD), attn.heads))
 
 
 def expand_rows(x_B: Tensor, rows: int) -> Tensor:

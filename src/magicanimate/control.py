@@ -52,6 +52,8 @@ class ConditionEmbedding(ControlNetConditioningEmbedding):
 class Control(ControlNetModel):
     """ControlNetModel that takes its condition as planes or as features. Build it with `build_control`."""
 
+    controlnet_cond_embedding: ControlNetConditioningEmbedding
+
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         self.controlnet_cond_embedding = ConditionEmbedding(self.controlnet_cond_embedding)
@@ -111,7 +113,7 @@ def nearest_parts(control_FCHW: Tensor) -> Tensor:
 
 def parts_to_planes(parts_FHW: Tensor, patch: int = 1) -> Tensor:
     """Part indices `[F, H, W]` as 25 planes `[F, 25, H/patch, W/patch]`: each part's share of the patch's pixels."""
-    require_multiple(*parts_FHW.shape[-2:], patch)
+    require_multiple(parts_FHW.shape[-2], parts_FHW.shape[-1], patch)
     parts = torch.arange(PARTS, dtype=parts_FHW.dtype, device=parts_FHW.device)
     planes = (parts_FHW[:, None] == parts[:, None, None]).float()
     return planes if patch == 1 else F.avg_pool2d(planes, patch)

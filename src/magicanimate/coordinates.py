@@ -32,7 +32,7 @@ def append_coordinates(x_Bchw: Tensor, channels: int) -> Tensor:
     """Append `channels` coordinate channels to pictures `[B, c, h, w]` or videos `[B, c, K, h, w]`."""
     if channels == 0:
         return x_Bchw
-    planes = coordinate_planes(*x_Bchw.shape[-2:], channels).to(x_Bchw)
+    planes = coordinate_planes(x_Bchw.shape[-2], x_Bchw.shape[-1], channels).to(x_Bchw)
     if x_Bchw.ndim == 5:
         planes = planes[:, None]
     shape = (x_Bchw.shape[0], channels, *x_Bchw.shape[2:])

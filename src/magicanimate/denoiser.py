@@ -87,6 +87,8 @@ class MotionModule(AnimateDiffTransformer3D):
 class Denoiser(UNetMotionModel):
     """UNetMotionModel with the edits above. Build it with `build_denoiser`, call it with `predict`."""
 
+    conv_norm_out: nn.GroupNorm
+
     def __init__(self, norm_scope: NormScope, motion_norm_num_groups: int | None, **config: Any) -> None:
         super().__init__(**config)
         groups = motion_norm_num_groups or self.config["norm_num_groups"]

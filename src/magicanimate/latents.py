@@ -46,7 +46,7 @@ def pixel_factor(vae: AutoencoderKL, patch: int) -> int:
 
 def encode_images(vae: AutoencoderKL, images_BCHW: Tensor, patch: int = 1) -> Tensor:
     """Latents `[B, c, h, w]` of pictures in [0, 1]: the posterior's mean times the scaling factor, no sampling."""
-    require_multiple(*images_BCHW.shape[-2:], pixel_factor(vae, patch))
+    require_multiple(images_BCHW.shape[-2], images_BCHW.shape[-1], pixel_factor(vae, patch))
     folded = space_to_depth(images_BCHW * 2 - 1, patch)
     return vae.encode(folded).latent_dist.mean * vae.config["scaling_factor"]
 

@@ -71,7 +71,7 @@ class SampleSettings:
 class Step(NamedTuple):
     """One finished solver step: its number, timestep, fused and guided prediction, and the new latents."""
 
-    index: int
+    number: int
     timestep: Tensor
     prediction_BcFhw: Tensor
     latents_BcFhw: Tensor
@@ -134,11 +134,11 @@ def sample_steps(
     conditions = prepare(model, ref_latents_Bchw, control_BFPhw, settings.window, text, progress)
 
     latents = noise_BcFhw.to("cpu", torch.float32) * scheduler.init_noise_sigma
-    for index, timestep in enumerate(scheduler.timesteps):
+    for number, timestep in enumerate(scheduler.timesteps):
         scaled = scheduler.scale_model_input(latents, timestep)
         prediction = predict_video(model, scaled, timestep, conditions, windows, settings, report)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
-        yield Step(index, timestep, prediction, latents)
+        yield Step(number, timestep, prediction, latents)
 
 
 def prepare(
@@ -254,9 +254,7 @@ class HeldResiduals:
         if residuals is None:
             return self
         every = (*residuals.down, residuals.mid)
-        return HeldResiduals(
-            self.frames | {frame: tuple(x[:, i] for x in every) for i, frame in enumerate(frames)}
-        )
+        return HeldResiduals(self.frames | {frame: tuple(x[:, i] for x in every) for i, frame in enumerate(frames)})
 
     def keep(self, needed: frozenset[int]) -> HeldResiduals:
         """Only those of `needed` frames; copied, so that the tensors of the others can be freed."""
@@ -301,6 +299,8 @@ def check_shapes(model: Model, ref_latents_Bchw: Tensor, control_BFPhw: Tensor, 
     if channels != model.latent_channels:
         raise InputError(f"The noise has {channels} channels, but this model's latents have {model.latent_channels}.")
     if tuple(ref_latents_Bchw.shape) != (batch, channels, height, width):
-        raise InputError(f"Reference latents {tuple(ref_latents_Bchw.shape)} do not fit noise {tuple(noise_BcFhw.shape)}.")
+        raise InputError(
+            f"Reference latents {tuple(ref_latents_Bchw.shape)} do not fit noise {tuple(noise_BcFhw.shape)}."
+        )
     if tuple(control_BFPhw.shape[:2]) != (batch, frames):
         raise InputError(f"There are {control_BFPhw.shape[1]} control frames for {frames} frames of noise.")
