@@ -13,18 +13,20 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "magicanimate"
 
 # From the top of the data flow to its bottom; a module imports only from its own row or from rows further down.
 LAYERS = [
-    {"cli", "__main__", "serve"},
-    {"models_cli", "synth.cli", "train.cli"},
+    {"__main__", "serve"},
+    {"cli"},
+    {"models_cli", "animate_cli", "synth.cli", "train.cli"},
     {"train", "evaluate"},
-    {"pipeline", "hub"},
+    {"pipeline", "hub", "progress"},
     {"synth", "settings", "body"},
-    {"official", "sampler", "motion", "media"},
+    {"sampler", "motion.signal", "media"},
     {"models"},
-    {"weights"},
-    {"denoiser", "appearance"},
+    {"official"},
+    {"places", "weights", "solvers"},
+    {"official_layout", "denoiser", "appearance"},
     {"control"},
     {"attention", "windows", "latents"},
-    {"coordinates", "config", "runtime", "motion.densepose"},
+    {"coordinates", "config", "runtime", "motion"},
     {"errors"},
 ]
 WITHOUT_NETWORKS = ["media", "motion.densepose", "windows", "errors"]

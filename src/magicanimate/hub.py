@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from magicanimate.errors import InputError
 from magicanimate.official_layout import FOLDERS, PARTS, first_alternatives, locate
-
-
-def cache_folder() -> Path:
-    """Where fetched and converted models lie: MAGICANIMATE_HOME, or a folder in the user's cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "magicanimate"
-    return Path(os.environ.get("MAGICANIMATE_HOME") or default).expanduser()
 
 
 def fetch_official(root: Path) -> None:

@@ -20,6 +20,8 @@ from magicanimate.control import PARTS, Control, build_control
 from magicanimate.denoiser import Denoiser, build_denoiser
 from magicanimate.errors import InputError
 from magicanimate.latents import pixel_factor
+from magicanimate.official import build_vae, read_official
+from magicanimate.places import is_model_folder, model_folder
 from magicanimate.weights import (
     dequantise,
     load_strict,
@@ -33,7 +35,6 @@ Storage = Literal["float32", "float16", "bfloat16", "int8"]
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 PROMPT_NAME = "empty_prompt.safetensors"
 PROMPT_KEY = "embedding"
-SHIPPED = Path(__file__).parent / "assets"  # a folder for every model inside the package
 DIFFUSERS_CLASSES = {
     "denoiser": "UNetMotionModel",
     "appearance": "UNet2DConditionModel",
@@ -79,12 +80,6 @@ class Model:
         """Pixels per latent along each axis."""
         return pixel_factor(self.vae, self.config.patch)
 
-    @property
-    def size_multiple(self) -> int:
-        """Pixels that both sides of a picture should be a multiple of, so that all levels halve evenly."""
-        levels = len(self.denoiser.config["block_out_channels"])
-        return self.pixel_factor * 2 ** (levels - 1)
-
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
         """Move the networks and the prompt, in place; returns itself."""
         for network in self.networks.values():
@@ -93,31 +88,14 @@ class Model:
         return self
 
 
-def model_folder(name_or_path: str | Path) -> Path:
-    """The folder of a model: a path to one, or the name of a shipped one. Raises InputError with the choices."""
-    path = Path(name_or_path)
-    if (path / FILE_NAME).is_file():
-        return path
-    if path.name == str(name_or_path) and (SHIPPED / path / FILE_NAME).is_file():
-        return SHIPPED / path
-    if path.is_dir():
-        raise InputError(f"{path} is not a model folder: it has no {FILE_NAME}.")
-    raise InputError(
-        f"Unknown model {str(name_or_path)!r}: give a model folder or one of {', '.join(shipped_models()) or 'none'}."
-    )
-
-
-def shipped_models() -> list[str]:
-    """Names of the models inside the package."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{FILE_NAME}"))
-
-
 def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32) -> Model:
-    """Read a model folder, ready for inference on the CPU.
+    """Read a model folder, or one in the official layout, ready for inference on the CPU.
 
     Raises InputError that names the file if one is missing, damaged, or does not fit the others.
     """
     folder = model_folder(name_or_path)
+    if not is_model_folder(folder):
+        return Model(**vars(read_official(folder))).to(dtype=dtype)
     config = read_config(folder)
     networks: dict[str, Any] = {
         "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
@@ -154,15 +132,6 @@ def read_network_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"The network description {path} is not a JSON object.")
     return config
-
-
-def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
-    """A VAE with fresh weights. config: the arguments of diffusers' AutoencoderKL."""
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
-    try:
-        return AutoencoderKL(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The VAE's configuration cannot be used: {error}") from error
 
 
 def check_sizes(model: Model, source: object) -> None:

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from magicanimate.appearance import build_appearance
@@ -31,7 +29,13 @@ from magicanimate.errors import InputError
 from magicanimate.latents import pixel_factor
 from magicanimate.official_layout import FOLDERS, PARTS, locate
 from magicanimate.solvers import ORIGINAL_SCHEDULE
-from magicanimate.weights import map_original_key, original_denoiser_config
+from magicanimate.weights import (
+    load_strict,
+    map_original_key,
+    original_denoiser_config,
+    read_safetensors,
+    stored_state,
+)
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
@@ -127,7 +131,7 @@ def read_denoiser(root: Path) -> Denoiser:
     path = locate(root, "temporal")
     # As in the original: spatial keys in the temporal checkpoint, where there are any, win.
     state |= temporal_state(read_weights(path), network, path)
-    return fill(network, state, "denoiser", path)
+    return fill(network, state, f"{locate(root, 'unet')} and {path}")
 
 
 def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> State:
@@ -184,7 +188,7 @@ def read_control(root: Path) -> Control:
     """The DensePose ControlNet; its names are diffusers' own."""
     config = accepted(ControlNetModel, read_json(locate(root, "control config")))
     path = locate(root, "control")
-    return fill(build(lambda: build_control(config)), read_weights(path), "ControlNet", path, extra_is_error=False)
+    return fill(build(lambda: build_control(config)), read_weights(path), path, extra_is_error=False)
 
 
 def read_appearance(root: Path) -> UNet2DConditionModel:
@@ -192,14 +196,23 @@ def read_appearance(root: Path) -> UNet2DConditionModel:
     config = accepted(UNet2DConditionModel, read_json(locate(root, "appearance config")))
     path = locate(root, "appearance")
     network = build(lambda: build_appearance(config))
-    return fill(network, read_weights(path), "appearance encoder", path, extra_is_error=False)
+    return fill(network, read_weights(path), path, extra_is_error=False)
 
 
 def read_vae(root: Path) -> AutoencoderKL:
     """The VAE, whose attention layers may have the names of older diffusers versions."""
     config = accepted(AutoencoderKL, read_json(locate(root, "vae config")))
     path = locate(root, "vae")
-    return fill(build(lambda: AutoencoderKL(**config)), rename_vae_attention(read_weights(path)), "VAE", path)
+    return fill(build(lambda: build_vae(config)), rename_vae_attention(read_weights(path)), path)
+
+
+def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
+    """A VAE with fresh weights. config: the arguments of diffusers' AutoencoderKL."""
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    try:
+        return AutoencoderKL(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The VAE's configuration cannot be used: {error}") from error
 
 
 def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
@@ -225,7 +238,7 @@ def read_empty_prompt(root: Path) -> Tensor:
     config = CLIPTextConfig(**read_json(locate(root, "text encoder config")))
     path = locate(root, "text encoder")
     encoder = CLIPTextModel(config)
-    fill(text_model(encoder), text_state(read_weights(path)), "text encoder", path)
+    fill(text_model(encoder), text_state(read_weights(path)), path)
     tokenizer = CLIPTokenizer.from_pretrained(locate(root, "vocabulary").parent)
     length = config.max_position_embeddings
     ids = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
@@ -258,33 +271,19 @@ def build(make: Callable[[], Network]) -> Network:
         return make()
 
 
-def fill(network: Network, state: State, what: str, path: Path, extra_is_error: bool = True) -> Network:
-    """Load strictly, in float32. As in the original, some networks' files may have more than is needed.
+def fill(network: Network, state: State, source: object, extra_is_error: bool = True) -> Network:
+    """Load strictly, in float32, for inference. source: where the weights are from.
 
-    Raises InputError that lists missing, unexpected and misshapen keys.
+    extra_is_error=False: as in the original, keys too many are reported and left out.
     """
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    state = position_tables(network) | state
-    missing = sorted(set(expected) - set(state))
-    extra = sorted(set(state) - set(expected))
-    misshapen = [f"{n} {list(state[n].shape)}" for n in expected if n in state and state[n].shape != expected[n]]
-    problems = {"missing": missing, "unexpected": extra if extra_is_error else [], "of another shape": misshapen}
-    found = [f"{kind} {listed(names)}" for kind, names in problems.items() if names]
-    if found:
-        raise InputError(f"{path} does not fit the {what}: {'; '.join(found)}. Fetch it again.")
-    if extra:
-        log.warning("%s: %d weights are not needed: %s", path, len(extra), listed(extra))
-    network.load_state_dict({name: state[name].float() for name in expected}, assign=True)
+    if not extra_is_error:
+        wanted = stored_state(network)
+        extra = [name for name in state if name not in wanted]
+        if extra:
+            log.warning("%s: %d weights are not needed: %s", source, len(extra), listed(extra))
+        state = {name: value for name, value in state.items() if name in wanted}
+    load_strict(network, {name: value.float() for name, value in state.items()}, source)
     return network.eval().requires_grad_(False)
-
-
-def position_tables(network: nn.Module) -> State:
-    """The sinusoidal position tables of a network, which no checkpoint has to bring."""
-    return {
-        name: SinusoidalPositionalEmbedding(buffer.shape[2], max_seq_length=buffer.shape[1]).pe
-        for name, buffer in network.named_buffers()
-        if name.endswith("pos_embed.pe")
-    }
 
 
 def read_weights(path: Path) -> State:
@@ -297,10 +296,10 @@ def read_weights(path: Path) -> State:
     if start == LFS_POINTER:
         raise InputError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch the file itself.")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else read_pickle(path)
+        content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
     except InputError:
         raise
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged or incomplete: fetch it again.") from error
     content = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
