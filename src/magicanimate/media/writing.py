@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -205,7 +206,7 @@ def open_writer(
         InputError: see `check_output`; and when the disk is full or writing fails.
     """
     path = check_output(path, overwrite)
-    temporary = Path(tempfile.mktemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     comment = json.dumps(dict(settings or {}), ensure_ascii=True)
     try:
         with _explained(path):

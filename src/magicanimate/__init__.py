@@ -1,0 +1,50 @@
+"""Animate a picture of a person with a motion sequence.
+
+    from magicanimate import MagicAnimatePipeline
+
+    pipe = MagicAnimatePipeline.from_pretrained("tiny")
+    pipe("picture.png", "motion.mp4", seed=1).save("out.mp4")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from magicanimate.errors import InputError
+    from magicanimate.media.video import Video
+    from magicanimate.pipeline import MagicAnimatePipeline
+
+    __version__: str
+
+__all__ = ["InputError", "MagicAnimatePipeline", "Video", "__version__"]
+
+# Imported when first asked for (PEP 562): torch and diffusers take seconds.
+_HOMES = {
+    "InputError": "magicanimate.errors",
+    "MagicAnimatePipeline": "magicanimate.pipeline",
+    "Video": "magicanimate.media.video",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'magicanimate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("magicanimate")
+    except PackageNotFoundError:  # run from a source folder that is not installed
+        return "0+source"

@@ -1,0 +1,184 @@
+"""The command line. Nothing heavy is imported before a command runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from magicanimate.errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 3
+
+# Sub-commands that live in modules of their own: name -> module (which has `app`), and their line in the help.
+_LAZY = {
+    "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
+    "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
+    "train": ("magicanimate.train.cli", "Train a model."),
+}
+
+
+class _Root(TyperGroup):
+    """Imports a sub-command's module when that command is called, and turns bad input into one sentence."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in _LAZY:
+            self.commands[args[0]] = _load(args[0])
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(BAD_INPUT) from error
+        except KeyboardInterrupt as error:
+            typer.echo("Interrupted; nothing was left half-written.", err=True)
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _load(name: str) -> Any:
+    module_name, _ = _LAZY[name]
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("magicanimate"):
+            raise InputError(f"The command {name} is not part of this installation.") from error
+        raise InputError(
+            f"The command {name} needs the package {error.name}, which is not installed; "
+            "the README says which extra brings it."
+        ) from error
+    group = typer.main.get_group(module.app)
+    group.name = name
+    return group
+
+
+app = typer.Typer(
+    cls=_Root,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Animate a picture of a person with a motion sequence.",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from magicanimate import __version__
+
+        typer.echo(f"magicanimate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+_INPUT, _MODEL, _LOOK, _SOLVER, _OTHER = "What goes in and out", "Model", "The video", "Denoising", "Other"
+
+
+@app.command()
+def animate(
+    image: Annotated[Path, typer.Option("--image", "-i", help="Picture of the person.", rich_help_panel=_INPUT)],
+    motion: Annotated[
+        Path,
+        typer.Option("--motion", "-m", help="DensePose video, GIF or folder of frames.", rich_help_panel=_INPUT),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", rich_help_panel=_INPUT,
+            help="mp4, webm, gif or webp file, or a name without ending for a folder of PNG frames. "
+            "Default: PICTURE_MOTION.mp4 in this folder.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing output.", rich_help_panel=_INPUT)] = False,
+    compare: Annotated[
+        bool, typer.Option(help="Write picture, motion and result side by side.", rich_help_panel=_INPUT)
+    ] = False,
+    model: Annotated[
+        str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.", rich_help_panel=_MODEL)
+    ] = "tiny",
+    preset: Annotated[
+        str | None, typer.Option(help="quality (default), fast or original.", rich_help_panel=_MODEL)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_MODEL)] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_MODEL)
+    ] = "auto",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="WIDTHxHEIGHT, or auto (default): the motion's aspect ratio at the model's number of pixels.",
+            rich_help_panel=_LOOK,
+        ),
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="Other aspect ratios: cover (crop, default), contain or stretch.", rich_help_panel=_LOOK),
+    ] = None,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            help="auto (default): put the motion where the person stands in the picture, if a plain background "
+            "shows where; none: as it is.",
+            rich_help_panel=_LOOK,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second. Default: the motion's.", rich_help_panel=_LOOK)
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(help="At most so many frames.", rich_help_panel=_LOOK)] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Make the end run into the start.", rich_help_panel=_LOOK)] = False,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", rich_help_panel=_SOLVER)] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance; 1 is off.", rich_help_panel=_SOLVER)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise. Default: 1.", rich_help_panel=_SOLVER)] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="ddim (default), dpm++, unipc, euler ...", rich_help_panel=_SOLVER)
+    ] = None,
+    fusion: Annotated[
+        str | None, typer.Option(help="Overlapping windows: mean (default) or triangular.", rich_help_panel=_SOLVER)
+    ] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="shared (default) or independent windows.", rich_help_panel=_SOLVER)
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Frames per window.", rich_help_panel=_SOLVER)] = None,
+    overlap: Annotated[int | None, typer.Option(help="Frames two windows share.", rich_help_panel=_SOLVER)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.", rich_help_panel=_OTHER)
+    ] = False,
+) -> None:
+    """Animate the person in a picture with the motion of a DensePose video."""
+    from magicanimate.animate_cli import Request, run
+    from magicanimate.settings import make_settings
+
+    chosen = {
+        "preset": preset, "steps": steps, "guidance": guidance, "seed": seed, "size": size, "fps": fps, "fit": fit,
+        "max_frames": max_frames, "align": align, "loop": loop or None, "scheduler": scheduler, "fusion": fusion,
+        "noise": noise, "window": window, "overlap": overlap,
+    }  # fmt: skip
+    settings = make_settings(**{name: value for name, value in chosen.items() if value is not None})
+    run(
+        Request(
+            image=image, motion=motion, out=out or Path(f"{image.stem}_{motion.stem}.mp4"), model=model,
+            device=device, dtype=dtype, overwrite=overwrite, compare=compare, dry_run=dry_run,
+        ),
+        settings,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point of `magicanimate`. Exit codes: 0 done, 2 bad input or settings, 3 interrupted, 1 our fault."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command took over
+        sys.exit(INTERRUPTED)

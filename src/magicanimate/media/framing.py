@@ -1,0 +1,62 @@
+"""The size of the video, and the slightly larger canvas that the networks see.
+
+Shape legend: H W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from magicanimate.media.pictures import Fit, Placement, fit_parts, fit_picture, place
+
+_SMALLEST_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The visible frame and the canvas around it, (height, width) in pixels."""
+
+    size: tuple[int, int]
+    canvas: tuple[int, int]
+    """Multiples of the model's pixel factor; the frame sits in its upper left corner."""
+
+    def pad(self, image: np.ndarray) -> np.ndarray:
+        """[H, W, ...] of the frame's size -> the canvas's, by repeating the border."""
+        margins = [(0, self.canvas[0] - self.size[0]), (0, self.canvas[1] - self.size[1])]
+        return np.pad(image, margins + [(0, 0)] * (image.ndim - 2), mode="edge")
+
+    def crop(self, images: np.ndarray) -> np.ndarray:
+        """[..., H, W, 3] of the canvas's size -> the frame's."""
+        return images[..., : self.size[0], : self.size[1], :]
+
+    def picture(self, image_HWC: np.ndarray, fit: Fit) -> np.ndarray:
+        """A picture of any size, fitted and padded to the canvas."""
+        return self.pad(fit_picture(image_HWC, place(image_HWC.shape[:2], self.size, fit)))
+
+    def parts(self, parts_HW: np.ndarray, placement: Placement) -> np.ndarray:
+        """A part map of any size, placed and padded to the canvas."""
+        return self.pad(fit_parts(parts_HW, placement))
+
+
+def choose_frame(
+    motion: tuple[int, int], resolution: tuple[int, int], size: tuple[int, int] | Literal["auto"], factor: int
+) -> Frame:
+    """The frame for a motion of (height, width).
+
+    auto keeps the motion's aspect ratio and takes as many pixels as the model was trained with (its resolution's
+    height times width), in even numbers: people then appear about as large as in training, and time and memory stay
+    the same for every aspect ratio. A given size is kept exactly.
+    """
+    height, width = _auto(motion, resolution) if size == "auto" else size
+    canvas = (math.ceil(height / factor) * factor, math.ceil(width / factor) * factor)
+    return Frame((height, width), canvas)
+
+
+def _auto(motion: tuple[int, int], resolution: tuple[int, int]) -> tuple[int, int]:
+    pixels, aspect = resolution[0] * resolution[1], motion[1] / motion[0]
+    height = math.sqrt(pixels / aspect)
+    return max(_SMALLEST_SIDE, 2 * round(height / 2)), max(_SMALLEST_SIDE, 2 * round(height * aspect / 2))

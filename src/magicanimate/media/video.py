@@ -1,0 +1,84 @@
+"""The result: frames with their rate and the settings that made them.
+
+Shape legend: F frames, H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magicanimate.media.writing import check_output, open_writer, write_json
+
+
+def settings_path(path: Path) -> Path:
+    """Where the settings of a video are written: beside it, `dance.mp4` -> `dance.mp4.json`."""
+    return path.with_name(path.name + ".json")
+
+
+@dataclass
+class Video:
+    """A finished video."""
+
+    frames: np.ndarray
+    """[F, H, W, 3] uint8 RGB."""
+    fps: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write mp4, webm, gif, webp or a folder of PNG frames, by the name's ending, and the settings beside it.
+
+        Raises:
+            InputError: see `media.open_writer`.
+        """
+        return save_frames(iter(self.frames), path, self.fps, self.settings, overwrite=overwrite)
+
+
+@dataclass
+class VideoStream:
+    """A video whose frames come as they are decoded; iterate over it once."""
+
+    source: Iterator[np.ndarray] = field(repr=False)
+    count: int
+    fps: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.source
+
+    def collect(self) -> Video:
+        """All frames in memory."""
+        return Video(np.stack(list(self.source)), self.fps, self.settings, self.warnings)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """As `Video.save`, holding only a few frames at a time."""
+        return save_frames(self.source, path, self.fps, self.settings, overwrite=overwrite)
+
+
+def save_frames(
+    frames: Iterator[np.ndarray],
+    path: str | Path,
+    fps: float,
+    settings: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write frames as they come; neither the video nor its settings appear unless both are complete."""
+    path = check_output(path, overwrite)
+    with open_writer(path, fps, settings, overwrite) as sink:
+        for frame_HWC in frames:
+            sink.write(frame_HWC)
+    write_json(settings_path(path), settings)
+    return path

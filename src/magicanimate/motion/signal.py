@@ -1,0 +1,97 @@
+"""A motion clip becomes the control signal: part maps of the canvas's size, frame by frame, and what was found.
+
+Shape legend: F frames, H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from magicanimate.errors import InputError
+from magicanimate.media.framing import Frame
+from magicanimate.media.pictures import Placement
+from magicanimate.motion.densepose import decode_frame, render_parts
+from magicanimate.motion.report import MotionReport, ReportBuilder
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Control frames on the canvas. Kept as indices, 1 byte a pixel; colours are made where they are needed."""
+
+    parts_FHW: np.ndarray
+    report: MotionReport
+    raw_FHWC: np.ndarray | None = None
+    """Colours as read, for models that the original's behaviour is asked of."""
+
+    def __len__(self) -> int:
+        return len(self.parts_FHW)
+
+    def rgb(self, start: int, stop: int) -> np.ndarray:
+        """Control frames start..stop as [F, H, W, 3] uint8."""
+        return render_parts(self.parts_FHW[start:stop]) if self.raw_FHWC is None else self.raw_FHWC[start:stop]
+
+    def padded(self, multiple: int) -> Signal:
+        """The last frame repeated until the count is a multiple."""
+        missing = -len(self) % multiple
+        if not missing:
+            return self
+        raw_FHWC = None if self.raw_FHWC is None else _repeat_last(self.raw_FHWC, missing)
+        return Signal(_repeat_last(self.parts_FHW, missing), self.report, raw_FHWC)
+
+
+def _repeat_last(frames: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([frames, np.repeat(frames[-1:], count, axis=0)])
+
+
+def read_signal(
+    frames: Iterable[np.ndarray],
+    frame: Frame,
+    placement: Placement,
+    *,
+    max_frames: int | None = None,
+    raw: bool = False,
+    on_frame: Callable[[int], None] | None = None,
+) -> Signal:
+    """Decode, check and place a DensePose clip, holding one frame of it at a time.
+
+    Args:
+        frames: [H, W, 3] uint8 RGB, all of one size.
+        frame: the video's frame and canvas.
+        placement: how the clip lands in the frame.
+        max_frames: stop after so many.
+        raw: also keep the colours as read, resized the way the original does.
+        on_frame: told the number of frames read so far.
+
+    Raises:
+        InputError: there is no frame.
+    """
+    builder = ReportBuilder()
+    parts: list[np.ndarray] = []
+    colours: list[np.ndarray] = []
+    for frame_HWC in _limited(frames, max_frames):
+        parts_HW, codes_HW = decode_frame(frame_HWC)
+        builder.add(parts_HW, codes_HW)
+        parts.append(frame.parts(parts_HW, placement))
+        if raw:
+            colours.append(frame.pad(_resize_as_original(frame_HWC, frame.size)))
+        if on_frame:
+            on_frame(len(parts))
+    if not parts:
+        raise InputError("The motion has no frames; give a video with at least one.")
+    return Signal(np.stack(parts), builder.finish(), np.stack(colours) if raw else None)
+
+
+def _limited(frames: Iterable[np.ndarray], count: int | None) -> Iterator[np.ndarray]:
+    return iter(frames) if count is None else itertools.islice(frames, count)
+
+
+def _resize_as_original(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pillow's default interpolation of the colours, and only when the height differs: so the original does it."""
+    if frame_HWC.shape[0] == size[0] and frame_HWC.shape[1] == size[1]:
+        return frame_HWC
+    return np.asarray(Image.fromarray(frame_HWC).resize((size[1], size[0])))

@@ -1,0 +1,142 @@
+"""Everything that can be chosen about one animation: one validated object, for the library and the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    from magicanimate.config import ModelConfig
+
+Preset = Literal["original", "quality", "fast"]
+Size = tuple[int, int]
+SMALLEST, LARGEST = 16, 4096
+"""Pixels per side that are accepted."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The model's own recommendation, and what ours does better than the original by default.
+    "quality": {},
+    # Fewer steps; see docs/results for what that costs.
+    "fast": {"steps": 8},
+    # The original's behaviour, defects included: see the last block of `AnimateSettings`.
+    "original": {
+        "steps": 25, "guidance": 7.5, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
+        "window": 16, "overlap": 4, "fps": 25.0, "fit": "stretch", "align": "none", "wrap": True,
+        "pad_frames": 16, "truncate": True, "resample": False, "raw_control": True,
+    },
+}  # fmt: skip
+
+
+class AnimateSettings(BaseModel):
+    """Settings of one animation; whatever is left out (None) is taken from the preset, then from the model.
+
+    All are keyword-only. Build it with `make_settings`, which says in one sentence what is wrong with a value.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: Preset = Field("quality", description="named set of defaults")
+    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
+    guidance: float | None = Field(None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the initial noise")
+    size: Size | Literal["auto"] = Field(
+        "auto", description="(height, width) of the video; auto: the motion's aspect ratio at the model's pixel count"
+    )
+    fps: float | None = Field(
+        None, gt=0, le=240, description="frames per second; the motion is resampled in time; default: the motion's own"
+    )
+    max_frames: int | None = Field(None, ge=1, description="animate at most so many frames")
+    fit: Literal["cover", "contain", "stretch"] | None = Field(
+        None, description="how picture and motion are fitted to another aspect ratio: crop (default), pad or distort"
+    )
+    align: Literal["auto", "none"] | None = Field(
+        None, description="auto: move and scale the motion onto the person in the picture where that person can be found"
+    )
+    loop: bool = Field(False, description="make the end run into the beginning")
+    scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
+    fusion: Literal["mean", "triangular"] | None = Field(None, description="weights where windows overlap")
+    noise: Literal["shared", "independent"] | None = Field(None, description="initial noise of windows")
+    window: int | None = Field(None, ge=1, le=128, description="frames denoised together")
+    overlap: int | None = Field(None, ge=0, le=127, description="frames that neighbouring windows share")
+    decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
+
+    # Behaviour of the original that only its preset switches on.
+    wrap: bool = Field(False, description="the last window continues with the first frames")
+    pad_frames: int = Field(1, ge=1, description="repeat the last frame up to a multiple, compute, and cut")
+    truncate: bool = Field(False, description="8 bit by cutting off instead of rounding")
+    resample: bool = Field(True, description="with another frame rate, keep the speed of the motion")
+    raw_control: bool = Field(False, description="control frames as read, instead of cleaned to the palette")
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("size")
+    @classmethod
+    def _size_range(cls, value: Any) -> Any:
+        if value != "auto" and not all(SMALLEST <= side <= LARGEST for side in value):
+            raise ValueError(f"both sides must be between {SMALLEST} and {LARGEST} pixels")
+        return value
+
+    def for_model(self, config: ModelConfig) -> AnimateSettings:
+        """The same with nothing left open but `fps` and `size`, which depend on the motion.
+
+        Raises:
+            InputError: window and overlap do not go together.
+        """
+        chosen = PRESETS[self.preset] | {name: getattr(self, name) for name in self.model_fields_set}
+        model = {
+            "steps": config.steps, "guidance": config.guidance, "window": config.window,
+            "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
+            "fit": "cover", "align": "auto",
+        }  # fmt: skip
+        filled = model | {name: value for name, value in chosen.items() if value is not None}
+        if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
+            filled["overlap"] = filled["window"] // 4
+        if filled["overlap"] >= filled["window"]:
+            raise InputError(
+                f"overlap: {filled['overlap']} frames cannot be shared by windows of {filled['window']}; choose fewer."
+            )
+        if self.preset == "original" and "size" not in self.model_fields_set:
+            filled["size"] = tuple(config.resolution)
+        return make_settings(**filled)
+
+
+def parse_size(text: str) -> Size | Literal["auto"]:
+    """`auto`, or WIDTHxHEIGHT as people write it -> (height, width)."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    match = re.fullmatch(r"\s*(-?\d+)\s*[xX×]\s*(-?\d+)\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, or auto")
+    width, height = int(match[1]), int(match[2])
+    return height, width
+
+
+def make_settings(**values: Any) -> AnimateSettings:
+    """Validated settings.
+
+    Raises:
+        InputError: one sentence that names every setting at fault.
+    """
+    try:
+        return AnimateSettings(**values)
+    except ValidationError as error:
+        raise InputError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message.replace("Input should be", "should be").replace("Extra inputs are not permitted", "no such setting")
+        line = f"{name}: {message} (got {problem['input']!r})"
+        if not any(known.startswith(f"{name}:") for known in problems):
+            problems.append(line)
+    return "; ".join(problems) + "."

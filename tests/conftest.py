@@ -1,0 +1,77 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A model folder in the shipped model's style, random weights."""
+    from magicanimate.models import save_model
+    from random_models import random_model
+
+    folder = tmp_path_factory.mktemp("models") / "parts"
+    save_model(random_model("parts"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rgb_model_folder(tmp_path_factory) -> Path:
+    """A model folder in the official model's style, random weights."""
+    from magicanimate.models import save_model
+    from random_models import random_model
+
+    folder = tmp_path_factory.mktemp("models") / "rgb"
+    save_model(random_model("rgb"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_inputs() -> Path:
+    """Pictures and DensePose clips that lie beside the project."""
+    if not REAL_INPUTS.is_dir():
+        pytest.skip("no real inputs beside the project")
+    return REAL_INPUTS
+
+
+def walking_parts(frames: int, height: int = 64, width: int = 64) -> np.ndarray:
+    """Part maps [F, H, W] of a blocky figure that moves to the right: all 24 parts, head on top."""
+    parts_FHW = np.zeros((frames, height, width), np.uint8)
+    cell_height, cell_width = height // 8, width // 8
+    for index in range(frames):
+        left = 2 * cell_width + index % cell_width
+        for part in range(1, 23):
+            row, column = divmod(part - 1, 4)
+            top, start = (row + 2) * cell_height, left + column * cell_width
+            parts_FHW[index, top : top + cell_height, start : start + cell_width] = part
+        parts_FHW[index, cell_height : 2 * cell_height, left + cell_width : left + 2 * cell_width] = 23
+        parts_FHW[index, cell_height : 2 * cell_height, left + 2 * cell_width : left + 3 * cell_width] = 24
+    return parts_FHW
+
+
+@pytest.fixture(scope="session")
+def motion_path(tmp_path_factory) -> Path:
+    """A DensePose clip of 12 frames, 64x64, 25 fps, through real H.264."""
+    from magicanimate.media.video import save_frames
+    from magicanimate.motion.densepose import render_parts
+
+    path = tmp_path_factory.mktemp("motion") / "walk.mp4"
+    return save_frames(iter(render_parts(walking_parts(12))), path, 25, {})
+
+
+@pytest.fixture(scope="session")
+def picture_path(tmp_path_factory) -> Path:
+    """A picture, 80 wide and 100 high, with some structure."""
+    from PIL import Image
+
+    rows, columns = np.mgrid[0:100, 0:80]
+    image_HWC = np.stack([rows * 2, columns * 3, (rows + columns) % 64 * 4], -1).astype(np.uint8)
+    path = tmp_path_factory.mktemp("picture") / "person.png"
+    Image.fromarray(image_HWC).save(path)
+    return path
