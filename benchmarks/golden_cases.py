@@ -219,12 +219,12 @@ def pipeline_cases(folder: Path) -> Iterator[Comparison]:
             yield from pipeline_case(folder, case)
 
 
-def pipeline_case(folder: Path, case: str, wrap: bool = True) -> Iterator[Comparison]:
-    """d: one run, with the original's wrapping windows or without."""
+def pipeline_case(folder: Path, case: str, wrap: bool = True, model: Model | None = None) -> Iterator[Comparison]:
+    """d: one run, with the original's wrapping windows or without; `model`: default the golden one."""
     facts = read_json(folder / "d_pipeline.json")[case]
     golden = read_safetensors(folder / f"d_{case}.safetensors")
     inputs = read_safetensors(folder / "d_inputs.safetensors")
-    model = golden_model(folder)
+    model = model or golden_model(folder)
     image = rearrange(inputs["reference_image"], "h w c -> 1 c h w") / 255
     control = rearrange(inputs["control_frames"][: facts["n"]], "f h w c -> f c h w") / 255
     ref = encode_images(model.vae, image)
