@@ -258,7 +258,7 @@ def text_state(state: Mapping[str, Tensor]) -> State:
 
 def accepted(network: type, config: Mapping[str, Any]) -> dict[str, Any]:
     """The entries that the class takes today; files written by other versions may have more, which are reported."""
-    names = inspect.signature(network.__init__).parameters
+    names = inspect.signature(network).parameters
     extra = sorted(set(config) - set(names))
     if extra:
         log.warning("%s: settings without a counterpart are ignored: %s", network.__name__, listed(extra))
