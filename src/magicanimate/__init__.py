@@ -1,9 +1,9 @@
 """Animate a picture of a person with a motion sequence.
 
-    from magicanimate import MagicAnimatePipeline
+from magicanimate import MagicAnimatePipeline
 
-    pipe = MagicAnimatePipeline.from_pretrained("tiny")
-    pipe("picture.png", "motion.mp4", seed=1).save("out.mp4")
+pipe = MagicAnimatePipeline.from_pretrained("tiny")
+pipe("picture.png", "motion.mp4", seed=1).save("out.mp4")
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from magicanimate.media import check_output, load_picture, open_clip, side_by_side
-from magicanimate.media.video import save_frames, settings_path
+from magicanimate.media import check_output, load_picture, open_clip, settings_path, side_by_side
+from magicanimate.media.video import save_frames
 from magicanimate.progress import ProgressDisplay, memory_text
 from magicanimate.settings import AnimateSettings
 
@@ -51,7 +51,7 @@ def run(request: Request, settings: AnimateSettings) -> None:
         job = pipe.prepare(image_HWC, clip, settings, progress=progress)
         for warning in job.warnings:
             console.print(f"Warning: {warning}", markup=False)
-        progress.expect(len(job), job.settings.steps or 1)
+        progress.expect(len(job), job.settings.steps)
         if not request.dry_run:
             frames = pipe.frames(job, progress=progress)
             if request.compare:

@@ -25,6 +25,14 @@ _LAZY = {
 class _Root(TyperGroup):
     """Imports a sub-command's module when that command is called, and turns bad input into one sentence."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *(name for name in _LAZY if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _LAZY and cmd_name not in self.commands:
+            return TyperCommand(name=cmd_name, help=_LAZY[cmd_name][1])  # stands in the help only
+        return super().get_command(ctx, cmd_name)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in _LAZY:
             self.commands[args[0]] = _load(args[0])
@@ -96,14 +104,18 @@ def animate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", rich_help_panel=_INPUT,
+            "--out",
+            "-o",
+            rich_help_panel=_INPUT,
             help="mp4, webm, gif or webp file, or a name without ending for a folder of PNG frames. "
             "Default: PICTURE_MOTION.mp4 in this folder.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing output.", rich_help_panel=_INPUT)] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_INPUT)
+    ] = False,
     compare: Annotated[
-        bool, typer.Option(help="Write picture, motion and result side by side.", rich_help_panel=_INPUT)
+        bool, typer.Option("--compare", help="Write picture, motion and result side by side.", rich_help_panel=_INPUT)
     ] = False,
     model: Annotated[
         str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.", rich_help_panel=_MODEL)
@@ -112,9 +124,7 @@ def animate(
         str | None, typer.Option(help="quality (default), fast or original.", rich_help_panel=_MODEL)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_MODEL)] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_MODEL)
-    ] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_MODEL)] = "auto",
     size: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +148,9 @@ def animate(
         float | None, typer.Option(help="Frames per second. Default: the motion's.", rich_help_panel=_LOOK)
     ] = None,
     max_frames: Annotated[int | None, typer.Option(help="At most so many frames.", rich_help_panel=_LOOK)] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Make the end run into the start.", rich_help_panel=_LOOK)] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Make the end run into the start.", rich_help_panel=_LOOK)
+    ] = False,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", rich_help_panel=_SOLVER)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; 1 is off.", rich_help_panel=_SOLVER)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise. Default: 1.", rich_help_panel=_SOLVER)] = None,
@@ -154,7 +166,10 @@ def animate(
     window: Annotated[int | None, typer.Option(help="Frames per window.", rich_help_panel=_SOLVER)] = None,
     overlap: Annotated[int | None, typer.Option(help="Frames two windows share.", rich_help_panel=_SOLVER)] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.", rich_help_panel=_OTHER)
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, say what would be done, write nothing.", rich_help_panel=_OTHER
+        ),
     ] = False,
 ) -> None:
     """Animate the person in a picture with the motion of a DensePose video."""

@@ -82,9 +82,11 @@ class Model:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
         """Move the networks and the prompt, in place; returns itself."""
+        # Only what is asked for: diffusers warns about every cast, even one to None.
+        where = {key: value for key, value in {"device": device, "dtype": dtype}.items() if value is not None}
         for network in self.networks.values():
-            network.to(device=device, dtype=dtype)
-        self.empty_prompt = self.empty_prompt.to(device=device, dtype=dtype)
+            network.to(**where)
+        self.empty_prompt = self.empty_prompt.to(**where)
         return self
 
 

@@ -24,7 +24,7 @@ from magicanimate.media.video import Video, VideoStream
 from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.sampler import SampleSettings, sample
-from magicanimate.settings import AnimateSettings, make_settings
+from magicanimate.settings import AnimateSettings, ChosenSettings, make_settings
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
@@ -42,7 +42,7 @@ class Job:
 
     model: dict[str, Any]
     """name and version."""
-    settings: AnimateSettings
+    settings: ChosenSettings
     frame: Frame
     image_HWC: np.ndarray
     """The reference picture on the canvas."""
@@ -114,7 +114,7 @@ class MagicAnimatePipeline:
         from magicanimate.runtime import select_device, select_dtype
 
         chosen = select_device(device)
-        return cls(load_model(name_or_path).to(chosen, select_dtype(dtype, chosen)))
+        return cls(load_model(name_or_path, select_dtype(dtype, chosen)).to(chosen))
 
     @property
     def factor(self) -> int:
@@ -123,7 +123,13 @@ class MagicAnimatePipeline:
 
     @overload
     def __call__(
-        self, image: Any, motion: Any, *, stream: Literal[False] = False, progress: Progress | None = None, **settings: Any
+        self,
+        image: Any,
+        motion: Any,
+        *,
+        stream: Literal[False] = False,
+        progress: Progress | None = None,
+        **settings: Any,
     ) -> Video: ...
 
     @overload
@@ -158,8 +164,8 @@ class MagicAnimatePipeline:
         config = self.model.config
         chosen = settings.for_model(config)
         image_HWC, clip = _as_picture(image), _as_clip(motion, chosen)
-        frame = choose_frame(clip.size, tuple(config.resolution), chosen.size, self.factor)
-        placement = place(clip.size, frame.size, chosen.fit or "cover")
+        frame = choose_frame(clip.size, config.resolution, chosen.size, self.factor)
+        placement = place(clip.size, frame.size, chosen.fit)
         signal = read_signal(
             _timed(clip, chosen), frame, placement,
             max_frames=chosen.max_frames,
@@ -170,7 +176,7 @@ class MagicAnimatePipeline:
             model={"name": config.name, "version": config.version},
             settings=chosen,
             frame=frame,
-            image_HWC=frame.picture(image_HWC, chosen.fit or "cover"),
+            image_HWC=frame.picture(image_HWC, chosen.fit),
             signal=signal,
             fps=chosen.fps or clip.fps,
             warnings=[*clip.warnings, *signal.report.warnings],
@@ -182,8 +188,13 @@ class MagicAnimatePipeline:
             signal = job.signal.padded(job.settings.pad_frames)
             planes_FPhw = self._planes(signal)
             ref_Bchw = self._encode(job.image_HWC)
+            _, channels, height, width = ref_Bchw.shape
             noise_BcFhw = initial_noise(
-                job.settings.seed, len(signal), tuple(ref_Bchw.shape[1:]), job.settings.noise, job.settings.window
+                job.settings.seed,
+                len(signal),
+                (channels, height, width),
+                job.settings.noise,
+                job.settings.window,
             )
             latents_BcFhw = sample(
                 self.model, ref_Bchw, planes_FPhw, noise_BcFhw, _sample_settings(job.settings), progress
@@ -206,8 +217,9 @@ class MagicAnimatePipeline:
     @torch.no_grad()
     def _encode(self, image_HWC: np.ndarray) -> Tensor:
         """Reference latents `[1, c, h, w]`."""
+        model = self.model
         image_BCHW = torch.from_numpy(image_HWC.copy()).permute(2, 0, 1)[None].float() / 255
-        return encode_images(self.model.vae, image_BCHW.to(self.model.device, self.model.dtype), self.model.config.patch)
+        return encode_images(model.vae, image_BCHW.to(model.device, model.dtype), model.config.patch)
 
     def _decode(self, latents_BcFhw: Tensor, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
         """Frames of the visible size, a few at a time so that memory does not grow with the video."""
@@ -232,9 +244,9 @@ def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:
     return (scaled if truncate else scaled.round()).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _sample_settings(settings: AnimateSettings) -> SampleSettings:
+def _sample_settings(settings: ChosenSettings) -> SampleSettings:
     values = settings.model_dump(include={"steps", "guidance", "window", "overlap", "fusion", "seed"})
-    return SampleSettings(**values, solver=settings.scheduler or "ddim", wrap=settings.wrap or settings.loop)
+    return SampleSettings(**values, solver=settings.scheduler, wrap=settings.wrap or settings.loop)
 
 
 def _as_picture(image: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["original", "quality", "fast"]
 Size = tuple[int, int]
+Settings = TypeVar("Settings", bound="AnimateSettings")
 SMALLEST, LARGEST = 16, 4096
 """Pixels per side that are accepted."""
 
@@ -54,7 +55,7 @@ class AnimateSettings(BaseModel):
         None, description="how picture and motion are fitted to another aspect ratio: crop (default), pad or distort"
     )
     align: Literal["auto", "none"] | None = Field(
-        None, description="auto: move and scale the motion onto the person in the picture where that person can be found"
+        None, description="auto: move and scale the motion onto the person, where the picture shows plainly where"
     )
     loop: bool = Field(False, description="make the end run into the beginning")
     scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
@@ -83,7 +84,7 @@ class AnimateSettings(BaseModel):
             raise ValueError(f"both sides must be between {SMALLEST} and {LARGEST} pixels")
         return value
 
-    def for_model(self, config: ModelConfig) -> AnimateSettings:
+    def for_model(self, config: ModelConfig) -> ChosenSettings:
         """The same with nothing left open but `fps` and `size`, which depend on the motion.
 
         Raises:
@@ -104,7 +105,21 @@ class AnimateSettings(BaseModel):
             )
         if self.preset == "original" and "size" not in self.model_fields_set:
             filled["size"] = tuple(config.resolution)
-        return make_settings(**filled)
+        return _validated(ChosenSettings, filled)
+
+
+class ChosenSettings(AnimateSettings):
+    """Settings with a value for everything that preset and model decide; made by `AnimateSettings.for_model`."""
+
+    steps: int
+    guidance: float
+    fit: Literal["cover", "contain", "stretch"]
+    align: Literal["auto", "none"]
+    scheduler: str
+    fusion: Literal["mean", "triangular"]
+    noise: Literal["shared", "independent"]
+    window: int
+    overlap: int
 
 
 def parse_size(text: str) -> Size | Literal["auto"]:
@@ -124,8 +139,12 @@ def make_settings(**values: Any) -> AnimateSettings:
     Raises:
         InputError: one sentence that names every setting at fault.
     """
+    return _validated(AnimateSettings, values)
+
+
+def _validated(kind: type[Settings], values: dict[str, Any]) -> Settings:
     try:
-        return AnimateSettings(**values)
+        return kind(**values)
     except ValidationError as error:
         raise InputError(_sentence(error)) from error
 
@@ -135,7 +154,8 @@ def _sentence(error: ValidationError) -> str:
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
         message = problem["msg"].removeprefix("Value error, ")
-        message = message.replace("Input should be", "should be").replace("Extra inputs are not permitted", "no such setting")
+        message = message.replace("Input should be", "should be")
+        message = message.replace("Extra inputs are not permitted", "there is no such setting")
         line = f"{name}: {message} (got {problem['input']!r})"
         if not any(known.startswith(f"{name}:") for known in problems):
             problems.append(line)

@@ -5,7 +5,7 @@ Shape legend: F frames, H W pixels, C colour channels; everything is RGB uint8 u
 
 from magicanimate.media.pictures import Placement, fit_parts, fit_picture, load_picture, place
 from magicanimate.media.reading import Clip, open_clip, resample
-from magicanimate.media.writing import check_output, open_writer, side_by_side, write_json
+from magicanimate.media.writing import check_output, open_writer, settings_path, side_by_side
 
 __all__ = [
     "Clip",
@@ -18,6 +18,6 @@ __all__ = [
     "open_writer",
     "place",
     "resample",
+    "settings_path",
     "side_by_side",
-    "write_json",
 ]

@@ -129,14 +129,12 @@ def place(source: tuple[int, int], size: tuple[int, int], fit: Fit = "cover") ->
     seen_width = min(width / scale, source_width)
     left_edge = (source_width - seen_width) / 2
     top_edge = (source_height - seen_height) * _TOP_SHARE
-    return Placement(
-        (left_edge, top_edge, left_edge + seen_width, top_edge + seen_height), (0, 0, height, width), size
-    )
+    return Placement((left_edge, top_edge, left_edge + seen_width, top_edge + seen_height), (0, 0, height, width), size)
 
 
 def fit_picture(image_HWC: np.ndarray, placement: Placement) -> np.ndarray:
     """[H, W, 3] -> [height, width, 3]; what a contained picture leaves free repeats its border."""
-    top, left, inner_height, inner_width = placement.inner
+    _, _, inner_height, inner_width = placement.inner
     resized = Image.fromarray(image_HWC).resize(
         (inner_width, inner_height), Image.Resampling.LANCZOS, box=placement.box
     )

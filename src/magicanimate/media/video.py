@@ -12,12 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.media.writing import check_output, open_writer, write_json
-
-
-def settings_path(path: Path) -> Path:
-    """Where the settings of a video are written: beside it, `dance.mp4` -> `dance.mp4.json`."""
-    return path.with_name(path.name + ".json")
+from magicanimate.media.writing import open_writer
 
 
 @dataclass
@@ -76,9 +71,8 @@ def save_frames(
     overwrite: bool = False,
 ) -> Path:
     """Write frames as they come; neither the video nor its settings appear unless both are complete."""
-    path = check_output(path, overwrite)
+    path = Path(path)
     with open_writer(path, fps, settings, overwrite) as sink:
         for frame_HWC in frames:
             sink.write(frame_HWC)
-    write_json(settings_path(path), settings)
     return path

@@ -6,6 +6,7 @@ Shape legend: F frames, H W pixels, C colour channels.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -90,7 +91,7 @@ class _AnimationSink:
     def close(self) -> None:
         unit = 10 if self._suffix == ".gif" else 1  # milliseconds; GIF counts hundredths of a second
         ticks = [round(index * 1000 / self._fps / unit) * unit for index in range(len(self._frames) + 1)]
-        durations = [later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)]
+        durations = [later - earlier for earlier, later in itertools.pairwise(ticks)]
         common: dict[str, Any] = {
             "save_all": True, "append_images": self._frames[1:], "duration": durations, "loop": 0,
         }  # fmt: skip
@@ -143,8 +144,13 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise InputError(f"The disk is full: {path} could not be written; free some space and run again.") from error
+            raise InputError(f"The disk is full: {path} could not be written; free some space first.") from error
         raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
+def settings_path(path: Path) -> Path:
+    """Where the settings of a video are written: beside it, `dance.mp4` -> `dance.mp4.json`."""
+    return path.with_name(path.name + ".json")
 
 
 def _is_folder(path: Path) -> bool:
@@ -200,13 +206,14 @@ def open_writer(
     """Write a video; it appears under its name only when the block ends well.
 
     The kind follows the name: .mp4 (H.264 that browsers play), .webm (VP9), .gif, .webp, or, without an ending, a
-    folder of PNG frames. `settings` go into the file's comment as JSON.
+    folder of PNG frames. `settings` go into the file's comment as JSON, and into a file beside it.
 
     Raises:
         InputError: see `check_output`; and when the disk is full or writing fails.
     """
     path = check_output(path, overwrite)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    described = temporary.with_suffix(".json.part")
     comment = json.dumps(dict(settings or {}), ensure_ascii=True)
     try:
         with _explained(path):
@@ -221,9 +228,12 @@ def open_writer(
             raise InputError("No frame was made, so nothing was written; the motion has no frames.")
         sink.close()
         with _explained(path):
+            described.write_text(json.dumps(dict(settings or {}), indent=2) + "\n", encoding="utf-8")
             _move(temporary, path)
+            os.replace(described, settings_path(path))
     finally:
         _remove(temporary)
+        _remove(described)
 
 
 def _abandon(sink: _Guarded) -> None:
@@ -244,17 +254,6 @@ def _remove(temporary: Path) -> None:
     if temporary.is_dir():
         shutil.rmtree(temporary, ignore_errors=True)
     else:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON next to a video, complete or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with _explained(path):
-            temporary.write_text(json.dumps(dict(content), indent=2) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-    finally:
         temporary.unlink(missing_ok=True)
 
 

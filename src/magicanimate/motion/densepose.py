@@ -55,7 +55,8 @@ FLIP_TABLE: np.ndarray = _flip_table()
 """[25] part index after a horizontal flip; its own inverse."""
 
 # Code of a colour: the index of the nearest known colour, plus _FAR where that colour is further than NEAR.
-_BLACK, _FAR, _UNSEEN = 25, 0x80, 0xFF
+BLACK = 25
+_FAR, _UNSEEN = 0x80, 0xFF
 _KNOWN = np.concatenate([PALETTE_25, np.zeros((1, 3), np.uint8)]).astype(np.int32)
 _PART_OF_KNOWN = np.append(np.arange(25), BACKGROUND).astype(np.uint8)
 _CHUNK = 1 << 16
