@@ -27,7 +27,8 @@ class ModelConfig(BaseModel):
     control_encoding: Literal["rgb", "parts"] = Field(
         "rgb", description="control frames as RGB, or as 25 one-hot planes of the nearest part"
     )
-    patch: int = Field(1, ge=1, description="space-to-depth factor in front of the VAE and the control stem")
+    patch: int = Field(1, ge=1, description="space-to-depth factor in front of the VAE (and the control stem)")
+    control_patch: int | None = Field(None, ge=1, description="the same for the control stem, where it differs from patch")
     coordinates: int = Field(0, ge=0, description="coordinate channels appended at the three networks' stems")
     norm_scope: Literal["window", "frame"] = Field(
         "window", description="statistics of the group norms: over the whole window (original) or over single frames"
@@ -42,6 +43,11 @@ class ModelConfig(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict, description="how and on what it was trained")
     licence: str = ""
     limits: list[str] = Field(default_factory=list, description="known limits, in sentences")
+
+    @property
+    def control_stride(self) -> int:
+        """Pixels per control plane's cell along each axis."""
+        return self.control_patch or self.patch
 
     @field_validator("coordinates")
     @classmethod

@@ -94,10 +94,10 @@ def build_control(config: Mapping[str, Any]) -> Control:
 
 
 def encode_control(control_FCHW: Tensor, config: ModelConfig) -> Tensor:
-    """Planes `[F, P, H/patch, W/patch]` of RGB control frames in [0, 1], as the model's configuration wants them."""
+    """Planes `[F, P, H/stride, W/stride]` of RGB control frames in [0, 1], as the model's configuration wants them."""
     if config.control_encoding == "rgb":
-        return space_to_depth(control_FCHW, config.patch)
-    return parts_to_planes(nearest_parts(control_FCHW), config.patch).to(control_FCHW.dtype)
+        return space_to_depth(control_FCHW, config.control_stride)
+    return parts_to_planes(nearest_parts(control_FCHW), config.control_stride).to(control_FCHW.dtype)
 
 
 def nearest_parts(control_FCHW: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ def check_sizes(model: Model, source: object) -> None:
     """Raise InputError unless the networks of a model fit together."""
     config = model.config
     stem = model.latent_channels + config.coordinates
-    planes = PARTS if config.control_encoding == "parts" else 3 * config.patch**2
+    planes = PARTS if config.control_encoding == "parts" else 3 * config.control_stride**2
     width = model.empty_prompt.shape[1]
     expected = {
         ("denoiser", "in_channels"): stem,
@@ -160,8 +160,8 @@ def check_sizes(model: Model, source: object) -> None:
         if model.networks[network].config[key] != value
     ]
     strides = 2 ** (len(model.control.config["conditioning_embedding_out_channels"]) - 1)
-    if strides * config.patch != model.pixel_factor:
-        problems.append(f"control shrinks pictures {strides * config.patch} times, the VAE {model.pixel_factor} times")
+    if strides * config.control_stride != model.pixel_factor:
+        problems.append(f"control shrinks pictures {strides * config.control_stride} times, the VAE {model.pixel_factor} times")
     longest = model.denoiser.config["motion_max_seq_length"]
     if config.window > longest:
         problems.append(f"the window of {config.window} frames exceeds the position table of {longest}")
