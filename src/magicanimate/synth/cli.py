@@ -1,0 +1,39 @@
+"""`magicanimate synth`: write a data set of procedural people, or a sheet of them to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, invoke_without_command=True, no_args_is_help=True)
+
+
+@app.callback(invoke_without_command=True)
+def synth(
+    output: Annotated[Path, typer.Argument(help="Folder of the data set (or, with --sheet, a PNG).")],
+    clips: Annotated[int, typer.Option(help="Number of people; each is one clip.", min=1)] = 100,
+    frames: Annotated[int, typer.Option(help="Frames of each clip.", min=2)] = 6,
+    size: Annotated[int, typer.Option(help="Width and height in pixels.", min=16, max=2048)] = 256,
+    fps: Annotated[float | None, typer.Option(help="Consecutive frames at this rate (default: spread over the motion).")] = None,
+    split: Annotated[str, typer.Option(help="train or test: different people.")] = "train",
+    first_seed: Annotated[int, typer.Option(min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")] = False,
+) -> None:
+    """Render people that nobody has ever seen, with exact DensePose maps."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from magicanimate.synth.dataset import DatasetSettings, write_dataset
+
+    settings = DatasetSettings(clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed)
+    if sheet:
+        from magicanimate.synth.sheet import write_sheet
+
+        write_sheet(output, settings)
+        typer.echo(f"Wrote {output}")
+        return
+    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=None)
+        write_dataset(output, settings, workers, lambda done, total: bar.update(task, completed=done, total=total))
+    typer.echo(f"Wrote {clips} clips of {frames} frames to {output}")

@@ -1,0 +1,121 @@
+"""One clip: a person (sometimes two), a motion, a place and a camera, all drawn from one seed."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from magicanimate.synth.background import random_background
+from magicanimate.synth.body import JOINT_INDEX, BodyShape, body_shape
+from magicanimate.synth.outfit import random_outfit
+from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
+from magicanimate.synth.render import Camera, Light, Person, Renderer
+
+SPLITS = {"train": 0, "test": 1}
+MOTION_SECONDS = 14.0
+_TWO_PEOPLE = 0.05
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one person in one place. parts and distance see the naked body, rgb the clothed one."""
+
+    rgb: np.ndarray  # [F,H,W,3] uint8
+    parts: np.ndarray  # [F,H,W] uint8, DensePose part 0..24
+    distance: np.ndarray  # [F,H,W] float32 metres, 0 where there is nobody
+    joints: np.ndarray  # [F,J,2] float32, picture coordinates in [0,1] of the first person's joints (body.JOINT_NAMES)
+
+
+@lru_cache(maxsize=4)
+def _renderer(size: int) -> Renderer:
+    return Renderer(size)
+
+
+@lru_cache(maxsize=1)
+def _mean_height() -> float:
+    return _height(body_shape({}))
+
+
+def _height(shape: BodyShape) -> float:
+    return float(np.ptp(shape.vertices[:, 2]))
+
+
+def _random_camera(rng: np.random.Generator, height: float, people: int) -> Camera:
+    """Framings of phone clips: whole figure, to the knee, to the hips, upper body."""
+    low, high = ((-0.10, 1.16), (0.22, 1.1), (0.36, 1.08), (0.5, 1.08))[rng.choice(4, p=[0.42, 0.22, 0.23, 0.13])]
+    low, high = low + 0.04 * rng.standard_normal(), high + rng.choice([0.04, 0.14, -0.04]) * rng.random()
+    extent = (high - low) * height * (1.15 if people == 2 else 1.0)
+    distance = height * rng.uniform(1.6, 3.2)
+    return Camera(
+        centre_x=float(0.10 * extent * rng.standard_normal()),
+        centre_z=float((low + high) / 2 * height),
+        distance=float(distance),
+        focal=float(2 * distance / extent),
+    )
+
+
+def _random_light(rng: np.random.Generator) -> Light:
+    direction = np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.45, 1.0), rng.uniform(0.1, 0.9)])
+    strength = rng.uniform(0.25, 0.75)
+    tint = np.clip(1 + 0.06 * rng.standard_normal(3), 0.8, 1.2)
+    level = rng.uniform(0.9, 1.12)
+    return Light(
+        direction=tuple(direction / np.linalg.norm(direction)),
+        colour=tuple(strength * level * tint),
+        ambient=tuple((1.02 - strength) * level * (2 - tint)),
+    )
+
+
+def _shadow(camera: Camera, transforms: np.ndarray, person: Person, darkness: float) -> tuple[float, float, float, float]:
+    feet = np.stack([joint_position(transforms, person.shape, f"foot.{s}") for s in "LR"])
+    feet[:, 2] = 0
+    at = camera.project(feet)
+    width = max(0.10, float(np.ptp(at[:, 0]))) * 0.9 + 0.04
+    return float(at[:, 0].mean()), float(at[:, 1].mean()), width, darkness
+
+
+def joint_position(transforms: np.ndarray, shape: BodyShape, joint: str) -> np.ndarray:
+    """World position of a joint. [J,3,4] -> [3]."""
+    i = JOINT_INDEX[joint]
+    return transforms[i, :, :3] @ shape.joints[i] + transforms[i, :, 3]
+
+
+def render_clip(seed: int, times: np.ndarray, size: int = 256, split: str = "train", motion_seed: int | None = None) -> Clip:
+    """Render the clip of a seed at the given times.
+
+    seed: draws the person, the place and the camera; the same on every machine and in every process.
+    times: [F] seconds within 0..MOTION_SECONDS; any order.
+    split: "train" or "test"; the same seed gives different people in each.
+    motion_seed: draws the motion; by default the seed itself.
+    """
+    streams = [np.random.default_rng([SPLITS[split], seed, k]) for k in range(5)]
+    looks, place, lens, extra, _ = streams
+    motions = np.random.default_rng([SPLITS[split], seed if motion_seed is None else motion_seed, 9])
+    renderer = _renderer(size)
+    count = 2 if extra.random() < _TWO_PEOPLE else 1
+    people: list[Person] = []
+    tracks = []
+    for i in range(count):
+        outfit = random_outfit(looks)
+        people.append(renderer.person(body_shape(outfit.phenotype), outfit, looks))
+        poses = pose_at(*random_motion(motions, MOTION_SECONDS), np.asarray(times, np.float64))
+        track = np.stack([joint_transforms(pose, people[i].shape) for pose in poses])
+        track[..., 0, 3] += (0.36 if i else -0.36) * (count - 1)
+        tracks.append(track)
+    camera = _random_camera(lens, _height(people[0].shape), count)
+    light = _random_light(place)
+    backdrop, floor = random_background(place, size)
+    darkness = place.uniform(0.15, 0.5) if floor else 0.0
+    rgb, parts, distance, joints = [], [], [], []
+    for f in range(len(times)):
+        scene = [(person, track[f]) for person, track in zip(people, tracks, strict=True)]
+        shadows = [_shadow(camera, transforms, person, darkness) for person, transforms in scene]
+        rgb.append(renderer.picture(scene, camera, light, backdrop, shadows))
+        part, far = renderer.part_map(scene, camera)
+        parts.append(part)
+        distance.append(far)
+        world = np.stack([joint_position(tracks[0][f], people[0].shape, name) for name in JOINT_INDEX])
+        joints.append(camera.project(world).astype(np.float32))
+    for person in people:
+        person.release()
+    return Clip(np.stack(rgb), np.stack(parts), np.stack(distance), np.stack(joints))

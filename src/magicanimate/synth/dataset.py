@@ -1,0 +1,143 @@
+"""Data sets of clips on disk: shards of arrays, written by several processes, deterministic and resumable.
+
+Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3] and `NAME.parts.npy` [N,F,H,W],
+both uint8, so that training can map them into memory. Frame 0 of each clip is far in time from the others.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from magicanimate.errors import InputError
+from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, render_clip
+
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """What a data set contains. Clips i = 0..clips-1 have the seeds first_seed + i."""
+
+    clips: int
+    frames: int
+    size: int = 256
+    fps: float | None = None  # None: frames spread over the whole motion; else frames 1.. follow each other at this rate
+    split: str = "train"
+    first_seed: int = 0
+    clips_per_shard: int = 50
+
+    def shards(self) -> Iterator[tuple[str, range]]:
+        for start in range(0, self.clips, self.clips_per_shard):
+            seeds = range(self.first_seed + start, self.first_seed + min(start + self.clips_per_shard, self.clips))
+            yield f"{seeds.start:08d}", seeds
+
+
+def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
+    """When the frames of a clip are taken, in seconds. [F]."""
+    rng = np.random.default_rng([seed, 77])
+    if fps is None:
+        slot = MOTION_SECONDS / frames
+        return rng.permutation((np.arange(frames) + rng.uniform(0.1, 0.9, frames)) * slot)
+    run = np.arange(frames - 1) / fps
+    if run[-1] > 0.6 * MOTION_SECONDS:
+        raise InputError(f"{frames - 1} frames at {fps} fps are longer than {0.6 * MOTION_SECONDS:.1f} s; use fewer frames.")
+    start = rng.uniform(0, MOTION_SECONDS - run[-1])
+    before = start > MOTION_SECONDS - run[-1] - start
+    reference = rng.uniform(0, max(0.0, start - 1)) if before else rng.uniform(min(MOTION_SECONDS, start + run[-1] + 1), MOTION_SECONDS)
+    return np.concatenate([[reference], start + run])
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        np.save(file, array)
+    os.replace(temporary, path)
+
+
+def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSettings) -> str:
+    clips = [
+        render_clip(seed, clip_times(seed, settings.frames, settings.fps), settings.size, settings.split) for seed in seeds
+    ]
+    _save(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
+    _save(folder / f"{name}.parts.npy", np.stack([clip.parts for clip in clips]))  # last: marks the shard as complete
+    return name
+
+
+def _check(folder: Path, settings: DatasetSettings) -> None:
+    if settings.split not in SPLITS:
+        raise InputError(f"Unknown split {settings.split!r}; choose one of {', '.join(SPLITS)}.")
+    if settings.clips < 1 or settings.frames < 2 or settings.size < 16:
+        raise InputError("A data set needs at least 1 clip, 2 frames and a size of 16 pixels.")
+    index = folder / INDEX
+    if index.exists() and json.loads(index.read_text())["settings"] | {"clips": 0} != asdict(settings) | {"clips": 0}:
+        raise InputError(f"{folder} holds a data set with other settings; choose another folder or the same settings.")
+
+
+def write_dataset(
+    folder: Path, settings: DatasetSettings, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Write the shards that are missing, in several processes. Interrupt and repeat at will; more clips may be added later."""
+    _check(folder, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = list(settings.shards())
+    missing = [(name, seeds) for name, seeds in shards if not (folder / f"{name}.parts.npy").exists()]
+    temporary = folder / f".{INDEX}.part"
+    temporary.write_text(json.dumps({"settings": asdict(settings), "shards": [name for name, _ in shards]}, indent=1))
+    os.replace(temporary, folder / INDEX)
+    done = len(shards) - len(missing)
+    # spawned, not forked: neither torch's threads nor an OpenGL context survive a fork
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_write_shard, folder, name, seeds, settings) for name, seeds in missing]
+        for job in as_completed(jobs):
+            job.result()
+            done += 1
+            if progress:
+                progress(done, len(shards))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of clips, mapped into memory. `rgb[i]` [F,H,W,3] and `parts[i]` [F,H,W] are clip i."""
+
+    settings: DatasetSettings
+    rgb_shards: list[np.ndarray]
+    parts_shards: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self.parts_shards)
+
+    def _find(self, shards: list[np.ndarray], i: int) -> np.ndarray:
+        per_shard = self.settings.clips_per_shard
+        return shards[i // per_shard][i % per_shard]
+
+    def rgb(self, i: int) -> np.ndarray:
+        return self._find(self.rgb_shards, i)
+
+    def parts(self, i: int) -> np.ndarray:
+        return self._find(self.parts_shards, i)
+
+
+def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
+    """Open a data set. With only_complete=False, the leading shards that exist so far are taken (while it is written)."""
+    index = folder / INDEX
+    if not index.is_file():
+        raise InputError(f"{folder} is no data set ({INDEX} is missing); make one with: magicanimate synth {folder}")
+    content = json.loads(index.read_text())
+    names = content["shards"]
+    present = [name for name in names if (folder / f"{name}.parts.npy").exists()]
+    if only_complete and len(present) < len(names):
+        raise InputError(f"{folder} is incomplete ({len(present)} of {len(names)} shards); run the synth command again.")
+    leading = [name for name, other in zip(names, present, strict=False) if name == other]
+    if not leading:
+        raise InputError(f"{folder} holds no finished shard yet.")
+    return Dataset(
+        DatasetSettings(**content["settings"]),
+        [np.load(folder / f"{name}.rgb.npy", mmap_mode="r") for name in leading],
+        [np.load(folder / f"{name}.parts.npy", mmap_mode="r") for name in leading],
+    )

@@ -1,0 +1,98 @@
+in vec3 rest, normal, world;
+in vec4 region0, region1, region2;
+in vec2 region3;
+in vec3 split, along, misc;
+
+uniform bool clothed;
+uniform int parts[28];      // two parts per region: negative, positive side of its split
+uniform vec3 light, light_colour, ambient;
+uniform vec3 eye, mouth;
+uniform vec4 camera;
+
+layout(location = 0) out vec4 colour;
+layout(location = 1) out float distance_out;
+
+float hash(vec3 p) { p = fract(p * 0.3183099 + 0.1); p *= 17.0; return fract(p.x * p.y * p.z * (p.x + p.y + p.z)); }
+
+float noise(vec3 x) {
+    vec3 i = floor(x), f = fract(x);
+    f = f * f * (3.0 - 2.0 * f);
+    return mix(mix(mix(hash(i), hash(i + vec3(1, 0, 0)), f.x), mix(hash(i + vec3(0, 1, 0)), hash(i + vec3(1, 1, 0)), f.x), f.y),
+               mix(mix(hash(i + vec3(0, 0, 1)), hash(i + vec3(1, 0, 1)), f.x), mix(hash(i + vec3(0, 1, 1)), hash(i + vec3(1, 1, 1)), f.x), f.y), f.z);
+}
+
+int strongest() {
+    float all[14] = float[14](region0.x, region0.y, region0.z, region0.w, region1.x, region1.y, region1.z, region1.w,
+        region2.x, region2.y, region2.z, region2.w, region3.x, region3.y);
+    float best = -1.0;
+    int index = 0;
+    for (int i = 0; i < 14; i++) if (all[i] > best) { best = all[i]; index = i; }
+    return index;
+}
+
+vec3 cloth(int pattern, float scale, vec3 a, vec3 b, int region) {
+    vec2 p = is_arm(region) ? vec2(split.y * 0.07, along.x * 0.28) : rest.xz;
+    vec2 q = p / scale;
+    float mask = 0.0;
+    if (pattern == 1) mask = step(0.5, fract(q.y));
+    else if (pattern == 2) mask = step(0.5, fract(q.x));
+    else if (pattern == 3) mask = 0.5 * (step(0.5, fract(q.x * 0.7)) + step(0.5, fract(q.y * 0.7)));
+    else if (pattern == 4) mask = 1.0 - step(0.3, length(fract(q * 0.9) - 0.5));
+    else if (pattern == 5) mask = step(0.5, noise(vec3(q * 1.3, wrinkle_seed)));
+    else if (pattern == 6) mask = step(0.0, is_arm(region) ? 1.0 : along.z - 0.62);
+    else if (pattern == 7) mask = smoothstep(-0.5, 0.55, rest.z * 1.3);
+    return mix(a, b, mask);
+}
+
+vec3 face(vec3 base) {
+    vec2 d = vec2(abs(rest.x) - eye.x, rest.z - eye.z);
+    if (misc.y > 0.5) {
+        float r = length(d);
+        return r < 0.004 ? vec3(0.03) : r < 0.0085 ? iris : vec3(0.88);
+    }
+    if (rest.y > eye.y + 0.03) return base;
+    if (abs(length(d / vec2(0.021, 0.011)) - 1.0) < 0.22 && d.y > -0.004) return base * 0.25;
+    if (abs(d.y - 0.022 + 6.0 * d.x * d.x) < 0.0042 && abs(d.x) < 0.02) return mix(hair_colour, vec3(0.08), 0.4);
+    vec2 m = vec2(rest.x, rest.z - mouth.z + 0.003) / vec2(0.026, 0.0095);
+    if (dot(m, m) < 1.0) return abs(m.y + 0.1) < 0.14 ? lip * 0.5 : lip;
+    return base;
+}
+
+vec3 surface(int region, int material) {
+    if (material == HANGING_HAIR) return hair_colour * (0.75 + 0.4 * noise(vec3(rest.x * 160.0, rest.z * 4.0, 3.0)));
+    int kind = material == SKIRT ? BOTTOM : cover(region, along, rest, split.x, misc.x);
+    if (region == HEAD && kind == SKIN) return face(skin);
+    if (kind == HAIR) return hair_colour * (0.75 + 0.4 * noise(vec3(rest.x * 120.0, rest.y * 20.0, rest.z * 30.0)));
+    if (kind == SHOE) return rest.z < -0.79 ? shoe * 0.5 + 0.25 : shoe;
+    if (kind == BOTTOM) return cloth(bottom_pattern, bottom_scale, bottom_colour, bottom_second, material == SKIRT ? TORSO : region);
+    if (kind == TOP) {
+        vec3 c = cloth(top_pattern, top_scale, top_colour, top_second, region);
+        vec2 chest = vec2(rest.x, rest.z - 0.30);
+        return region == TORSO && split.x > 0.1 && max(abs(chest.x), abs(chest.y)) < print_size ? print_colour : c;
+    }
+    return skin;
+}
+
+void main() {
+    int region = strongest();
+    float part_split = region < 2 ? (region == TORSO ? split.x : split.z) : (is_arm(region) ? split.y : split.x);
+    distance_out = world.y + camera.z;
+    if (!clothed) {
+        colour = vec4(float(parts[2 * region + (part_split > 0.0 ? 1 : 0)]) / 255.0);
+        return;
+    }
+    int material = int(misc.z + 0.5);
+    vec3 base = surface(region, material);
+    vec3 n = normalize(normal);
+    int kind = material != BODY ? BOTTOM : cover(region, along, rest, split.x, misc.x);
+    if (kind == TOP || kind == BOTTOM) {
+        vec3 q = vec3(rest.xz * vec2(14.0, 9.0), wrinkle_seed);
+        n = normalize(n + 0.55 * (vec3(noise(q), noise(q + 7.0), noise(q + 19.0)) - 0.5));
+    }
+    if (material != BODY && dot(n, vec3(-world.x, -1.0, 0.0)) < 0.0) n = -n;
+    float lambert = max(0.0, 0.25 + 0.75 * dot(n, light));
+    vec3 half_way = normalize(light + vec3(0, -1, 0));
+    float shine = (kind == HAIR ? 0.10 : kind == SKIN ? 0.05 : 0.02) * pow(max(0.0, dot(n, half_way)), 16.0);
+    float occlusion = 0.82 + 0.18 * n.z;
+    colour = vec4(clamp(base * (ambient * occlusion + light_colour * lambert) + shine, 0.0, 1.0), 1.0);
+}
