@@ -1,0 +1,98 @@
+"""What the pages tell people to type exists: commands parse; targets, names and links are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import magicanimate
+from magicanimate.cli import app
+from magicanimate.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+UsageError = typer.BadParameter.__base__  # click, which typer brings along, under whichever name
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def commands(program: str) -> list[list[str]]:
+    """Arguments of every call of a program in the pages' shell blocks."""
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[1:] for line in words if line and line[0].removeprefix(".venv/bin/") == program]
+
+
+def parse(arguments: list[str]) -> None:
+    """Let the command line understand arguments without running anything; raises UsageError or InputError."""
+    command: Any = typer.main.get_command(app)
+    context, rest = None, list(arguments)
+    while True:
+        context = command.make_context(command.name, rest, parent=context)
+        rest = [*context._protected_args, *context.args]
+        if not hasattr(command, "resolve_command") or not rest:
+            return
+        _, command, rest = command.resolve_command(context, rest)
+
+
+@pytest.mark.parametrize("arguments", commands("magicanimate"), ids=" ".join)
+def test_commands_parse(arguments):
+    parse(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["animate", "--image", "a.png", "--motion", "b.mp4", "--no-such-option"], ["no-such-command"], ["animate"]],
+    ids=" ".join,
+)
+def test_wrong_commands_do_not_parse(arguments):
+    with pytest.raises((UsageError, InputError)):
+        parse(arguments)
+
+
+def make(*arguments: str) -> int:
+    return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, check=False).returncode
+
+
+@pytest.mark.parametrize("arguments", commands("make"), ids=" ".join)
+def test_make_targets_exist(arguments):
+    assert make(*arguments) == 0
+
+
+def test_a_missing_target_is_seen():
+    assert make("no-such-target") != 0
+
+
+def test_python_examples_use_names_that_exist():
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom) and node.module == "magicanimate":
+                    assert all(hasattr(magicanimate, alias.name) for alias in node.names), page
+
+
+def broken_links(text: str, folder: Path) -> list[str]:
+    return [link for link in LINK.findall(text) if "://" not in link and not (folder / link).exists()]
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = {page.name: broken_links(page.read_text(encoding="utf-8"), page.parent) for page in PAGES}
+    assert not any(broken.values()), broken
+    assert broken_links("see [this](no-such-page.md)", ROOT) == ["no-such-page.md"]
+
+
+def test_there_is_something_to_check():
+    assert len(commands("magicanimate")) >= 3
+    assert ["demo"] in commands("make")
+    assert ["test"] in commands("make")
