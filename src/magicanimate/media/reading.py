@@ -41,7 +41,9 @@ class Clip:
             seen += 1
             yield frame_HWC
         if self.count is not None and seen < self.count - _MISSING_FRAMES:
-            self.warnings.append(f"{self.path.name} breaks off: {seen} of its {self.count} frames could be read.")
+            warning = f"{self.path.name} breaks off: {seen} of its {self.count} frames could be read."
+            if warning not in self.warnings:
+                self.warnings.append(warning)
 
 
 def open_clip(path: str | Path) -> Clip:
@@ -103,13 +105,18 @@ def _open_folder(path: Path) -> Clip:
     return Clip(path, DEFAULT_FPS, size, len(files), frames)
 
 
+def _milliseconds(frame: Image.Image) -> float:
+    frame.load()  # WebP tells a frame's duration only then
+    return float(frame.info.get("duration") or 0)
+
+
 def _open_animation(path: Path) -> Clip:
     try:
         with Image.open(path) as animation:
             count = getattr(animation, "n_frames", 1)
             if count == 1:
                 return _single(path)
-            durations = [float(f.info.get("duration") or 0) for f in ImageSequence.Iterator(animation)]
+            durations = [_milliseconds(frame) for frame in ImageSequence.Iterator(animation)]
             size = (animation.height, animation.width)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not an animation that can be read; give a GIF, WebP or mp4.") from error
@@ -163,8 +170,16 @@ def _video_frames(path: Path) -> Iterator[np.ndarray]:
                     index += 1
         except av.error.FFmpegError as error:
             raise _broken(path, index) from error
-        if index == 0:
-            raise _broken(path, 0)
+        # A cut can fall between packets, or its last packet can be decoded by luck. Only an exact count is proof.
+        if index == 0 or (stream.frames and index < _declared(container, stream) - _MISSING_FRAMES):
+            raise _broken(path, index)
+
+
+def _declared(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """Frames that a file says it shows; edit lists hide some of those that it stores."""
+    fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+    lasting = round(container.duration / av.time_base * fps) if container.duration else 0
+    return min(stream.frames or lasting, lasting or stream.frames)
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
@@ -180,8 +195,6 @@ def _open_video(path: Path) -> Clip:
             raise InputError(f"{path} has no video in it; give a video file.")
         stream = container.streams.video[0]
         fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
-        count = stream.frames or None
-        if count is None and container.duration:
-            count = round(container.duration / av.time_base * fps)
+        count = _declared(container, stream) or None
     first = next(_video_frames(path))
     return Clip(path, fps, first.shape[:2], count, lambda: _video_frames(path))

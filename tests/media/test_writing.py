@@ -1,0 +1,183 @@
+"""Videos: what is written is what is read, complete or not at all."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from figures import walking_parts
+from magicanimate.errors import InputError
+from magicanimate.media import check_output, open_clip, settings_path, side_by_side
+from magicanimate.media.video import Video, VideoStream, save_frames
+from magicanimate.motion.densepose import render_parts
+
+SMOOTH = render_parts(walking_parts(10))
+NOISE = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+ABOUT = {"seed": 1, "model": "tiny", "name": "Ä ü"}
+KINDS = ["a.mp4", "a.webm", "a.gif", "a.webp", "folder"]
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """Writing beyond `size` bytes per file fails, as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("fps", [25, 12.5, 30])
+def test_round_trip(tmp_path, name, fps):
+    path = save_frames(iter(SMOOTH), tmp_path / name, fps, ABOUT)
+    clip = open_clip(path)
+    frames = np.stack(list(clip))
+    assert frames.shape == SMOOTH.shape
+    assert np.abs(frames.astype(int) - SMOOTH).mean() < 6
+    assert np.abs(np.roll(frames, 1, axis=0).astype(int) - SMOOTH).mean() > np.abs(frames.astype(int) - SMOOTH).mean()
+    if name != "folder":
+        assert clip.fps == pytest.approx(fps, rel=0.02)
+    if name in ("a.gif", "folder"):
+        assert np.array_equal(frames, SMOOTH)
+    assert json.loads(settings_path(path).read_text()) == ABOUT
+    assert names(tmp_path) == {name, f"{name}.json"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_odd_sizes_and_single_frames(tmp_path, name):
+    frame = SMOOTH[0, :63, :61]
+    path = save_frames(iter([frame]), tmp_path / name, 25, {})
+    (read,) = list(open_clip(path))
+    assert read.shape[0] in (63, 64)
+    assert read.shape[1] in (61, 62)
+    assert np.abs(read[:63, :61].astype(int) - frame).mean() < 8
+
+
+def test_mp4_is_what_browsers_play(tmp_path):
+    path = save_frames(iter(SMOOTH), tmp_path / "a.mp4", 25, ABOUT)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 25
+        assert json.loads(container.metadata["comment"]) == ABOUT
+    content = path.read_bytes()
+    assert 0 < content.find(b"moov") < content.find(b"mdat")  # plays while it loads
+
+
+def test_settings_inside_the_other_kinds(tmp_path):
+    for name in KINDS[1:]:
+        save_frames(iter(SMOOTH[:2]), tmp_path / name, 25, ABOUT)
+    with av.open(str(tmp_path / "a.webm")) as container:
+        assert json.loads(container.metadata["COMMENT"]) == ABOUT
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert json.loads(gif.info["comment"]) == ABOUT
+    with Image.open(tmp_path / "a.webp") as webp:
+        assert json.loads(webp.getexif()[0x010E]) == ABOUT
+    with Image.open(tmp_path / "folder" / "frame_00001.png") as png:
+        assert json.loads(png.text["Comment"]) == ABOUT
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, InputError])
+def test_an_interruption_leaves_nothing(tmp_path, name, error):
+    def frames() -> Iterator[np.ndarray]:
+        yield from SMOOTH[:3]
+        raise error("stop")
+
+    with pytest.raises(error):
+        save_frames(frames(), tmp_path / name, 25, {})
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_interruption_leaves_the_old_output(tmp_path, name):
+    path = save_frames(iter(SMOOTH), tmp_path / name, 25, ABOUT)
+
+    def frames() -> Iterator[np.ndarray]:
+        yield NOISE[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_frames(frames(), path, 25, {}, overwrite=True)
+    assert len(list(open_clip(path))) == len(SMOOTH)
+    assert names(tmp_path) == {name, f"{name}.json"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_full_disk_is_one_sentence(tmp_path, name):
+    with disk_of(3000), pytest.raises(InputError, match="disk is full"):
+        save_frames(iter(NOISE), tmp_path / name, 25, ABOUT)
+    assert names(tmp_path) == set()
+    save_frames(iter(NOISE), tmp_path / name, 25, ABOUT)  # the negative control
+
+
+def test_other_write_errors_name_the_reason(tmp_path):
+    def frames() -> Iterator[np.ndarray]:
+        yield SMOOTH[0]
+        shutil.rmtree(next(tmp_path.glob(".frames.*")))
+        yield SMOOTH[1]
+
+    with pytest.raises(InputError, match=r"could not be written: No such file"):
+        save_frames(frames(), tmp_path / "frames", 25, {})
+
+
+def test_no_frame_is_refused(tmp_path):
+    for name in KINDS:
+        with pytest.raises(InputError, match="No frame"):
+            save_frames(iter([]), tmp_path / name, 25, {})
+    assert names(tmp_path) == set()
+
+
+def test_outputs_that_are_refused(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    (tmp_path / "plain").touch()
+    for path, message in [
+        (tmp_path / "a.mp4", "already exists"),
+        (tmp_path / "a.avi", "Cannot write .avi"),
+        (tmp_path / "missing" / "a.mp4", "does not exist"),
+        (tmp_path / "full", "already exists"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            check_output(path)
+    for path, message in [(tmp_path / "full", "other things"), (tmp_path / "plain", "is a file")]:
+        with pytest.raises(InputError, match=message):
+            check_output(path, overwrite=True)
+    assert check_output(tmp_path / "a.mp4", overwrite=True) == tmp_path / "a.mp4"
+
+
+def test_a_folder_of_frames_is_replaced_whole(tmp_path):
+    save_frames(iter(NOISE), tmp_path / "frames", 25, {})
+    save_frames(iter(SMOOTH[:3]), tmp_path / "frames", 25, {}, overwrite=True)
+    assert names(tmp_path / "frames") == {f"frame_{i:05d}.png" for i in range(3)}
+
+
+def test_video_and_stream_write_the_same(tmp_path):
+    video = VideoStream(iter(SMOOTH), len(SMOOTH), 25.0, ABOUT).collect()
+    assert isinstance(video, Video)
+    assert len(video) == 10
+    video.save(tmp_path / "a.mp4")
+    VideoStream(iter(SMOOTH), len(SMOOTH), 25.0, ABOUT).save(tmp_path / "b.mp4")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_side_by_side():
+    joined = side_by_side(SMOOTH[0], NOISE[0], SMOOTH[1])
+    assert joined.shape == (64, 3 * 64 + 8, 3)
+    assert np.array_equal(joined[:, 68:132], NOISE[0])
+    assert (joined[:, 64:68] == 255).all()
