@@ -12,7 +12,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-PIP := $(VENV)/bin/python -m pip install --quiet
+PIP := $(VENV)/bin/python -m pip install -qq
 STAMPS := $(VENV)/.stamps
 ASSETS := src/magicanimate/assets/demo
 DEMO_VIDEO ?= outputs/demo.mp4

@@ -9,7 +9,7 @@ has_nvidia_gpu() {
     command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1
 }
 
-install() { echo "pip install $*"; "$python" -m pip install --quiet "$@"; }
+install() { echo "pip install $*"; "$python" -m pip install -qq "$@"; }
 
 if has_nvidia_gpu; then
     install "torch==$version"

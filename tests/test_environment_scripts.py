@@ -59,7 +59,7 @@ def test_cpu_build_from_the_public_index_second(tmp_path):
 
 
 def test_plain_build_last(tmp_path):
-    code, calls = install_torch(tmp_path, available=f"--quiet {PLAIN}")
+    code, calls = install_torch(tmp_path, available=f"-qq {PLAIN}")
     assert code == 0
     assert [PLAIN in call and CPU not in call for call in calls] == [False, False, True]
 
