@@ -48,18 +48,17 @@ class SharedSourceAttention:
             raise NotImplementedError("attention masks are not used by any of our networks")
         if record is not None and encoder_hidden_states is None:
             record[self.path] = hidden_states
-        rows = hidden_states.shape[0]
+        rows, tokens, _ = hidden_states.shape
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if encoder_hidden_states is not None and source.shape[1] == 1:
             # Attention over a single token is that token's value, whatever query and key say.
-            mixed = expand_rows(attn.to_v(source), rows)
-        else:
-            key, value = (expand_rows(x, rows) for x in project(attn, source))
-            if bank is not None and self.path in bank:
-                key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
-                value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
-            query = split_heads(attn.to_q(hidden_states), attn.heads)
-            mixed = rearrange(attend(query, key, value), "n g t d -> n t (g d)")
+            return expand_rows(attn.to_out[1](attn.to_out[0](attn.to_v(source))), rows).expand(-1, tokens, -1)
+        key, value = (expand_rows(x, rows) for x in project(attn, source))
+        if bank is not None and self.path in bank:
+            key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
+            value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
+        query = split_heads(attn.to_q(hidden_states), attn.heads)
+        mixed = rearrange(attend(query, key, value), "n g t d -> n t (g d)")
         return attn.to_out[1](attn.to_out[0](mixed))
 
 
