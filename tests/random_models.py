@@ -53,6 +53,8 @@ def random_model(style: str = "parts", **config: Any) -> Any:
             "down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2,
         }
     )  # fmt: skip
+    for network in (denoiser, control):
+        awaken(network)
     description = {
         "name": f"random-{style}", "resolution": (64, 64), "patch": patch, "coordinates": coordinates,
         "control_encoding": style, "norm_scope": "frame" if parts else "window", "window": 8, "overlap": 2,
@@ -66,3 +68,11 @@ def random_model(style: str = "parts", **config: Any) -> Any:
         vae=vae.eval(),
         empty_prompt=torch.randn(1, 8),
     )
+
+
+def awaken(network: torch.nn.Module) -> None:
+    """Weights that start at zero (ControlNet's outputs, the motion modules') would hide what they are for."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim > 1 and not weight.any():
+                weight.normal_(std=0.1)

@@ -1,0 +1,143 @@
+"""The command line: what it writes, says and returns when all is well."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from magicanimate import __version__
+from magicanimate.cli import app
+from magicanimate.media import open_clip
+
+RUNNER = CliRunner()
+
+
+def animate(*options: object):
+    return RUNNER.invoke(app, ["animate", *map(str, options)])
+
+
+@pytest.fixture
+def inputs(picture_path, motion_path, model_folder) -> list[object]:
+    return ["--image", picture_path, "--motion", motion_path, "--model", model_folder, "--device", "cpu"]
+
+
+def test_a_video_and_its_settings(inputs, tmp_path):
+    result = animate(*inputs, "-o", tmp_path / "out.mp4", "--seed", 3, "--steps", 1, "--size", "48x64")
+    assert result.exit_code == 0, result.stderr
+    clip = open_clip(tmp_path / "out.mp4")
+    assert (len(list(clip)), clip.fps, clip.size) == (12, 25, (64, 48))
+    about = json.loads((tmp_path / "out.mp4.json").read_text())
+    assert about["settings"]["seed"] == 3
+    assert about["settings"]["steps"] == 1
+    assert about["model"]["name"] == "random-parts"
+    assert about["size"] == [64, 48]
+    assert about["motion_report"]["people"] == 1
+    assert "Wrote" in result.stderr
+    assert "peak memory" in result.stderr
+
+
+def test_compare_shows_picture_motion_and_result(inputs, tmp_path):
+    result = animate(*inputs, "-o", tmp_path / "frames", "--steps", 1, "--max-frames", 2, "--compare")
+    assert result.exit_code == 0, result.stderr
+    frames = list(open_clip(tmp_path / "frames"))
+    assert len(frames) == 2
+    assert frames[0].shape == (64, 3 * 64 + 8, 3)
+    assert (frames[0][2, 70] == (68, 1, 84)).all()
+    assert np.array_equal(frames[0][:, :64], frames[1][:, :64])
+
+
+def test_a_dry_run_writes_nothing(inputs, tmp_path):
+    result = animate(*inputs, "-o", tmp_path / "out.mp4", "--dry-run")
+    assert result.exit_code == 0
+    assert "12 frames of 64x64 at 25 fps" in result.stderr
+    assert "Nothing was written" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overwrite(inputs, tmp_path):
+    (tmp_path / "out.gif").write_text("old")
+    options = [*inputs, "-o", tmp_path / "out.gif", "--steps", 1, "--max-frames", 1]
+    assert animate(*options).exit_code == 2
+    assert (tmp_path / "out.gif").read_text() == "old"
+    assert animate(*options, "--overwrite").exit_code == 0
+    assert len(list(open_clip(tmp_path / "out.gif"))) == 1
+
+
+def test_the_default_output_is_named_after_the_inputs(inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert animate(*inputs, "--steps", 1, "--max-frames", 1).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"person_walk.mp4", "person_walk.mp4.json"}
+
+
+def test_every_option_reaches_the_settings(inputs, tmp_path):
+    result = animate(
+        *inputs, "-o", tmp_path / "o.webm", "--preset", "fast", "--steps", 2, "--guidance", 1.5, "--seed", 9,
+        "--size", "64x48", "--fps", 12.5, "--max-frames", 3, "--align", "none", "--loop", "--scheduler", "dpm++",
+        "--fusion", "triangular", "--noise", "independent", "--window", 6, "--overlap", 2, "--fit", "contain",
+        "--dtype", "float32",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    about = json.loads((tmp_path / "o.webm.json").read_text())
+    expected = {
+        "preset": "fast", "steps": 2, "guidance": 1.5, "seed": 9, "size": [48, 64], "fps": 12.5, "max_frames": 3,
+        "align": "none", "loop": True, "scheduler": "dpm++", "fusion": "triangular", "noise": "independent",
+        "window": 6, "overlap": 2, "fit": "contain",
+    }  # fmt: skip
+    assert {name: about["settings"][name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["animate", "--help"]])
+def test_help_names_every_command_and_needs_little_time(arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(
+        [sys.executable, "-m", "magicanimate", *arguments], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for word in ("animate", "models", "synth", "train") if len(arguments) == 1 else ("--image", "--motion", "--preset"):
+        assert word in result.stdout
+    # Processor time, because the tests run in parallel; by the clock it is 0.15 s on an idle machine.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
+
+
+def test_version():
+    assert RUNNER.invoke(app, ["--version"]).stdout.strip() == f"magicanimate {__version__}"
+
+
+def test_an_interrupt_ends_with_3_and_leaves_nothing(inputs, tmp_path):
+    command = [sys.executable, "-m", "magicanimate", "animate", *map(str, inputs), "--steps", "900"]
+    process = subprocess.Popen(
+        [*command, "-o", str(tmp_path / "out.mp4")], stderr=subprocess.PIPE, text=True, env=os.environ
+    )  # fmt: skip
+    assert process.stderr is not None
+    heard = ""
+    while "Denoising" not in heard:
+        line = process.stderr.readline()
+        assert line, heard
+        heard += line
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 3, heard + rest
+    assert "Interrupted" in rest
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.real
+def test_real_inputs(real_inputs, model_folder, tmp_path):
+    result = animate(
+        "--image", real_inputs / "source_image" / "demo4.png", "--motion", real_inputs / "densepose" / "demo4.mp4",
+        "--model", model_folder, "--max-frames", 10, "--steps", 1, "-o", tmp_path / "out.mp4", "--compare",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "Warning" not in result.stderr
+    assert len(list(open_clip(tmp_path / "out.mp4"))) == 10

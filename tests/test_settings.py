@@ -1,0 +1,88 @@
+"""Settings: presets, sizes, and one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magicanimate.config import ModelConfig
+from magicanimate.errors import InputError
+from magicanimate.settings import PRESETS, AnimateSettings, make_settings, parse_size
+
+CONFIG = ModelConfig(name="m", resolution=(128, 96), window=12, overlap=3, steps=17, guidance=3.0)
+
+
+def test_the_model_fills_what_is_left_open():
+    chosen = make_settings(seed=5).for_model(CONFIG)
+    assert (chosen.steps, chosen.guidance, chosen.window, chosen.overlap) == (17, 3.0, 12, 3)
+    assert (chosen.scheduler, chosen.fusion, chosen.noise, chosen.fit, chosen.align) == (
+        "ddim", "mean", "shared", "cover", "auto",
+    )  # fmt: skip
+    assert (chosen.seed, chosen.size, chosen.fps) == (5, "auto", None)
+    assert not (chosen.wrap or chosen.truncate or chosen.raw_control)
+
+
+def test_the_original_preset():
+    chosen = make_settings(preset="original").for_model(CONFIG)
+    assert (chosen.steps, chosen.guidance, chosen.fps, chosen.size) == (25, 7.5, 25.0, (128, 96))
+    assert (chosen.window, chosen.overlap, chosen.pad_frames, chosen.fit) == (16, 4, 16, "stretch")
+    assert chosen.wrap
+    assert chosen.truncate
+    assert chosen.raw_control
+    assert not chosen.resample
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_what_is_given_wins_over_every_preset(preset):
+    chosen = make_settings(preset=preset, steps=3, guidance=1.5, size="64x32", window=6).for_model(CONFIG)
+    assert (chosen.steps, chosen.guidance, chosen.size, chosen.window) == (3, 1.5, (32, 64), 6)
+    assert chosen.overlap < 6
+    assert chosen.for_model(CONFIG) == chosen
+
+
+def test_fast_takes_fewer_steps():
+    assert make_settings(preset="fast").for_model(CONFIG).steps < CONFIG.steps
+
+
+@given(st.integers(1, 99999), st.integers(1, 99999))
+def test_sizes_are_width_by_height(width, height):
+    assert parse_size(f"{width}x{height}") == (height, width)
+    assert parse_size(f" {width} X {height} ") == (height, width)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": "0x0"}, "size: both sides must be between"),
+        ({"size": "-64x64"}, "size: both sides must be between"),
+        ({"size": "64"}, "size: '64' is not a size; write WIDTHxHEIGHT"),
+        ({"size": "9999x64"}, "size: both sides must be between"),
+        ({"steps": 0}, "steps: should be greater than or equal to 1"),
+        ({"steps": "many"}, "steps: should be a valid integer"),
+        ({"guidance": -1}, "guidance: should be greater than or equal to 0"),
+        ({"guidance": float("nan")}, "guidance: "),
+        ({"fps": 0}, "fps: should be greater than 0"),
+        ({"max_frames": 0}, "max_frames: "),
+        ({"seed": -1}, "seed: "),
+        ({"preset": "best"}, "preset: should be 'original', 'quality' or 'fast'"),
+        ({"fusion": "max"}, "fusion: "),
+        ({"speed": 1}, "speed: there is no such setting"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(values, message):
+    with pytest.raises(InputError) as caught:
+        make_settings(**values)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_overlap_must_be_smaller_than_the_window():
+    with pytest.raises(InputError, match="overlap"):
+        make_settings(window=4, overlap=4).for_model(CONFIG)
+
+
+def test_settings_survive_json():
+    chosen = make_settings(size="64x32", steps=3)
+    assert AnimateSettings.model_validate_json(chosen.model_dump_json()) == chosen
