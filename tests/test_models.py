@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from magicanimate.config import ModelConfig
-from magicanimate.denoiser import predict
+from magicanimate.denoiser import build_denoiser, predict
 from magicanimate.errors import InputError
 from magicanimate.models import DIFFUSERS_CLASSES, check_sizes, load_model, save_model
 from magicanimate.weights import (
@@ -23,14 +23,14 @@ from magicanimate.weights import (
     write_safetensors,
 )
 from random_models import random_model
-from stirred import randn, stirred_model
+from seeded import randn
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture(scope="module")
 def original():
-    return stirred_model("parts")
+    return random_model("parts")
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +60,21 @@ def test_round_trip_is_exact(original, saved):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert torch.equal(loaded.empty_prompt, original.empty_prompt)
     assert loaded.config == original.config.model_copy(update={"storage": "float32"})
-    assert torch.equal(run(loaded), run(original))
+    torch.testing.assert_close(run(loaded), run(original), atol=1e-6, rtol=1e-5)
     assert not loaded.denoiser.training
     assert not any(p.requires_grad for p in loaded.denoiser.parameters())
 
 
-@pytest.mark.parametrize(("storage", "bytes_per_weight", "error"), [("float16", 2, 2e-3), ("bfloat16", 2, 2e-2), ("int8", 1, 5e-2)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("storage", "bytes_per_weight", "error"), [("float16", 2, 0.02), ("bfloat16", 2, 0.2), ("int8", 1, 0.5)]
+)
 def test_smaller_storage(original, tmp_path, storage, bytes_per_weight, error):
     save_model(original, tmp_path, storage)
     loaded = load_model(tmp_path)
     assert loaded.config.storage == storage
     assert loaded.dtype == torch.float32
     difference = (run(loaded) - run(original)).abs().max().item()
-    assert 0 < difference < error * run(original).std().item() * 10
+    assert 0 < difference < error * run(original).std().item()
     weights = sum(p.numel() for p in original.denoiser.parameters())
     assert (tmp_path / "denoiser" / WEIGHTS).stat().st_size < 1.5 * bytes_per_weight * weights + 1e5
 
@@ -226,7 +228,7 @@ def test_read_safetensors_names_the_file(tmp_path):
 
 def test_computed_tables_may_be_present(original):
     with torch.device("meta"):
-        empty = random_model("parts").denoiser
+        empty = build_denoiser(original.denoiser.config, "frame")
     state = original.denoiser.state_dict()
     assert len(stored_state(original.denoiser)) < len(state)
     load_strict(empty, state, "memory")

@@ -15,19 +15,20 @@ from magicanimate.latents import initial_noise
 from magicanimate.sampler import SampleSettings, sample, sample_steps
 from magicanimate.solvers import SOLVERS, build_solver
 from magicanimate.windows import plan_windows
-from stirred import randn, stirred_model
+from random_models import random_model
+from seeded import randn
 
 FAST = SampleSettings(steps=2, guidance=2.0, window=8, overlap=2)
 
 
 @pytest.fixture(scope="module")
 def rgb():
-    return stirred_model("rgb")
+    return random_model("rgb")
 
 
 @pytest.fixture(scope="module")
 def parts():
-    return stirred_model("parts")
+    return random_model("parts")
 
 
 def inputs(model, frames, batch=1, size=8):
@@ -149,10 +150,13 @@ def test_solvers(parts, solver):
     torch.testing.assert_close(sample(parts, ref, control, noise, settings), latents)
 
 
-def test_solvers_differ(parts):
-    ref, control, noise = inputs(parts, 2)
-    results = [sample(parts, ref, control, noise, replace(FAST, solver=s)) for s in ("ddim", "dpm++", "euler")]
-    assert (results[0] - results[1]).abs().max() > 1e-3 or (results[0] - results[2]).abs().max() > 1e-3
+def test_solvers_differ(rgb):
+    ref, control, noise = inputs(rgb, 2)
+    ddim, dpm, again = (
+        sample(rgb, ref, control, noise, replace(FAST, solver=s, steps=4)) for s in ("ddim", "dpm++", "ddim")
+    )
+    torch.testing.assert_close(ddim, again)
+    assert (ddim - dpm).abs().max() > 1e-2
 
 
 def test_a_diffusers_class_is_a_solver_too():

@@ -28,7 +28,7 @@ from magicanimate.latents import (
 )
 from magicanimate.motion.densepose import PALETTE_25
 from random_models import random_model
-from stirred import randn, stir, stirred_model
+from seeded import randn
 
 
 def test_coordinates_follow_their_definition():
@@ -119,7 +119,7 @@ def test_control_frames_are_encoded_as_the_model_wants():
 
 @torch.no_grad()
 def test_condition_embedding_can_be_computed_before():
-    model = stirred_model("parts")
+    model = random_model("parts")
     latents, planes, text = randn(4, 6, 8, 8), randn(4, 25, 16, 16), randn(1, 2, 8)
     time = torch.tensor([500, 20])
     at_once = control_residuals(model.control, latents, planes, time, text, coordinates=8)
@@ -133,8 +133,8 @@ def test_condition_embedding_can_be_computed_before():
 
 
 def test_fresh_control_adds_nothing():
-    model = random_model("parts")
-    residuals = control_residuals(model.control, randn(1, 6, 8, 8), randn(1, 25, 16, 16), 5, randn(1, 2, 8), 1.0, 8)
+    fresh = build_control(random_model("parts").control.config)
+    residuals = control_residuals(fresh, randn(1, 6, 8, 8), randn(1, 25, 16, 16), 5, randn(1, 2, 8), 1.0, 8)
     assert not any(x.any() for x in (*residuals.down, residuals.mid))
 
 
@@ -146,7 +146,6 @@ def test_other_channel_orders_are_refused():
 @torch.no_grad()
 def test_bank_holds_the_fusion_blocks_only():
     model = random_model("rgb")
-    stir(model.appearance)
     ref, text = randn(1, 4, 8, 8), randn(1, 2, 8)
     bank = reference_bank(model.appearance, ref, 5, text)
     everything = reference_bank(model.appearance, ref, 5, text, blocks=("down_blocks", *FUSION_BLOCKS))
