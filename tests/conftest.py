@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # tests run in parallel, on machines of any speed
+settings.load_profile("no deadline")
 
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figures import walking_parts
 from PIL import Image
 from typer.testing import CliRunner
 
+from figures import walking_parts
 from magicanimate.cli import app
 from magicanimate.media import open_clip
 from magicanimate.media.video import save_frames

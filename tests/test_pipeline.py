@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from figures import walking_parts
 from PIL import Image
 
+from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline, Video
 from magicanimate.media import load_picture
 from magicanimate.motion.densepose import render_parts
@@ -104,12 +104,12 @@ def test_a_file_is_resampled(pipe, motion_path):
 
 
 def test_the_original_pads_computes_and_cuts(rgb_pipe):
-    video = rgb_pipe(PICTURE, MOTION[:3], preset="original", steps=1)
+    video = rgb_pipe(PICTURE, MOTION[:3], preset="original", steps=1, size="32x32")
     padded = np.concatenate([MOTION[:3], np.repeat(MOTION[2:3], 13, 0)])
-    whole = rgb_pipe(PICTURE, padded, preset="original", steps=1)
+    whole = rgb_pipe(PICTURE, padded, preset="original", steps=1, size="32x32")
     assert len(video) == 3
     assert np.array_equal(video.frames, whole.frames[:3])
-    assert not np.array_equal(video.frames, rgb_pipe(PICTURE, MOTION[:3], steps=1, guidance=7.5).frames)
+    assert not np.array_equal(video.frames, rgb_pipe(PICTURE, MOTION[:3], steps=1, guidance=7.5, size="32x32").frames)
 
 
 def test_the_original_ignores_the_aspect_ratio_and_cuts_off_bits(rgb_pipe):
@@ -118,8 +118,8 @@ def test_the_original_ignores_the_aspect_ratio_and_cuts_off_bits(rgb_pipe):
     assert job.frame.size == (64, 64)
     assert np.array_equal(job.image_HWC, np.asarray(Image.fromarray(wide).resize((64, 64), Image.Resampling.LANCZOS)))
     assert job.fps == 25
-    rounded = rgb_pipe(PICTURE, MOTION[:2], steps=1).frames.astype(int)
-    cut = rgb_pipe(PICTURE, MOTION[:2], steps=1, truncate=True).frames.astype(int)
+    rounded = rgb_pipe(PICTURE, MOTION[:2], steps=1, size="32x32").frames.astype(int)
+    cut = rgb_pipe(PICTURE, MOTION[:2], steps=1, size="32x32", truncate=True).frames.astype(int)
     assert set(np.unique(rounded - cut)) == {0, 1}
 
 

@@ -20,7 +20,7 @@ def test_the_model_fills_what_is_left_open():
         "ddim", "mean", "shared", "cover", "auto",
     )  # fmt: skip
     assert (chosen.seed, chosen.size, chosen.fps) == (5, "auto", None)
-    assert not (chosen.wrap or chosen.truncate or chosen.raw_control)
+    assert (chosen.wrap, chosen.truncate, chosen.raw_control) == (False, False, False)
 
 
 def test_the_original_preset():

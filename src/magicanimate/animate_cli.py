@@ -51,6 +51,8 @@ def run(request: Request, settings: AnimateSettings) -> None:
         job = pipe.prepare(image_HWC, clip, settings, progress=progress)
         for warning in job.warnings:
             console.print(f"Warning: {warning}", markup=False)
+        for note in job.notes:
+            console.print(note, markup=False)
         progress.expect(len(job), job.settings.steps)
         if not request.dry_run:
             frames = pipe.frames(job, progress=progress)

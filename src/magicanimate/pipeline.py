@@ -5,6 +5,7 @@ Shape legend: B sample, F video frames, C / c image / latent channels, H W pixel
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from magicanimate.latents import decode_latents, encode_images, initial_noise, p
 from magicanimate.media import Clip, load_picture, open_clip, place, resample
 from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.media.video import Video, VideoStream
+from magicanimate.motion.align import aligned_placement
 from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.sampler import SampleSettings, sample
@@ -49,6 +51,7 @@ class Job:
     signal: Signal
     fps: float
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -77,6 +80,7 @@ class Job:
             "size": list(self.frame.size),
             "motion_report": asdict(self.signal.report),
             "warnings": self.warnings,
+            "notes": self.notes,
         }
 
     def summary(self) -> str:
@@ -165,7 +169,11 @@ class MagicAnimatePipeline:
         chosen = settings.for_model(config)
         image_HWC, clip = _as_picture(image), _as_clip(motion, chosen)
         frame = choose_frame(clip.size, config.resolution, chosen.size, self.factor)
-        placement = place(clip.size, frame.size, chosen.fit)
+        reference_HWC = frame.picture(image_HWC, chosen.fit)
+        placement, note = place(clip.size, frame.size, chosen.fit), None
+        if chosen.align == "auto" and chosen.fit == "cover":
+            driver = itertools.islice(iter(clip), chosen.max_frames)
+            placement, note = aligned_placement(placement, clip.size, driver, frame.crop(reference_HWC))
         signal = read_signal(
             _timed(clip, chosen), frame, placement,
             max_frames=chosen.max_frames,
@@ -176,10 +184,11 @@ class MagicAnimatePipeline:
             model={"name": config.name, "version": config.version},
             settings=chosen,
             frame=frame,
-            image_HWC=frame.picture(image_HWC, chosen.fit),
+            image_HWC=reference_HWC,
             signal=signal,
             fps=chosen.fps or clip.fps,
             warnings=[*clip.warnings, *signal.report.warnings],
+            notes=[note] if note else [],
         )
 
     def frames(self, job: Job, progress: Progress | None = None) -> Iterator[np.ndarray]:
@@ -208,7 +217,7 @@ class MagicAnimatePipeline:
         for start in range(0, len(signal), _PLANES_CHUNK):
             stop = start + _PLANES_CHUNK
             if config.control_encoding == "parts":
-                planes.append(parts_to_planes(torch.from_numpy(signal.parts_FHW[start:stop]), config.patch))
+                planes.append(parts_to_planes(torch.from_numpy(signal.parts_FHW[start:stop]), config.control_stride))
             else:
                 control_FCHW = torch.from_numpy(signal.rgb(start, stop)).permute(0, 3, 1, 2).float() / 255
                 planes.append(encode_control(control_FCHW, config))

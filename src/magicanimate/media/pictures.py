@@ -143,17 +143,20 @@ def fit_picture(image_HWC: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def fit_parts(parts_HW: np.ndarray, placement: Placement) -> np.ndarray:
-    """[H, W] indices -> [height, width] by nearest pixel; what is left free is background."""
+    """[H, W] indices -> [height, width] by nearest pixel; what is left free, or outside the map, is background."""
     left, top, right, bottom = placement.box
-    rows = _sample(top, bottom, placement.inner[2], parts_HW.shape[0])
-    columns = _sample(left, right, placement.inner[3], parts_HW.shape[1])
-    return np.pad(parts_HW[rows[:, None], columns[None, :]], _margins(placement), constant_values=BACKGROUND)
+    rows = _sample(top, bottom, placement.inner[2])
+    columns = _sample(left, right, placement.inner[3])
+    outside = ((rows < 0) | (rows >= parts_HW.shape[0]))[:, None] | ((columns < 0) | (columns >= parts_HW.shape[1]))
+    rows = np.clip(rows, 0, parts_HW.shape[0] - 1)
+    columns = np.clip(columns, 0, parts_HW.shape[1] - 1)
+    inner = np.where(outside, BACKGROUND, parts_HW[rows[:, None], columns]).astype(parts_HW.dtype)
+    return np.pad(inner, _margins(placement), constant_values=BACKGROUND)
 
 
-def _sample(start: float, stop: float, count: int, limit: int) -> np.ndarray:
+def _sample(start: float, stop: float, count: int) -> np.ndarray:
     """Indices of the pixels under `count` equally spaced centres between start and stop."""
-    centres = start + (np.arange(count) + 0.5) * (stop - start) / count
-    return np.clip(centres.astype(np.int64), 0, limit - 1)
+    return np.floor(start + (np.arange(count) + 0.5) * (stop - start) / count).astype(np.int64)
 
 
 def _margins(placement: Placement) -> tuple[tuple[int, int], tuple[int, int]]:
