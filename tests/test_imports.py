@@ -19,7 +19,7 @@ LAYERS = [
     {"train", "evaluate"},
     {"pipeline", "hub", "progress"},
     {"synth", "settings", "body"},
-    {"sampler", "motion.signal", "media"},
+    {"sampler", "motion.signal", "motion.align", "media"},
     {"models"},
     {"official"},
     {"places", "weights", "solvers"},

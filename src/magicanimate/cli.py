@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -193,6 +194,7 @@ def animate(
 
 def main() -> None:
     """Entry point of `magicanimate`. Exit codes: 0 done, 2 bad input or settings, 3 interrupted, 1 our fault."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended politely is an interruption too
     try:
         app()
     except KeyboardInterrupt:  # before a command took over

@@ -32,6 +32,7 @@ class ProgressDisplay:
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
         self._frames = self._steps = 1
+        self._last = time.monotonic()
 
     def __enter__(self) -> ProgressDisplay:
         self._bars.start()
@@ -55,7 +56,8 @@ class ProgressDisplay:
         if stage == "denoise" and total:
             title += f", step {math.ceil(done * self._steps / total)}/{self._steps}"
             finished = done / total * self._frames
-        seconds = time.monotonic() - self._started[stage]
+        self._last = time.monotonic()
+        seconds = self._last - self._started[stage]
         rate = f"{finished / seconds:.2f} frames/s" if stage != "loading" and done and seconds > 0.05 else ""
         self._bars.update(
             self._tasks[stage], completed=done, total=total, description=title, rate=rate, memory=memory_text()
@@ -63,7 +65,7 @@ class ProgressDisplay:
 
     def _begin(self, stage: str, total: int | None) -> None:
         title = STAGES.get(stage, stage)
-        self._started[stage] = time.monotonic()
+        self._started[stage] = self._last  # the first report comes after the first piece of work
         self._tasks[stage] = self._bars.add_task(title, total=total, rate="", memory="")
         if not self._live:
             self._console.print(f"{title} ...", highlight=False)
