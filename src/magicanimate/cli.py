@@ -61,9 +61,9 @@ def _load(name: str) -> Any:
             f"The command {name} needs the package {error.name}, which is not installed; "
             "the README says which extra brings it."
         ) from error
-    group = typer.main.get_group(module.app)
-    group.name = name
-    return group
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
 
 
 app = typer.Typer(

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, invoke_without_command=True, no_args_is_help=True)
+app = typer.Typer(add_completion=False)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def synth(
     output: Annotated[Path, typer.Argument(help="Folder of the data set (or, with --sheet, a PNG).")],
     clips: Annotated[int, typer.Option(help="Number of people; each is one clip.", min=1)] = 100,

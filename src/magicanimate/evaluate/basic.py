@@ -1,0 +1,43 @@
+"""Pixel figures against a known target, over the picture, inside the body and per body part; flicker of still regions.
+
+Pictures are [...,H,W,3] uint8 (or float in 0..255), part maps [...,H,W] uint8 with 0 for the background.
+"""
+
+import numpy as np
+
+PART_TOLERANCE = 20.0  # grey levels of 255 within which a part's mean colour counts as right
+SMALLEST_PART = 24  # pixels of a 256 x 256 picture below which a part is not judged
+
+
+def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Peak signal-to-noise ratio in dB in float64 (no wrap-around); with a mask [H,W], over its pixels. NaN if empty."""
+    error = (output.astype(np.float64) - target.astype(np.float64)) ** 2
+    if mask is not None:
+        error = error[mask]
+    if not error.size:
+        return float("nan")
+    return float(10 * np.log10(255.0**2 / max(float(error.mean()), 1e-9)))
+
+
+def part_errors(output: np.ndarray, target: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Distance of each visible part's mean colour from the target's: mean absolute difference of R, G, B. [parts seen]."""
+    least = SMALLEST_PART * parts.size / 256**2
+    errors = []
+    for part in range(1, 25):
+        mask = parts == part
+        if mask.sum() >= least:
+            difference = output[mask].astype(np.float64).mean(0) - target[mask].astype(np.float64).mean(0)
+            errors.append(np.abs(difference).mean())
+    return np.array(errors)
+
+
+def part_accuracy(errors: np.ndarray) -> float:
+    """Share of parts whose mean colour is within PART_TOLERANCE."""
+    return float((errors <= PART_TOLERANCE).mean()) if len(errors) else float("nan")
+
+
+def flicker(frames_FHWC: np.ndarray, parts_FHW: np.ndarray) -> float:
+    """Mean absolute frame-to-frame change, in grey levels, of the pixels that are background in every frame."""
+    still = (parts_FHW == 0).all(0)
+    change = np.abs(np.diff(frames_FHWC.astype(np.float64), axis=0)).mean(-1)
+    return float(change[:, still].mean()) if still.any() else float("nan")

@@ -1,0 +1,94 @@
+"""What a training configuration (YAML) may say. Unknown keys are refused."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from magicanimate.config import ModelConfig
+from magicanimate.errors import InputError
+from magicanimate.train.diffusion import BranchSettings
+from magicanimate.train.loop import LoopSettings
+
+
+class VaeSettings(BaseModel):
+    """Sizes of a small VAE."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patch: int = 4
+    channels: tuple[int, ...] = (32, 96, 192)
+    latent_channels: int = 16
+
+
+class NetworkSettings(BaseModel):
+    """Sizes of denoiser, appearance encoder and ControlNet trained from scratch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: tuple[int, ...] = (96, 128, 160)
+    heads: int = Field(4, description="attention heads at every level")
+    text_width: int = Field(8, description="width of the empty prompt's single token")
+    control_channels: tuple[int, ...] = Field((48, 64), description="condition embedding; n entries shrink 2**(n-1) times")
+    positions: int = Field(32, description="longest window the temporal layers can take")
+
+
+class TrainSettings(BaseModel):
+    """One run of one stage. Paths are relative to the working directory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["vae", "appearance", "temporal"]
+    out: Path = Field(description="folder of the run: checkpoint, log, grids, and at the end the result")
+    data: Path = Field(description="training data set (magicanimate synth)")
+    held_out: Path = Field(description="data set of people that are not in the training data")
+    loop: LoopSettings
+    vae: VaeSettings | None = None
+    vae_folder: Path | None = Field(None, description="appearance: the trained VAE (diffusers format)")
+    model: ModelConfig | None = Field(None, description="appearance: model.json of the model to be trained")
+    networks: NetworkSettings | None = None
+    start: Path | None = Field(None, description="temporal: the model folder that stage 1 wrote")
+    branches: BranchSettings | None = None
+    preview: dict[str, Any] = Field(default_factory=dict, description="SampleSettings of the sample grids")
+    preview_people: int = 8
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TrainSettings":
+        needs = {
+            "vae": ("vae",),
+            "appearance": ("vae_folder", "model", "networks", "branches"),
+            "temporal": ("start", "branches"),
+        }[self.stage]
+        missing = [name for name in needs if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"stage {self.stage} needs {', '.join(missing)}")
+        if self.branches and self.branches.stage != self.stage:
+            raise ValueError(f"branches.stage must be {self.stage}")
+        return self
+
+
+def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettings:
+    """Read a YAML file; `overrides` are "loop.steps=100" and the like. Raises InputError that says what is wrong."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"The configuration {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"The configuration {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"The configuration {path} is not a mapping of settings.")
+    for item in overrides or []:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise InputError(f"The override {item!r} is not of the form key=value.")
+        *parents, last = key.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = yaml.safe_load(value)
+    try:
+        return TrainSettings.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise InputError(f"The configuration {path} is not valid: {problems}.") from error

@@ -1,0 +1,43 @@
+"""What the denoiser is trained for. One definition for all stages, from the schedule that the sampler uses too."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from magicanimate.solvers import build_solver
+
+
+class Objective:
+    """Noise, target and loss under a model's schedule (model.json `scheduler`)."""
+
+    def __init__(self, schedule: Mapping[str, Any], device: torch.device) -> None:
+        scheduler = build_solver(schedule, "ddim")
+        assert isinstance(scheduler, DDIMScheduler)
+        self._scheduler = scheduler
+        self._device = device
+
+    def timesteps(self, generator: torch.Generator, count: int) -> Tensor:
+        """One timestep per sample, stratified over the schedule (less variance than independent draws). [B] int64."""
+        total = self._scheduler.config["num_train_timesteps"]
+        place = torch.rand(count, generator=generator, device=self._device)
+        return ((torch.arange(count, device=self._device) + place) / count * total).long().clamp(max=total - 1)
+
+    def noisy(self, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
+        """z_t of clean latents [B,...]."""
+        return self._scheduler.add_noise(clean, noise, t_B)
+
+    def target(self, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
+        """What the network has to predict: the noise, the clean latents or the velocity."""
+        kind = self._scheduler.config["prediction_type"]
+        if kind == "epsilon":
+            return noise
+        if kind == "sample":
+            return clean
+        return self._scheduler.get_velocity(clean, noise, t_B)
+
+    def loss(self, prediction: Tensor, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
+        """||target - prediction||^2, the mean over everything (reference.md section 1, stages 1 and 2). Scalar."""
+        return (prediction.float() - self.target(clean, noise, t_B)).square().mean()

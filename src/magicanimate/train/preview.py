@@ -1,0 +1,92 @@
+"""Sample grids and figures on held-out people, while training and after it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from magicanimate.control import parts_to_planes
+from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
+from magicanimate.latents import decode_latents, encode_images
+from magicanimate.models import Model
+from magicanimate.motion.densepose import PALETTE_25
+from magicanimate.sampler import SampleSettings, sample
+from magicanimate.synth.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """References, part maps and true pictures of N held-out clips with F frames each; uint8."""
+
+    references: np.ndarray  # [N,H,W,3]
+    parts: np.ndarray  # [N,F,H,W]
+    targets: np.ndarray  # [N,F,H,W,3]
+
+
+def held_out(data: Dataset, count: int, frames: slice = slice(1, 2)) -> HeldOut:
+    """The first `count` clips: frame 0 is the reference, `frames` are the targets."""
+    clips = range(min(count, len(data)))
+    return HeldOut(
+        np.stack([data.rgb(i)[0] for i in clips]),
+        np.stack([data.parts(i)[frames] for i in clips]),
+        np.stack([data.rgb(i)[frames] for i in clips]),
+    )
+
+
+def _to_tensor(pictures: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, -3).float() / 255
+
+
+@torch.no_grad()
+def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 0, batch: int = 8) -> np.ndarray:
+    """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size; its frames share one noise."""
+    patch, out = model.config.patch, []
+    for start in range(0, len(held.references), batch):
+        parts = torch.from_numpy(held.parts[start : start + batch].copy())
+        reference = encode_images(model.vae, _to_tensor(held.references[start : start + batch]).to(model.device), patch)
+        shape = reference.shape[1:]
+        seeds = [torch.Generator().manual_seed(seed + start + i) for i in range(len(parts))]
+        noise = torch.stack([torch.randn(shape, generator=g) for g in seeds])
+        planes = parts_to_planes(parts.flatten(0, 1), model.config.control_stride).unflatten(0, parts.shape[:2])
+        latents = sample(model, reference, planes, noise[:, :, None].repeat(1, 1, parts.shape[1], 1, 1), settings)
+        flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
+        pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
+        out.append((pictures * 255).round().byte().movedim(1, -1).unflatten(0, parts.shape[:2]).numpy())
+    return np.concatenate(out)
+
+
+def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:
+    """Means over clips and frames: psnr, body_psnr, part_accuracy, part_error."""
+    n, f = results.shape[:2]
+    pairs = [(results[i, k], held.targets[i, k], held.parts[i, k]) for i in range(n) for k in range(f)]
+    errors = np.concatenate([part_errors(*pair) for pair in pairs])
+    return {
+        "psnr": float(np.mean([psnr(a, b) for a, b, _ in pairs])),
+        "body_psnr": float(np.nanmean([psnr(a, b, parts > 0) for a, b, parts in pairs])),
+        "part_accuracy": part_accuracy(errors),
+        "part_error": float(errors.mean()),
+    }
+
+
+def write_grid(path: Path, held: HeldOut, results: np.ndarray, columns: int = 8, frame: int = 0) -> None:
+    """Columns of people; rows: reference, motion, truth, result."""
+    n = min(columns, len(results))
+    rows = [held.references[:n], PALETTE_25[held.parts[:n, frame]], held.targets[:n, frame], results[:n, frame]]
+    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a stage writes every so often."""
+
+    model: Model
+    held: HeldOut
+    settings: SampleSettings
+
+    def write(self, path: Path) -> dict[str, float]:
+        results = generate(self.model, self.held, self.settings)
+        write_grid(path, self.held, results)
+        return figures(results, self.held)

@@ -1,0 +1,104 @@
+"""From a configuration to a finished stage."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from rich.progress import track
+
+from magicanimate.appearance import build_appearance
+from magicanimate.config import ModelConfig
+from magicanimate.control import PARTS, build_control
+from magicanimate.denoiser import build_denoiser
+from magicanimate.errors import InputError
+from magicanimate.models import Model, load_model, save_model
+from magicanimate.sampler import SampleSettings
+from magicanimate.synth.dataset import Dataset, open_dataset
+from magicanimate.train.cache import LatentCache, cache_latents
+from magicanimate.train.config import NetworkSettings, TrainSettings
+from magicanimate.train.diffusion import DiffusionStage
+from magicanimate.train.loop import train
+from magicanimate.train.preview import Preview, held_out
+from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, start_from_components
+
+
+def run(settings: TrainSettings, device: torch.device) -> Path:
+    """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result."""
+    torch.manual_seed(settings.loop.seed)  # initial weights
+    data, test = open_dataset(settings.data), open_dataset(settings.held_out)
+    return _run_vae(settings, data, test, device) if settings.stage == "vae" else _run_diffusion(settings, data, test, device)
+
+
+def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device) -> Path:
+    assert settings.vae is not None
+    patch = settings.vae.patch
+    vae = build_vae(patch, settings.vae.channels, settings.vae.latent_channels)
+    start_from_components(vae, patch, data)
+    vae.to(device)
+    train(VaeStage(vae, patch, data, test, device), settings.loop, settings.out, device)
+    fit_scaling_factor(vae, patch, data, device)
+    result = settings.out / "vae"
+    vae.save_pretrained(result)
+    return result
+
+
+def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL) -> Model:
+    """Fresh networks around a trained VAE."""
+    latent = vae.config["latent_channels"]
+    levels = len(sizes.channels)
+    shared = {
+        "in_channels": latent + config.coordinates,
+        "block_out_channels": sizes.channels,
+        "layers_per_block": 1,
+        "cross_attention_dim": sizes.text_width,
+    }
+    denoiser = build_denoiser(
+        shared | {
+            "out_channels": latent, "num_attention_heads": sizes.heads, "motion_num_attention_heads": sizes.heads,
+            "down_block_types": ("CrossAttnDownBlockMotion",) * levels, "up_block_types": ("CrossAttnUpBlockMotion",) * levels,
+            "use_motion_mid_block": False, "motion_max_seq_length": sizes.positions,
+        },
+        config.norm_scope,
+    )  # fmt: skip
+    # diffusers' 2D classes call the number of heads attention_head_dim
+    appearance = build_appearance(
+        shared | {
+            "out_channels": latent, "attention_head_dim": sizes.heads,
+            "down_block_types": ("CrossAttnDownBlock2D",) * levels, "up_block_types": ("CrossAttnUpBlock2D",) * levels,
+        }
+    )  # fmt: skip
+    # Part maps are local: a ControlNet without attention in its blocks does as well and costs half.
+    control = build_control(
+        shared | {
+            "conditioning_channels": PARTS, "conditioning_embedding_out_channels": sizes.control_channels,
+            "attention_head_dim": sizes.heads, "down_block_types": ("DownBlock2D",) * levels,
+        }
+    )  # fmt: skip
+    return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
+
+
+def _cache(settings: TrainSettings, model: Model, data: Dataset, device: torch.device) -> LatentCache:
+    config = model.config
+    folder = settings.data / "latents"
+    bar = iter(track(range(len(data)), "encoding"))
+    return cache_latents(model.vae, config.patch, config.control_stride, data, folder, device, lambda *_: next(bar, None) and None)
+
+
+def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device) -> Path:
+    assert settings.branches is not None
+    if settings.stage == "appearance":
+        assert settings.model is not None and settings.networks is not None and settings.vae_folder is not None
+        if not (settings.vae_folder / "config.json").is_file():
+            raise InputError(f"{settings.vae_folder} holds no trained VAE; run the vae stage first.")
+        vae = AutoencoderKL.from_pretrained(settings.vae_folder).eval().requires_grad_(False)
+        model = build_model(settings.model, settings.networks, vae).to(device)
+    else:
+        assert settings.start is not None
+        model = load_model(settings.start).to(device)
+    cache = _cache(settings, model, data, device)
+    sampling = SampleSettings.for_model(model, temporal=settings.stage == "temporal", **settings.preview)
+    preview = Preview(model, held_out(test, settings.preview_people), sampling)
+    train(DiffusionStage(model, cache, settings.branches, preview, device), settings.loop, settings.out, device)
+    result = settings.out / "model"
+    save_model(model, result, storage="float32")
+    return result
