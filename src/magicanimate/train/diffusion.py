@@ -19,7 +19,7 @@ from magicanimate.control import control_residuals
 from magicanimate.denoiser import predict
 from magicanimate.models import Model
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.objective import Objective
+from magicanimate.train.objective import Objective, person_weight
 from magicanimate.train.preview import Preview
 
 
@@ -34,6 +34,7 @@ class BranchSettings(BaseModel):
     tau_2: float = Field(0.3, ge=0, le=1, description="stage 2: r up to tau_2 takes one other frame, above it a clip")
     targets: int = Field(3, ge=1, description="stage 1: frames that share one reference")
     window: int = Field(8, ge=1, description="stage 2: frames of a clip (K)")
+    person_weight: float = Field(1.0, ge=0, description="extra weight of the loss where the person is")
     drop_reference: float = Field(0.1, ge=0, lt=1, description="share of steps without reference, for guidance")
 
 
@@ -95,7 +96,8 @@ class DiffusionStage:
         noisy = self._objective.noisy(clean, noise, t)
         dropped = rng.random() < self._settings.drop_reference
         prediction = self._predict(noisy, t, None if dropped else reference[:, :, 0], planes, drawn.temporal)
-        loss = self._objective.loss(prediction, clean, noise, t)
+        weight = person_weight(planes, clean, self._settings.person_weight)
+        loss = self._objective.loss(prediction, clean, noise, t, weight)
         return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped)}
 
     def _predict(self, noisy: Tensor, t: Tensor, reference: Tensor | None, planes: Tensor, temporal: bool) -> Tensor:

@@ -138,7 +138,7 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device)
                 raise FloatingPointError(f"The gradient of step {step} is not finite; lower the learning rate.")
             optimiser.step()
             ema.update(step, settings.ema)
-            for name, value in (figures | {"loss": float(loss)}).items():
+            for name, value in (figures | {"loss": float(loss.detach())}).items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
             if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:

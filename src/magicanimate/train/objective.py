@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import DDIMScheduler
+from einops import rearrange
 from torch import Tensor
 
 from magicanimate.solvers import build_solver
@@ -38,6 +40,22 @@ class Objective:
             return clean
         return self._scheduler.get_velocity(clean, noise, t_B)
 
-    def loss(self, prediction: Tensor, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
-        """||target - prediction||^2, the mean over everything (reference.md section 1, stages 1 and 2). Scalar."""
-        return (prediction.float() - self.target(clean, noise, t_B)).square().mean()
+    def loss(
+        self, prediction: Tensor, clean: Tensor, noise: Tensor, t_B: Tensor, weight: Tensor | float = 1.0
+    ) -> Tensor:
+        """||target - prediction||^2, the (weighted) mean over everything, for stages 1 and 2 alike. Scalar.
+
+        weight: broadcastable to the latents, of mean 1.
+        """
+        return (weight * (prediction.float() - self.target(clean, noise, t_B)).square()).mean()
+
+
+def person_weight(planes_NPhw: Tensor, like_BcKhw: Tensor, extra: float) -> Tensor:
+    """1 + extra x the person's share of each latent cell, scaled to mean 1. [B,1,K,h,w].
+
+    Figures cover a sixth of the picture; without a weight, the still background takes most of the gradient.
+    """
+    batch, _, frames, height, width = like_BcKhw.shape
+    person = F.adaptive_avg_pool2d(1 - planes_NPhw[:, :1], (height, width))
+    weight = rearrange(1 + extra * person, "(b k) 1 h w -> b 1 k h w", b=batch, k=frames)
+    return weight / weight.mean()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from magicanimate.control import parts_to_planes
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
-from magicanimate.latents import decode_latents, encode_images
+from magicanimate.latents import decode_latents, encode_images, initial_noise
 from magicanimate.models import Model
 from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.sampler import SampleSettings, sample
@@ -42,16 +42,16 @@ def _to_tensor(pictures: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 0, batch: int = 8) -> np.ndarray:
-    """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size; its frames share one noise."""
+    """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size."""
     patch, out = model.config.patch, []
     for start in range(0, len(held.references), batch):
         parts = torch.from_numpy(held.parts[start : start + batch].copy())
         reference = encode_images(model.vae, _to_tensor(held.references[start : start + batch]).to(model.device), patch)
-        shape = reference.shape[1:]
-        seeds = [torch.Generator().manual_seed(seed + start + i) for i in range(len(parts))]
-        noise = torch.stack([torch.randn(shape, generator=g) for g in seeds])
+        noise = torch.cat(
+            [initial_noise(seed + start + i, parts.shape[1], tuple(reference.shape[1:])) for i in range(len(parts))]
+        )
         planes = parts_to_planes(parts.flatten(0, 1), model.config.control_stride).unflatten(0, parts.shape[:2])
-        latents = sample(model, reference, planes, noise[:, :, None].repeat(1, 1, parts.shape[1], 1, 1), settings)
+        latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
         pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
         out.append((pictures * 255).round().byte().movedim(1, -1).unflatten(0, parts.shape[:2]).numpy())
