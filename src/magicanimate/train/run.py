@@ -26,17 +26,26 @@ def run(settings: TrainSettings, device: torch.device) -> Path:
     """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result."""
     torch.manual_seed(settings.loop.seed)  # initial weights
     data, test = open_dataset(settings.data), open_dataset(settings.held_out)
-    return _run_vae(settings, data, test, device) if settings.stage == "vae" else _run_diffusion(settings, data, test, device)
+    return (
+        _run_vae(settings, data, test, device)
+        if settings.stage == "vae"
+        else _run_diffusion(settings, data, test, device)
+    )
 
 
 def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device) -> Path:
     assert settings.vae is not None
     patch = settings.vae.patch
-    vae = build_vae(patch, settings.vae.channels, settings.vae.latent_channels)
-    start_from_components(vae, patch, data)
+    if settings.vae.start:
+        vae = AutoencoderKL.from_pretrained(settings.vae.start)
+    else:
+        vae = build_vae(patch, settings.vae.channels, settings.vae.latent_channels)
+        start_from_components(vae, patch, data)
     vae.to(device)
-    train(VaeStage(vae, patch, data, test, device), settings.loop, settings.out, device)
-    fit_scaling_factor(vae, patch, data, device)
+    decoder_only = settings.vae.decoder_only
+    train(VaeStage(vae, patch, data, test, device, decoder_only), settings.loop, settings.out, device)
+    if not decoder_only:
+        fit_scaling_factor(vae, patch, data, device)
     result = settings.out / "vae"
     vae.save_pretrained(result)
     return result
@@ -55,7 +64,8 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     denoiser = build_denoiser(
         shared | {
             "out_channels": latent, "num_attention_heads": sizes.heads, "motion_num_attention_heads": sizes.heads,
-            "down_block_types": ("CrossAttnDownBlockMotion",) * levels, "up_block_types": ("CrossAttnUpBlockMotion",) * levels,
+            "down_block_types": ("CrossAttnDownBlockMotion",) * levels,
+            "up_block_types": ("CrossAttnUpBlockMotion",) * levels,
             "use_motion_mid_block": False, "motion_max_seq_length": sizes.positions,
         },
         config.norm_scope,
@@ -74,6 +84,13 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
             "attention_head_dim": sizes.heads, "down_block_types": ("DownBlock2D",) * levels,
         }
     )  # fmt: skip
+    # Silent residuals protect a trained denoiser; this one has nothing to lose, and hears the motion from step one.
+    for conv in (
+        *control.controlnet_down_blocks,
+        control.controlnet_mid_block,
+        control.controlnet_cond_embedding.conv_out,
+    ):
+        conv.reset_parameters()
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
@@ -81,13 +98,17 @@ def _cache(settings: TrainSettings, model: Model, data: Dataset, device: torch.d
     config = model.config
     folder = settings.data / "latents"
     bar = iter(track(range(len(data)), "encoding"))
-    return cache_latents(model.vae, config.patch, config.control_stride, data, folder, device, lambda *_: next(bar, None) and None)
+    return cache_latents(
+        model.vae, config.patch, config.control_stride, data, folder, device, lambda *_: next(bar, None) and None
+    )
 
 
 def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device) -> Path:
     assert settings.branches is not None
     if settings.stage == "appearance":
-        assert settings.model is not None and settings.networks is not None and settings.vae_folder is not None
+        assert settings.model is not None
+        assert settings.networks is not None
+        assert settings.vae_folder is not None
         if not (settings.vae_folder / "config.json").is_file():
             raise InputError(f"{settings.vae_folder} holds no trained VAE; run the vae stage first.")
         vae = AutoencoderKL.from_pretrained(settings.vae_folder).eval().requires_grad_(False)
