@@ -28,7 +28,9 @@ class ModelConfig(BaseModel):
         "rgb", description="control frames as RGB, or as 25 one-hot planes of the nearest part"
     )
     patch: int = Field(1, ge=1, description="space-to-depth factor in front of the VAE (and the control stem)")
-    control_patch: int | None = Field(None, ge=1, description="the same for the control stem, where it differs from patch")
+    control_patch: int | None = Field(
+        None, ge=1, description="the same for the control stem, where it differs from patch"
+    )
     coordinates: int = Field(0, ge=0, description="coordinate channels appended at the three networks' stems")
     norm_scope: Literal["window", "frame"] = Field(
         "window", description="statistics of the group norms: over the whole window (original) or over single frames"

@@ -161,7 +161,9 @@ def check_sizes(model: Model, source: object) -> None:
     ]
     strides = 2 ** (len(model.control.config["conditioning_embedding_out_channels"]) - 1)
     if strides * config.control_stride != model.pixel_factor:
-        problems.append(f"control shrinks pictures {strides * config.control_stride} times, the VAE {model.pixel_factor} times")
+        problems.append(
+            f"control shrinks pictures {strides * config.control_stride} times, the VAE {model.pixel_factor} times"
+        )
     longest = model.denoiser.config["motion_max_seq_length"]
     if config.window > longest:
         problems.append(f"the window of {config.window} frames exceeds the position table of {longest}")

@@ -96,7 +96,7 @@ class AnimateSettings(BaseModel):
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
             "fit": "cover", "align": "auto",
         }  # fmt: skip
-        filled = model | {name: value for name, value in chosen.items() if value is not None}
+        filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
         if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
             filled["overlap"] = filled["window"] // 4
         if filled["overlap"] >= filled["window"]:
@@ -150,7 +150,7 @@ def _validated(kind: type[Settings], values: dict[str, Any]) -> Settings:
 
 
 def _sentence(error: ValidationError) -> str:
-    problems = []
+    problems: list[str] = []
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
         message = problem["msg"].removeprefix("Value error, ")

@@ -10,7 +10,7 @@ SMALLEST_PART = 24  # pixels of a 256 x 256 picture below which a part is not ju
 
 
 def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio in dB in float64 (no wrap-around); with a mask [H,W], over its pixels. NaN if empty."""
+    """Peak signal-to-noise ratio in dB, in float64 (no wrap-around); with a mask [H,W], of its pixels. NaN if empty."""
     error = (output.astype(np.float64) - target.astype(np.float64)) ** 2
     if mask is not None:
         error = error[mask]
@@ -20,7 +20,7 @@ def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None)
 
 
 def part_errors(output: np.ndarray, target: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Distance of each visible part's mean colour from the target's: mean absolute difference of R, G, B. [parts seen]."""
+    """Mean absolute difference (of R, G, B) of each visible part's mean colour from the target's. [parts seen]."""
     least = SMALLEST_PART * parts.size / 256**2
     errors = []
     for part in range(1, 25):

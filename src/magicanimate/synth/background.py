@@ -61,12 +61,14 @@ def _room(rng: np.random.Generator, size: int) -> np.ndarray:
     wall, floor = _colour(rng, 0.3), _colour(rng, 0.3)
     horizon = rng.uniform(0.62, 0.95)
     image = _to_image(_ramp(size * 2, wall * 1.08, wall * 0.88, rng.uniform(-1, 1)))
-    _boxes(rng, image, rng.integers(0, 5), horizon * 0.4, horizon)
+    _boxes(rng, image, int(rng.integers(0, 5)), horizon * 0.4, horizon)
     draw = ImageDraw.Draw(image)
     edge = int(horizon * size * 2)
     draw.rectangle((0, edge, size * 2, size * 2), fill=tuple((floor * 255).astype(int)))
     if rng.random() < 0.5:
-        draw.rectangle((0, edge - size // 24, size * 2, edge), fill=tuple((np.clip(wall * 1.25, 0, 1) * 255).astype(int)))
+        draw.rectangle(
+            (0, edge - size // 24, size * 2, edge), fill=tuple((np.clip(wall * 1.25, 0, 1) * 255).astype(int))
+        )
     if rng.random() < 0.4:  # boards run to the vanishing point
         for x in np.linspace(-3, 4, rng.integers(12, 30)):
             draw.line((size, edge, x * size * 2, size * 2), fill=tuple((floor * 0.8 * 255).astype(int)), width=2)
@@ -76,7 +78,12 @@ def _room(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _outdoors(rng: np.random.Generator, size: int) -> np.ndarray:
-    sky = _ramp(size, np.array([0.45, 0.62, 0.85]) * rng.uniform(0.6, 1.15), np.array([0.85, 0.87, 0.88]) * rng.uniform(0.7, 1.1), 0)
+    sky = _ramp(
+        size,
+        np.array([0.45, 0.62, 0.85]) * rng.uniform(0.6, 1.15),
+        np.array([0.85, 0.87, 0.88]) * rng.uniform(0.7, 1.1),
+        0,
+    )
     out = sky + 0.08 * np.clip(_fractal(rng, size, 3), 0, 1)
     v = np.mgrid[0:size, 0:size][0] / size
     level = rng.uniform(0.3, 0.55)

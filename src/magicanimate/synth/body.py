@@ -156,9 +156,7 @@ def _vertex_normals(v: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals. [V,3], [N,3] -> [V,3]."""
     a, b, c = (v[triangles[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
-    normals = np.stack(
-        [sum(np.bincount(triangles[:, i], face[:, k], len(v)) for i in range(3)) for k in range(3)], 1
-    )
+    normals = np.stack([sum(np.bincount(triangles[:, i], face[:, k], len(v)) for i in range(3)) for k in range(3)], 1)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
@@ -178,7 +176,7 @@ def _connected_groups(quads: np.ndarray, count: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def template() -> BodyTemplate:
-    """The body's topology and surface coordinates. The first call on a machine takes about 45 s (anny fills its cache)."""
+    """Topology and surface coordinates. The first call on a machine takes about 45 s, in which anny fills its cache."""
     model = _anny()
     shape = body_shape({})
     v = shape.vertices.astype(np.float64)
@@ -236,7 +234,10 @@ def _all_triangles() -> np.ndarray:
 
 
 def body_shape(phenotype: dict[str, float]) -> BodyShape:
-    """Rest shape of a person. `phenotype`: anny's sliders (gender, age, muscle, weight, height, proportions), each 0..1."""
+    """Rest shape of a person.
+
+    phenotype: anny's sliders (gender, age, muscle, weight, height, proportions), each 0..1.
+    """
     import torch
 
     model = _anny()

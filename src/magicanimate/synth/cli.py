@@ -14,11 +14,15 @@ def synth(
     clips: Annotated[int, typer.Option(help="Number of people; each is one clip.", min=1)] = 100,
     frames: Annotated[int, typer.Option(help="Frames of each clip.", min=2)] = 6,
     size: Annotated[int, typer.Option(help="Width and height in pixels.", min=16, max=2048)] = 256,
-    fps: Annotated[float | None, typer.Option(help="Consecutive frames at this rate (default: spread over the motion).")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Consecutive frames at this rate (default: spread over the motion).")
+    ] = None,
     split: Annotated[str, typer.Option(help="train or test: different people.")] = "train",
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
-    sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")] = False,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")
+    ] = False,
 ) -> None:
     """Render people that nobody has ever seen, with exact DensePose maps."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

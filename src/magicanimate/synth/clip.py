@@ -66,7 +66,9 @@ def _random_light(rng: np.random.Generator) -> Light:
     )
 
 
-def _shadow(camera: Camera, transforms: np.ndarray, person: Person, darkness: float) -> tuple[float, float, float, float]:
+def _shadow(
+    camera: Camera, transforms: np.ndarray, person: Person, darkness: float
+) -> tuple[float, float, float, float]:
     feet = np.stack([joint_position(transforms, person.shape, f"foot.{s}") for s in "LR"])
     feet[:, 2] = 0
     at = camera.project(feet)
@@ -80,7 +82,9 @@ def joint_position(transforms: np.ndarray, shape: BodyShape, joint: str) -> np.n
     return transforms[i, :, :3] @ shape.joints[i] + transforms[i, :, 3]
 
 
-def render_clip(seed: int, times: np.ndarray, size: int = 256, split: str = "train", motion_seed: int | None = None) -> Clip:
+def render_clip(
+    seed: int, times: np.ndarray, size: int = 256, split: str = "train", motion_seed: int | None = None
+) -> Clip:
     """Render the clip of a seed at the given times.
 
     seed: draws the person, the place and the camera; the same on every machine and in every process.

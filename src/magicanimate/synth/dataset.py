@@ -1,7 +1,7 @@
 """Data sets of clips on disk: shards of arrays, written by several processes, deterministic and resumable.
 
-Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3] and `NAME.parts.npy` [N,F,H,W],
-both uint8, so that training can map them into memory. Frame 0 of each clip is far in time from the others.
+Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3] and `NAME.parts.npy`
+[N,F,H,W], both uint8, so that training can map them into memory. Frame 0 of each clip is far in time from the others.
 """
 
 import json
@@ -27,7 +27,9 @@ class DatasetSettings:
     clips: int
     frames: int
     size: int = 256
-    fps: float | None = None  # None: frames spread over the whole motion; else frames 1.. follow each other at this rate
+    fps: float | None = (
+        None  # None: frames spread over the whole motion; else frames 1.. follow each other at this rate
+    )
     split: str = "train"
     first_seed: int = 0
     clips_per_shard: int = 50
@@ -46,10 +48,16 @@ def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
         return rng.permutation((np.arange(frames) + rng.uniform(0.1, 0.9, frames)) * slot)
     run = np.arange(frames - 1) / fps
     if run[-1] > 0.6 * MOTION_SECONDS:
-        raise InputError(f"{frames - 1} frames at {fps} fps are longer than {0.6 * MOTION_SECONDS:.1f} s; use fewer frames.")
+        raise InputError(
+            f"{frames - 1} frames at {fps} fps are longer than {0.6 * MOTION_SECONDS:.1f} s; use fewer frames."
+        )
     start = rng.uniform(0, MOTION_SECONDS - run[-1])
     before = start > MOTION_SECONDS - run[-1] - start
-    reference = rng.uniform(0, max(0.0, start - 1)) if before else rng.uniform(min(MOTION_SECONDS, start + run[-1] + 1), MOTION_SECONDS)
+    reference = (
+        rng.uniform(0, max(0.0, start - 1))
+        if before
+        else rng.uniform(min(MOTION_SECONDS, start + run[-1] + 1), MOTION_SECONDS)
+    )
     return np.concatenate([[reference], start + run])
 
 
@@ -62,7 +70,8 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSettings) -> str:
     clips = [
-        render_clip(seed, clip_times(seed, settings.frames, settings.fps), settings.size, settings.split) for seed in seeds
+        render_clip(seed, clip_times(seed, settings.frames, settings.fps), settings.size, settings.split)
+        for seed in seeds
     ]
     _save(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
     _save(folder / f"{name}.parts.npy", np.stack([clip.parts for clip in clips]))  # last: marks the shard as complete
@@ -82,7 +91,7 @@ def _check(folder: Path, settings: DatasetSettings) -> None:
 def write_dataset(
     folder: Path, settings: DatasetSettings, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write the shards that are missing, in several processes. Interrupt and repeat at will; more clips may be added later."""
+    """Write the missing shards, in several processes. Interrupt and repeat at will; more clips may be added later."""
     _check(folder, settings)
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(settings.shards())
@@ -124,7 +133,7 @@ class Dataset:
 
 
 def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
-    """Open a data set. With only_complete=False, the leading shards that exist so far are taken (while it is written)."""
+    """Open a data set. With only_complete=False, the leading shards that exist so far (while it is being written)."""
     index = folder / INDEX
     if not index.is_file():
         raise InputError(f"{folder} is no data set ({INDEX} is missing); make one with: magicanimate synth {folder}")
@@ -132,7 +141,9 @@ def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
     names = content["shards"]
     present = [name for name in names if (folder / f"{name}.parts.npy").exists()]
     if only_complete and len(present) < len(names):
-        raise InputError(f"{folder} is incomplete ({len(present)} of {len(names)} shards); run the synth command again.")
+        raise InputError(
+            f"{folder} is incomplete ({len(present)} of {len(names)} shards); run the synth command again."
+        )
     leading = [name for name, other in zip(names, present, strict=False) if name == other]
     if not leading:
         raise InputError(f"{folder} holds no finished shard yet.")

@@ -1,11 +1,12 @@
 """Vertex arrays of a person: the body and the loose pieces (hanging hair, skirt) that only the picture shows.
 
-Layout per vertex (37 floats): position 3, normal 3, joints 4, weights 4, regions 14, splits 3, along 3, hair/eyeball/material 3.
+Layout per vertex (37 floats): position 3, normal 3, joints 4, weights 4, regions 14, splits 3, along 3, and 3 of hair,
+eyeball, material.
 """
 
 import numpy as np
 
-from magicanimate.synth.body import JOINT_INDEX, JOINT_NAMES, REGIONS, BodyShape, BodyTemplate
+from magicanimate.synth.body import JOINT_INDEX, REGIONS, BodyShape, BodyTemplate
 from magicanimate.synth.outfit import Outfit
 
 FLOATS_PER_VERTEX = 37
@@ -37,7 +38,9 @@ def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int, al
         joints[:, i], weights[:, i] = JOINT_INDEX[name], weight.reshape(-1)
     regions = np.zeros((n, len(REGIONS)))
     misc = np.tile([-9.0, 0.0, material], (n, 1))
-    return _vertices(position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 3)), along, misc)
+    return _vertices(
+        position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 3)), along, misc
+    )
 
 
 def _sheet_triangles(rows: int, columns: int, start: int) -> np.ndarray:
@@ -77,7 +80,8 @@ def _skirt(shape: BodyShape, template: BodyTemplate, waist: float, length: float
 
     def half_width(axis: int, level: float) -> tuple[float, float]:
         band = shape.vertices[trunk & (np.abs(shape.vertices[:, 2] - level) < 0.03)]
-        return float(band[:, axis].max() - band[:, axis].min()) / 2, float(band[:, axis].max() + band[:, axis].min()) / 2
+        low, high = band[:, axis].min(), band[:, axis].max()
+        return float(high - low) / 2, float(high + low) / 2
 
     (wx, _), (wy, y0) = half_width(0, top), half_width(1, top)
     (hx, _), (hy, y1) = half_width(0, hip[2] + 0.02), half_width(1, hip[2] + 0.02)
@@ -104,12 +108,10 @@ def loose_pieces(
     if outfit.hair_length:
         sheets.append(_hanging_hair(shape, outfit.hair_length, rng))
     if outfit.skirt_length:
-        sheets.append(_skirt(shape, template, float(outfit.uniforms["waist"]), outfit.skirt_length, rng))  # type: ignore[arg-type]
+        sheets.append(_skirt(shape, template, outfit.waist, outfit.skirt_length, rng))
     vertices, triangles = [np.zeros((0, FLOATS_PER_VERTEX), np.float32)], [np.zeros((0, 3), np.int64)]
     for sheet, (rows, columns) in sheets:
         triangles.append(_sheet_triangles(rows, columns, start))
         vertices.append(sheet)
         start += len(sheet)
     return np.concatenate(vertices), np.concatenate(triangles).astype(np.int32)
-
-

@@ -9,10 +9,18 @@ import numpy as np
 
 PATTERNS = ("plain", "bands", "stripes", "checks", "dots", "camouflage", "blocks", "gradient")
 _PATTERN_WEIGHTS = np.array([0.5, 0.09, 0.07, 0.07, 0.06, 0.06, 0.07, 0.08])
-_SKINS = np.array([[236, 196, 172], [224, 178, 148], [205, 152, 118], [170, 118, 84], [128, 84, 58], [88, 58, 44]]) / 255
-_HAIRS = np.array([[24, 20, 20], [44, 30, 24], [82, 52, 34], [130, 86, 50], [196, 158, 98], [150, 60, 36], [176, 172, 168]]) / 255
+_SKINS = (
+    np.array([[236, 196, 172], [224, 178, 148], [205, 152, 118], [170, 118, 84], [128, 84, 58], [88, 58, 44]]) / 255
+)
+_HAIRS = (
+    np.array([[24, 20, 20], [44, 30, 24], [82, 52, 34], [130, 86, 50], [196, 158, 98], [150, 60, 36], [176, 172, 168]])
+    / 255
+)
 _NEUTRALS = np.array(
-    [[30, 30, 34], [238, 238, 236], [128, 130, 134], [36, 46, 82], [70, 96, 140], [196, 178, 148], [92, 74, 60], [72, 82, 58]]
+    [
+        [30, 30, 34], [238, 238, 236], [128, 130, 134], [36, 46, 82],
+        [70, 96, 140], [196, 178, 148], [92, 74, 60], [72, 82, 58],
+    ]
 ) / 255  # fmt: skip
 
 
@@ -24,6 +32,7 @@ class Outfit:
     uniforms: dict[str, object] = field(default_factory=dict)
     hair_length: float = 0.0  # metres below the skull's middle; 0: no hanging hair
     skirt_length: float = 0.0  # leg coordinate of the hem; 0: no skirt
+    waist: float = 0.0  # trunk coordinate of the skirt's upper edge
 
 
 def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
@@ -61,10 +70,14 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         "proportions": float(rng.uniform(0.3, 0.9)),
     }
     skin = np.clip(_SKINS[rng.integers(len(_SKINS))] * rng.uniform(0.92, 1.06) + 0.012 * rng.standard_normal(3), 0, 1)
-    hair = np.clip(_HAIRS[rng.choice(len(_HAIRS), p=[0.24, 0.24, 0.17, 0.12, 0.11, 0.06, 0.06])] * rng.uniform(0.8, 1.2), 0, 1)
+    hair = np.clip(
+        _HAIRS[rng.choice(len(_HAIRS), p=[0.24, 0.24, 0.17, 0.12, 0.11, 0.06, 0.06])] * rng.uniform(0.8, 1.2), 0, 1
+    )
     if rng.random() < 0.04:
         hair = _cloth_colour(rng)
-    style = rng.choice(["bald", "cropped", "short", "long"], p=[0.02, 0.1, 0.28, 0.6] if feminine else [0.08, 0.4, 0.42, 0.1])
+    style = rng.choice(
+        ["bald", "cropped", "short", "long"], p=[0.02, 0.1, 0.28, 0.6] if feminine else [0.08, 0.4, 0.42, 0.1]
+    )
     depth = {"bald": 9.0, "cropped": 0.28, "short": 0.12, "long": 0.08}[style] + 0.06 * rng.standard_normal()
     dress = feminine and rng.random() < 0.12
     skirt = dress or (feminine and rng.random() < 0.16)
@@ -78,11 +91,17 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         "iris": tuple(np.array([[60, 40, 28], [40, 30, 24], [70, 98, 120], [84, 100, 62]])[rng.integers(4)] / 255),
         **_pattern(rng, "top"),
         **_pattern(rng, "bottom"),
-        "sleeve": float(rng.choice([-1.0, 0.12, 0.45, 0.62, 0.95, 1.5, 1.93], p=[0.12, 0.06, 0.2, 0.2, 0.07, 0.07, 0.28])),
+        "sleeve": float(
+            rng.choice([-1.0, 0.12, 0.45, 0.62, 0.95, 1.5, 1.93], p=[0.12, 0.06, 0.2, 0.2, 0.07, 0.07, 0.28])
+        ),
         "hem": float(rng.choice([waist - 0.16, waist - 0.02, waist + 0.16], p=[0.5, 0.38, 0.12])),
         "waist": waist,
         "trousers": float(rng.choice([0.22, 0.42, 0.85, 1.3, 1.88], p=[0.15, 0.15, 0.08, 0.07, 0.55])),
-        "neckline": (float(rng.choice([0.03, 0.06, 0.11, 0.16])), float(rng.uniform(0.04, 0.085)), float(rng.random() < 0.45)),
+        "neckline": (
+            float(rng.choice([0.03, 0.06, 0.11, 0.16])),
+            float(rng.uniform(0.04, 0.085)),
+            float(rng.random() < 0.45),
+        ),
         "shoe": tuple(_NEUTRALS[rng.integers(len(_NEUTRALS))] if rng.random() < 0.7 else _cloth_colour(rng)),
         "shoe_top": float(rng.choice([1.93, 1.86, 1.6, 9.0], p=[0.55, 0.27, 0.08, 0.1])),
         "print_colour": tuple(_cloth_colour(rng)),
@@ -99,4 +118,5 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         uniforms=uniforms,
         hair_length=float(rng.uniform(0.1, 0.42)) if style == "long" else 0.0,
         skirt_length=float(rng.uniform(0.35, 1.1)) if skirt else 0.0,
+        waist=waist,
     )

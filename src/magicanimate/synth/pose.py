@@ -33,7 +33,7 @@ _ARM_WEIGHTS = np.array([4, 2, 3, 2, 2, 2, 1.2, 2.5, 0.7, 0.8, 2])
 
 
 def random_pose(rng: np.random.Generator, energy: float, turn: float) -> np.ndarray:
-    """One key pose. `energy` 0..1 widens the legs' and trunk's range; `turn` is the standard deviation of the yaw. [P]."""
+    """One key pose [P]. `energy` 0..1 widens the range of legs and trunk; `turn` is the yaw's standard deviation."""
     pose = dict.fromkeys(POSE_FIELDS, 0.0)
     normal = rng.standard_normal
     pose["yaw"] = turn * normal()
@@ -124,9 +124,7 @@ def _arm_directions(get, s: str) -> tuple[np.ndarray, np.ndarray]:
     """Directions of upper and lower arm in the chest's frame (x left, y back, z up)."""
     sign = 1.0 if s == "L" else -1.0
     raised, forward = get(f"raise.{s}"), get(f"forward.{s}")
-    upper = np.array(
-        [sign * np.sin(raised) * np.cos(forward), -np.sin(raised) * np.sin(forward), -np.cos(raised)]
-    )
+    upper = np.array([sign * np.sin(raised) * np.cos(forward), -np.sin(raised) * np.sin(forward), -np.cos(raised)])
     hinge = _perpendicular(np.array([-sign * get(f"hinge_in.{s}"), -0.8, get(f"hinge_up.{s}")]), upper)
     elbow = get(f"elbow.{s}")
     return upper, np.cos(elbow) * upper + np.sin(elbow) * hinge

@@ -88,7 +88,8 @@ class Renderer:
             raise InputError("Rendering needs moderngl; install it with: pip install 'magicanimate[train]'.") from error
         except Exception as error:  # moderngl raises bare Exception for every EGL fault
             raise InputError(
-                f"No OpenGL through EGL on this machine ({error}); on Debian or Ubuntu install libegl1 and libgl1-mesa-dri."
+                f"No OpenGL through EGL on this machine ({error}); "
+                "on Debian or Ubuntu install libegl1 and libgl1-mesa-dri."
             ) from error
         self.size = size
         context = self.context
@@ -101,11 +102,15 @@ class Renderer:
         shape = (size, size)
         samples = min(4, context.max_samples)
         self._smooth = context.framebuffer(
-            [context.renderbuffer(shape, 4, samples=samples), context.renderbuffer(shape, 1, samples=samples, dtype="f4")],
+            [
+                context.renderbuffer(shape, 4, samples=samples),
+                context.renderbuffer(shape, 1, samples=samples, dtype="f4"),
+            ],
             context.depth_renderbuffer(shape, samples=samples),
         )
         self._plain = context.framebuffer(
-            [context.renderbuffer(shape, 4), context.renderbuffer(shape, 1, dtype="f4")], context.depth_renderbuffer(shape)
+            [context.renderbuffer(shape, 4), context.renderbuffer(shape, 1, dtype="f4")],
+            context.depth_renderbuffer(shape),
         )
         self._set("parts", [p for region in REGIONS for p in REGION_PARTS[region]])
 
@@ -129,7 +134,9 @@ class Renderer:
         shadows: list[tuple[float, float, float, float]],
     ) -> np.ndarray:
         """RGB of people (geometry, joint transforms [J,3,4]) before a backdrop [H,W,3] in [0,1]. -> [H,W,3] uint8."""
-        texture = self.context.texture(backdrop.shape[1::-1], 3, (backdrop * 255).astype(np.uint8).tobytes(), alignment=1)
+        texture = self.context.texture(
+            backdrop.shape[1::-1], 3, (backdrop * 255).astype(np.uint8).tobytes(), alignment=1
+        )
         texture.use(0)
         self.backdrop["shadow"] = (shadows + [(0.0, 0.0, 1.0, 0.0)] * MAX_PEOPLE)[:MAX_PEOPLE]
         self._smooth.use()

@@ -1,7 +1,7 @@
 """A data set as the diffusion stages read it: latents and control planes, computed once.
 
-Folder: `latents.npy` [N,F,c,h,w] float16, `planes.npy` [N,F,25,H/s,W/s] uint8 (pixels of each part in each cell, of 255),
-`cache.json` (from what). Clip order and frames are the data set's.
+Folder: `latents.npy` [N,F,c,h,w] float16, `planes.npy` [N,F,25,H/s,W/s] uint8 (pixels of each part in each cell, of
+255), `cache.json` (from what). Clip order and frames are the data set's.
 """
 
 import hashlib
@@ -66,7 +66,9 @@ def cache_latents(
     note = folder / "cache.json"
     if note.exists():
         if json.loads(note.read_text()) != origin:
-            raise InputError(f"{folder} was made with another VAE or data set; delete it or choose another cache folder.")
+            raise InputError(
+                f"{folder} was made with another VAE or data set; delete it or choose another cache folder."
+            )
         return _open(folder)
     folder.mkdir(parents=True, exist_ok=True)
     frames, size = data.settings.frames, data.settings.size

@@ -20,6 +20,8 @@ class VaeSettings(BaseModel):
     patch: int = 4
     channels: tuple[int, ...] = (32, 96, 192)
     latent_channels: int = 16
+    start: Path | None = Field(None, description="go on from this trained VAE (diffusers format) instead of from nothing")
+    decoder_only: bool = Field(False, description="leave the encoder as it is, so that cached latents stay valid")
 
 
 class NetworkSettings(BaseModel):
@@ -30,7 +32,9 @@ class NetworkSettings(BaseModel):
     channels: tuple[int, ...] = (96, 128, 160)
     heads: int = Field(4, description="attention heads at every level")
     text_width: int = Field(8, description="width of the empty prompt's single token")
-    control_channels: tuple[int, ...] = Field((48, 64), description="condition embedding; n entries shrink 2**(n-1) times")
+    control_channels: tuple[int, ...] = Field(
+        (48, 64), description="condition embedding; n entries shrink 2**(n-1) times"
+    )
     positions: int = Field(32, description="longest window the temporal layers can take")
 
 

@@ -50,7 +50,7 @@ class Batch:
 
 
 def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentCache, count: int) -> Batch:
-    """Choose clips, references and targets. In stage 2 one branch holds for the whole batch (clips differ in length)."""
+    """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ."""
     clips = rng.integers(len(data), size=count)
     if settings.stage == "appearance":
         order = rng.permuted(np.tile(np.arange(data.frames), (count, 1)), axis=1)
@@ -63,7 +63,9 @@ def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentC
         clips = rng.integers(len(data), size=count * settings.window)
         targets = rng.integers(1, data.frames, size=(len(clips), 1))
         still = r <= settings.tau_1
-        return Batch(clips, targets[:, 0] if still else np.zeros(len(clips), int), targets, True, "image" if still else "pair")
+        return Batch(
+            clips, targets[:, 0] if still else np.zeros(len(clips), int), targets, True, "image" if still else "pair"
+        )
     start = rng.integers(1, data.frames - settings.window + 1, size=(count, 1))
     return Batch(clips, np.zeros(count, int), start + np.arange(settings.window), True, "clip")
 
@@ -71,7 +73,9 @@ def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentC
 class DiffusionStage:
     """Loss and sample grid of a diffusion stage; the loop does the rest."""
 
-    def __init__(self, model: Model, data: LatentCache, settings: BranchSettings, preview: Preview, device: torch.device) -> None:
+    def __init__(
+        self, model: Model, data: LatentCache, settings: BranchSettings, preview: Preview, device: torch.device
+    ) -> None:
         self._model, self._data, self._settings, self._preview, self._device = model, data, settings, preview, device
         self._objective = Objective(model.config.scheduler, device)
         names = ("denoiser", "appearance", "control")
@@ -103,7 +107,9 @@ class DiffusionStage:
     def _predict(self, noisy: Tensor, t: Tensor, reference: Tensor | None, planes: Tensor, temporal: bool) -> Tensor:
         model = self._model
         text, coordinates = model.empty_prompt[None], model.config.coordinates
-        bank = None if reference is None else reference_bank(model.appearance, reference, t, text, coordinates=coordinates)
+        bank = (
+            None if reference is None else reference_bank(model.appearance, reference, t, text, coordinates=coordinates)
+        )
         rows = noisy.transpose(1, 2).flatten(0, 1)
         residuals = control_residuals(model.control, rows, planes, t, text, coordinates=coordinates)
         return predict(model.denoiser, noisy, t, text, bank, residuals, temporal, coordinates)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
@@ -27,7 +27,9 @@ class LoopSettings(BaseModel):
     batch: int = Field(8, ge=1)
     lr: float = Field(3e-4, gt=0)
     warmup: int = Field(100, ge=0, description="steps of linear warm-up")
-    decay: float = Field(0.4, ge=0, le=1, description="last share of the steps, over which the rate falls to a twentieth")
+    decay: float = Field(
+        0.4, ge=0, le=1, description="last share of the steps, over which the rate falls to a twentieth"
+    )
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema: float = Field(0.999, ge=0, lt=1, description="cap of the EMA decay, which grows as (n+1)/(n+15)")
@@ -44,7 +46,9 @@ class Stage(Protocol):
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]: ...
 
-    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]: ...
+    def loss(
+        self, rng: np.random.Generator, generator: torch.Generator, batch: int
+    ) -> tuple[Tensor, dict[str, float]]: ...
 
     def grid(self, path: Path) -> dict[str, float]: ...
 
@@ -97,12 +101,17 @@ def _random(seed: int, step: int, device: torch.device) -> tuple[np.random.Gener
     return rng, torch.Generator(device).manual_seed(int(rng.integers(2**62)))
 
 
-def _steps(start: int, settings: LoopSettings) -> Iterator[tuple[int, Progress, int]]:
-    columns = (TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+def _steps(start: int, settings: LoopSettings) -> Iterator[tuple[int, Progress, TaskID]]:
+    columns = (
+        TextColumn("step {task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         task = progress.add_task("", total=settings.steps, completed=start)
         for step in range(start, settings.steps):
-            yield step, progress, task  # type: ignore[misc]
+            yield step, progress, task
             progress.advance(task)
 
 
@@ -114,7 +123,9 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device)
     out.mkdir(parents=True, exist_ok=True)
     parameters = stage.trainable()
     ema = Ema(parameters)
-    optimiser = torch.optim.AdamW([p for _, p in parameters], settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(
+        [p for _, p in parameters], settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+    )
     start = 0
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
@@ -125,7 +136,8 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device)
         modules = {name: module.state_dict() for name, module in stage.modules.items()}
         _save(checkpoint, {"step": step, "modules": modules, "ema": ema.shadow, "optimiser": optimiser.state_dict()})
 
-    began, sums, count = time.perf_counter(), {}, 0
+    began, count = time.perf_counter(), 0
+    sums: dict[str, float] = {}
     with (out / LOG).open("a", buffering=1) as log:
         for step, progress, task in _steps(start, settings):
             for group in optimiser.param_groups:
@@ -144,7 +156,7 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device)
             if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
                 line = {name: round(value / count, 5) for name, value in sums.items()}
                 log.write(json.dumps({"step": step, **line, "seconds": round(time.perf_counter() - began, 1)}) + "\n")
-                progress.update(task, description=f"loss {line['loss']:.4f}")  # type: ignore[arg-type]
+                progress.update(task, description=f"loss {line['loss']:.4f}")
                 sums, count = {}, 0
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 save(step + 1)

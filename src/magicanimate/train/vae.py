@@ -28,12 +28,22 @@ def psnr(error: Tensor) -> float:
 class VaeStage:
     """L1 + gradient L1 + squared error on pixels, a tiny KL term, noise on the latents."""
 
-    def __init__(self, vae: AutoencoderKL, patch: int, data: Dataset, held_out: Dataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        patch: int,
+        data: Dataset,
+        held_out: Dataset,
+        device: torch.device,
+        decoder_only: bool = False,
+    ) -> None:
         self.modules: dict[str, nn.Module] = {"vae": vae}
+        for part in (vae.encoder, vae.quant_conv):
+            part.requires_grad_(not decoder_only)
         self._vae, self._patch, self._data, self._held_out, self._device = vae, patch, data, held_out, device
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        return list(self._vae.named_parameters())
+        return [(name, p) for name, p in self._vae.named_parameters() if p.requires_grad]
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         pixels, body = (x.to(self._device) for x in random_frames(self._data, rng, batch))
@@ -48,7 +58,11 @@ class VaeStage:
         slopes = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         loss = (weight * difference.abs()).mean() + 0.5 * slopes + 8 * squared + KL_WEIGHT * kl
-        return loss, {"psnr": psnr((difference.detach() ** 2).mean()), "kl": float(kl), "std": float(posterior.mean.std())}
+        return loss, {
+            "psnr": psnr((difference.detach() ** 2).mean()),
+            "kl": float(kl),
+            "std": float(posterior.mean.std()),
+        }
 
     @torch.no_grad()
     def reconstruct(self, pixels: Tensor) -> Tensor:
@@ -68,7 +82,9 @@ class VaeStage:
             if body.any():
                 inside.append(psnr(error[body.expand_as(error)].mean()))
             rows.append(torch.cat([pixels, output], 2)[0])
-        sheet = torch.cat([torch.cat(rows[k : k + 8], 2) for k in range(0, len(rows), 8) if len(rows[k : k + 8]) == len(rows[:8])], 1)
+        sheet = torch.cat(
+            [torch.cat(rows[k : k + 8], 2) for k in range(0, len(rows), 8) if len(rows[k : k + 8]) == len(rows[:8])], 1
+        )
         Image.fromarray((sheet.permute(1, 2, 0) * 255).round().byte().numpy()).save(path)
         return {"psnr": float(np.mean(whole)), "body_psnr": float(np.mean(inside))}
 

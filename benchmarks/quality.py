@@ -1,0 +1,115 @@
+"""Held-out quality of a model: the figures that docs/results quotes, with baselines and negative controls.
+
+    python benchmarks/quality.py --model tiny --people 48 --out results/quality
+
+People come from the generator's test split (never trained on). Reference and target are different poses of one person.
+Prints one line per condition and writes JSON and a sheet (rows: reference, motion, truth, result).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from magicanimate.evaluate.basic import flicker
+from magicanimate.latents import decode_latents, encode_images
+from magicanimate.models import Model, load_model
+from magicanimate.sampler import SampleSettings
+from magicanimate.synth.clip import render_clip
+from magicanimate.synth.dataset import clip_times
+from magicanimate.train.preview import HeldOut, figures, generate, write_grid
+
+CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 1000, 17, 12.5  # clips of other people than the stills, same split
+
+
+def still_people(count: int, size: int) -> HeldOut:
+    """Seeds 0..count-1 of the test split: the first of four far-apart frames is the reference, the second the truth."""
+    clips = [render_clip(seed, clip_times(seed, 4, None), size, "test") for seed in range(count)]
+    pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2]) for clip in clips]
+    return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
+
+
+def moving_people(count: int, size: int) -> HeldOut:
+    """Clips of the test split: a reference and 16 consecutive frames."""
+    seeds = range(CLIP_SEED, CLIP_SEED + count)
+    clips = [render_clip(seed, clip_times(seed, CLIP_FRAMES, CLIP_FPS), size, "test") for seed in seeds]
+    pick = [(clip.rgb[0], clip.parts[1:], clip.rgb[1:]) for clip in clips]
+    return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
+
+
+@torch.no_grad()
+def reconstruct(model: Model, pictures: np.ndarray) -> np.ndarray:
+    """Pictures [N,F,H,W,3] uint8 through the VAE and back: the ceiling of everything else."""
+    flat = torch.from_numpy(pictures.reshape(-1, *pictures.shape[2:])).movedim(-1, 1).float() / 255
+    patch = model.config.patch
+    out = [decode_latents(model.vae, encode_images(model.vae, chunk, patch), patch) for chunk in flat.split(8)]
+    return (torch.cat(out) * 255).round().byte().movedim(1, -1).numpy().reshape(pictures.shape)
+
+
+def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
+    return float(np.nanmean([flicker(f, p) for f, p in zip(frames, held.parts, strict=True)]))
+
+
+def measure(model: Model, people: int, clips: int, settings: SampleSettings, out: Path) -> dict[str, dict[str, float]]:
+    """All conditions -> figures; sheets and videos' frames go to `out`."""
+    size = model.config.resolution[0]
+    still = still_people(people, size)
+    swapped = np.roll(np.arange(people), 1)
+    result: dict[str, dict[str, float]] = {}
+
+    def record(name: str, values: dict[str, float]) -> None:
+        result[name] = values
+        print(f"{name:28s} " + "  ".join(f"{key} {value:.3f}" for key, value in values.items()), flush=True)
+
+    record("copy the reference", figures(still.references[:, None], still))
+    record("VAE ceiling", figures(reconstruct(model, still.targets), still))
+    ours = generate(model, still, settings)
+    record("ours", figures(ours, still))
+    write_grid(out / "still.png", still, ours, columns=12)
+    other_person = replace(still, references=still.references[swapped])
+    record("control: swapped reference", figures(generate(model, other_person, settings), still))
+    other_motion = replace(still, parts=still.parts[swapped])
+    record("control: swapped motion", figures(generate(model, other_motion, settings), still))
+    if clips:
+        moving = moving_people(clips, size)
+        for name, temporal in (("clips, temporal layers on", True), ("clips, temporal layers off", False)):
+            frames = generate(model, moving, replace(settings, temporal=temporal), batch=1)
+            record(name, figures(frames, moving) | {"flicker": mean_flicker(frames, moving)})
+        record("clips, truth", {"flicker": mean_flicker(moving.targets, moving)})
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny", help="name or folder")
+    parser.add_argument("--people", type=int, default=48)
+    parser.add_argument("--clips", type=int, default=8, help="clips of 16 frames for the flicker figures (0: none)")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--out", type=Path, default=Path("results/quality"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    model = load_model(arguments.model)
+    chosen = {k: v for k, v in {"steps": arguments.steps, "guidance": arguments.guidance}.items() if v is not None}
+    settings = SampleSettings.for_model(model, **chosen)
+    began = time.perf_counter()
+    result = measure(model, arguments.people, arguments.clips, settings, arguments.out)
+    ours, copy = result["ours"], result["copy the reference"]
+    print(f"above copying: {ours['psnr'] - copy['psnr']:+.2f} dB, body {ours['body_psnr'] - copy['body_psnr']:+.2f} dB")
+    about = {
+        "model": model.config.name, "version": model.config.version, "size": model.config.resolution[0],
+        "people": arguments.people, "clips": arguments.clips, "steps": settings.steps, "guidance": settings.guidance,
+        "torch": torch.__version__, "machine": platform.machine(), "seconds": round(time.perf_counter() - began, 1),
+    }  # fmt: skip
+    (arguments.out / "quality.json").write_text(json.dumps({"about": about, "figures": result}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The generator: deterministic, anatomically labelled, written by any number of processes alike.
+
+All in one file: the body model fills a cache of its own on a machine's first use, which only one process should do.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny", reason="the body model (anny) is not installed")
+moderngl = pytest.importorskip("moderngl", reason="moderngl is not installed")
+
+from magicanimate.errors import InputError  # noqa: E402
+from magicanimate.synth.body import JOINT_INDEX, REGION_PARTS, body_shape, template  # noqa: E402
+from magicanimate.synth.clip import render_clip  # noqa: E402
+from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset  # noqa: E402
+from magicanimate.synth.outfit import random_outfit  # noqa: E402
+from magicanimate.synth.pose import joint_transforms, pose_at, random_motion  # noqa: E402
+from magicanimate.synth.render import Renderer  # noqa: E402
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_egl():
+    try:
+        Renderer(16)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_same_seed_same_clip_other_seed_other_clip():
+    times = np.array([0.5, 3.0])
+    a, b = (render_clip(7, times, SIZE) for _ in range(2))
+    assert (a.rgb == b.rgb).all()
+    assert (a.parts == b.parts).all()
+    assert (render_clip(8, times, SIZE).rgb != a.rgb).any()
+    assert (render_clip(7, times, SIZE, split="test").rgb != a.rgb).any()
+
+
+def test_motion_seed_changes_only_the_motion():
+    times = np.array([0.5])
+    a, b = render_clip(7, times, SIZE), render_clip(7, times, SIZE, motion_seed=99)
+    assert (a.parts != b.parts).any()
+    still = (a.parts == 0) & (b.parts == 0)
+    # clothes and shadows reach beyond the naked body; far from it the place is the same
+    same = (a.rgb == b.rgb).all(-1)[still].mean()
+    assert same > 0.6
+
+
+def test_frame_does_not_depend_on_the_other_frames():
+    alone = render_clip(3, np.array([2.0]), SIZE)
+    among = render_clip(3, np.array([9.0, 2.0, 4.0]), SIZE)
+    assert (alone.rgb[0] == among.rgb[1]).all()
+
+
+def test_parts_are_where_there_is_a_body():
+    clip = render_clip(5, np.arange(4.0), SIZE)
+    assert clip.parts.max() <= 24
+    assert ((clip.parts > 0) == (clip.distance > 0)).all()
+    assert 0.02 < (clip.parts > 0).mean() < 0.9
+
+
+def test_left_and_right_are_the_persons():
+    """Hands and feet lie at their own joints, not at those of the other side (fails if the labels are mirrored)."""
+    own, other = [], []
+    for seed in range(6):
+        clip = render_clip(seed, np.arange(3) * 2.0 + 0.3, 128)
+        for f in range(3):
+            for joint, part in (("hand", {"L": 4, "R": 3}), ("foot", {"L": 5, "R": 6})):
+                for side, opposite in ("LR", "RL"):
+                    rows, columns = np.nonzero(clip.parts[f] == part[side])
+                    if len(rows) > 8:
+                        at = np.array([columns.mean(), rows.mean()]) / 128
+                        own.append(np.linalg.norm(at - clip.joints[f, JOINT_INDEX[f"{joint}.{side}"]]))
+                        other.append(np.linalg.norm(at - clip.joints[f, JOINT_INDEX[f"{joint}.{opposite}"]]))
+    assert len(own) > 20
+    assert np.median(own) < 0.06 < np.median(other)
+
+
+def test_front_and_back_of_the_trunk():
+    body = template()
+    shape = body_shape({})
+    torso = body.region_weights.argmax(1) == 0
+    assert REGION_PARTS["torso"] == (1, 2)
+    front = shape.normals[:, 1] < -0.9
+    back = shape.normals[:, 1] > 0.9
+    assert (body.split[torso & front, 0] > 0).mean() > 0.95
+    assert (body.split[torso & back, 0] < 0).mean() > 0.95
+
+
+def test_mirror_image_of_the_body_has_mirrored_regions():
+    body, shape = template(), body_shape({})
+    left = shape.vertices[:, 0] > 0.05
+    regions = body.region_weights.argmax(1)
+    assert set(regions[left]) & {5, 6, 7, 11, 12, 13} == set()
+    assert set(regions[shape.vertices[:, 0] < -0.05]) & {2, 3, 4, 8, 9, 10} == set()
+
+
+def test_phenotype_changes_the_shape():
+    tall, small = body_shape({"height": 0.9}), body_shape({"height": 0.1})
+    assert np.ptp(tall.vertices[:, 2]) > np.ptp(small.vertices[:, 2]) + 0.1
+
+
+def test_motion_is_smooth_and_passes_through_its_keys():
+    times, poses = random_motion(np.random.default_rng(0), 5.0)
+    assert np.allclose(pose_at(times, poses, times[1:-1]), poses[1:-1])
+    fine = pose_at(times, poses, np.arange(0, 5, 0.01))
+    assert np.abs(np.diff(fine, axis=0)).max() < 0.25
+    assert not np.allclose(fine[0], fine[-1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_joint_transforms_are_rigid_and_stand_on_the_floor(seed):
+    rng = np.random.default_rng(seed)
+    shape = body_shape(random_outfit(rng).phenotype)
+    _, poses = random_motion(rng, 3.0)
+    for pose in poses:
+        transforms = joint_transforms(pose, shape)
+        rotations = transforms[:, :, :3]
+        assert np.allclose(rotations @ rotations.transpose(0, 2, 1), np.eye(3), atol=1e-5)
+        assert np.allclose(np.linalg.det(rotations), 1, atol=1e-5)
+        feet = [transforms[JOINT_INDEX[f"foot.{s}"]] for s in "LR"]
+        heights = [
+            (t[:, :3] @ shape.joints[JOINT_INDEX[f"foot.{s}"]] + t[:, 3])[2] for t, s in zip(feet, "LR", strict=True)
+        ]
+        assert 0.02 < min(heights) < 0.15
+
+
+def test_times_keep_the_reference_away_from_a_run():
+    for seed in range(20):
+        times = clip_times(seed, 9, 12.5)
+        assert np.allclose(np.diff(times[1:]), 0.08)
+        assert np.abs(times[1:] - times[0]).min() > 0.9
+    with pytest.raises(InputError, match="longer than"):
+        clip_times(0, 500, 12.5)
+
+
+def test_dataset_is_the_same_from_one_process_or_two_and_resumes(tmp_path):
+    settings = DatasetSettings(clips=3, frames=2, size=32, clips_per_shard=1)
+    write_dataset(tmp_path / "one", settings, workers=1)
+    write_dataset(tmp_path / "two", settings, workers=2)
+    one, two = open_dataset(tmp_path / "one"), open_dataset(tmp_path / "two")
+    assert len(one) == 3
+    assert all((one.rgb(i) == two.rgb(i)).all() and (one.parts(i) == two.parts(i)).all() for i in range(3))
+    assert (one.rgb(0) != one.rgb(1)).any()
+    lost = tmp_path / "two" / "00000001.parts.npy"
+    lost.unlink()
+    with pytest.raises(InputError, match="incomplete"):
+        open_dataset(tmp_path / "two")
+    write_dataset(tmp_path / "two", settings, workers=1)
+    assert (open_dataset(tmp_path / "two").parts(1) == one.parts(1)).all()
+    with pytest.raises(InputError, match="other settings"):
+        write_dataset(tmp_path / "one", DatasetSettings(clips=3, frames=4, size=32, clips_per_shard=1))
+
+
+def test_bad_settings(tmp_path):
+    with pytest.raises(InputError, match="split"):
+        write_dataset(tmp_path / "x", DatasetSettings(clips=1, frames=2, split="valid"))
+    with pytest.raises(InputError, match="at least"):
+        write_dataset(tmp_path / "x", DatasetSettings(clips=0, frames=2))
+    with pytest.raises(InputError, match="no data set"):
+        open_dataset(tmp_path / "nothing")
+
+
+def test_command_line_sheet(tmp_path):
+    from typer.testing import CliRunner
+
+    from magicanimate.cli import app
+
+    sheet = tmp_path / "sheet.png"
+    result = CliRunner().invoke(app, ["synth", str(sheet), "--clips", "1", "--frames", "2", "--size", "32", "--sheet"])
+    assert result.exit_code == 0, result.output
+    assert sheet.stat().st_size > 500
+    data = tmp_path / "data"
+    arguments = ["synth", str(data), "--clips", "1", "--frames", "2", "--size", "32", "--workers", "1"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert json.loads((data / "index.json").read_text())["settings"]["size"] == 32
+    assert CliRunner().invoke(app, [*arguments[:-2], "--split", "nonsense"]).exit_code == 2

@@ -1,0 +1,282 @@
+"""Training: the stages, one loss, exact resume. On a tiny data set of coloured blocks, so no renderer is needed."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from magicanimate.cli import app
+from magicanimate.errors import InputError
+from magicanimate.models import load_model
+from magicanimate.train.cache import LatentCache
+from magicanimate.train.config import read_settings
+from magicanimate.train.diffusion import BranchSettings, draw_batch
+from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate
+from magicanimate.train.objective import Objective, person_weight
+from magicanimate.train.run import run
+
+CPU = torch.device("cpu")
+SCHEDULE = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
+    "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
+}  # fmt: skip
+
+
+def write_blocks(folder: Path, clips: int, frames: int, size: int = 32) -> Path:
+    """A data set in which a block of a clip's own colour moves over its own background."""
+    rng = np.random.default_rng(clips)
+    rgb = np.zeros((clips, frames, size, size, 3), np.uint8)
+    parts = np.zeros((clips, frames, size, size), np.uint8)
+    for i in range(clips):
+        rgb[i] = rng.integers(0, 255, 3)
+        colour = rng.integers(0, 255, 3)
+        for k in range(frames):
+            x, y = rng.integers(0, size - 12, 2)
+            rgb[i, k, y : y + 12, x : x + 12] = colour
+            parts[i, k, y : y + 12, x : x + 12] = 2
+    folder.mkdir(parents=True)
+    np.save(folder / "00000000.rgb.npy", rgb)
+    np.save(folder / "00000000.parts.npy", parts)
+    settings = {"clips": clips, "frames": frames, "size": size, "clips_per_shard": clips}
+    (folder / "index.json").write_text(json.dumps({"settings": settings, "shards": ["00000000"]}))
+    return folder
+
+
+def configuration(root: Path, stage: str, **loop: object) -> dict:
+    base = {
+        "stage": stage, "out": str(root / stage), "data": str(root / "train"), "held_out": str(root / "test"),
+        "loop": {"steps": 4, "batch": 2, "lr": 1e-3, "save_every": 2, "grid_every": 4, "log_every": 1} | loop,
+    }  # fmt: skip
+    if stage == "vae":
+        return base | {"vae": {"patch": 4, "channels": [16, 16], "latent_channels": 4}}
+    preview = {"preview": {"steps": 2}, "preview_people": 2}
+    if stage == "temporal":
+        branches = {"stage": "temporal", "window": 3, "tau_1": 0.2, "tau_2": 0.4}
+        return base | preview | {"start": str(root / "appearance" / "model"), "branches": branches}
+    model = {
+        "name": "test", "resolution": [32, 32], "control_encoding": "parts", "patch": 4, "coordinates": 8,
+        "norm_scope": "frame", "window": 4, "overlap": 1, "steps": 2, "guidance": 1.5,
+        "scheduler": SCHEDULE | {"prediction_type": "v_prediction"},
+    }  # fmt: skip
+    networks = {"channels": [32, 32], "heads": 2, "text_width": 4, "control_channels": [8, 8], "positions": 8}
+    branches = {"stage": "appearance", "targets": 2, "tau_0": 0.3}
+    return base | preview | {
+        "vae_folder": str(root / "vae" / "vae"), "model": model, "networks": networks, "branches": branches
+    }  # fmt: skip
+
+
+def settings(path: Path, content: dict):
+    path.write_text(yaml.safe_dump(content))
+    return read_settings(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """All three stages, a few steps each."""
+    root = tmp_path_factory.mktemp("train")
+    write_blocks(root / "train", 6, 5)
+    write_blocks(root / "test", 3, 5)
+    for stage in ("vae", "appearance", "temporal"):
+        run(settings(root / f"{stage}.yaml", configuration(root, stage)), CPU)
+    return root
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {f"{p.parent.name}.{k}": v for p in folder.rglob("*.safetensors") for k, v in load_file(p).items()}
+
+
+def test_stages_end_with_a_model_that_loads(trained):
+    model = load_model(trained / "temporal" / "model")
+    assert model.pixel_factor == 8
+    assert (trained / "temporal" / "grid-0000004.png").stat().st_size > 200
+
+
+def test_temporal_stage_changes_motion_modules_only(trained):
+    before, after = (weights(trained / stage / "model") for stage in ("appearance", "temporal"))
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed
+    assert all(".motion_modules." in name for name in changed)
+
+
+def test_appearance_stage_changes_everything_but_motion_modules(trained):
+    content = torch.load(trained / "appearance" / CHECKPOINT, weights_only=True)
+    trainable = set(content["ema"])
+    assert {name.split(".")[0] for name in trainable} == {"denoiser", "appearance", "control"}
+    assert not any("motion_modules" in name for name in trainable)
+
+
+@pytest.mark.parametrize("stage", ["vae", "appearance", "temporal"])
+def test_resumed_run_equals_an_uninterrupted_one(trained, tmp_path, stage):
+    """Two steps, then the rest from the checkpoint: same weights, same log. Another seed: others."""
+    content = configuration(trained, stage) | {"out": str(tmp_path / "resumed")}
+    whole = configuration(trained, stage)
+    checkpoint = tmp_path / "resumed" / CHECKPOINT
+
+    class Killed(Exception):
+        pass
+
+    import magicanimate.train.loop as loop
+
+    original = loop._save
+
+    def save_then_die(path, what):
+        original(path, what)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_save", save_then_die)
+        with pytest.raises(Killed):
+            run(settings(tmp_path / "a.yaml", content), CPU)
+    assert torch.load(checkpoint, weights_only=True)["step"] == 2
+    run(settings(tmp_path / "a.yaml", content), CPU)
+
+    expected = torch.load(Path(whole["out"]) / CHECKPOINT, weights_only=True)["ema" if stage != "vae" else "modules"]
+    found = torch.load(checkpoint, weights_only=True)["ema" if stage != "vae" else "modules"]
+
+    def flat(weights: dict) -> dict[str, torch.Tensor]:
+        return weights["vae"] if stage == "vae" else weights
+
+    assert all(torch.equal(flat(expected)[k], flat(found)[k]) for k in flat(expected))
+    losses = [
+        [json.loads(s).get("loss") for s in (p / LOG).read_text().splitlines()]
+        for p in (Path(whole["out"]), tmp_path / "resumed")
+    ]
+    assert losses[0] == losses[1]
+
+    content["loop"]["seed"] = 5
+    content["out"] = str(tmp_path / "other")
+    run(settings(tmp_path / "b.yaml", content), CPU)
+    other = torch.load(tmp_path / "other" / CHECKPOINT, weights_only=True)["ema" if stage != "vae" else "modules"]
+    assert any(not torch.equal(flat(expected)[k], flat(other)[k]) for k in flat(expected))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_perfect_prediction_has_no_loss(kind):
+    objective = Objective(SCHEDULE | {"prediction_type": kind}, CPU)
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 4, 3, 2, 2, 2, generator=generator)
+    t = objective.timesteps(generator, 4)
+    perfect = objective.target(clean, noise, t)
+    assert objective.loss(perfect, clean, noise, t) == 0
+    assert objective.loss(perfect + 0.5, clean, noise, t) == pytest.approx(0.25, abs=1e-5)
+    assert objective.loss(clean + noise, clean, noise, t) > 0.1
+
+
+def test_sampler_undoes_what_the_objective_did():
+    """From z_t and the training target, the sampler's own scheduler recovers the clean latents."""
+    from magicanimate.solvers import build_solver, set_steps
+
+    schedule = SCHEDULE | {"prediction_type": "v_prediction"}
+    objective, scheduler = Objective(schedule, CPU), build_solver(schedule)
+    set_steps(scheduler, 4)
+    clean, noise = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    for t in scheduler.timesteps:
+        t_B = t[None]
+        result = scheduler.step(objective.target(clean, noise, t_B), t, objective.noisy(clean, noise, t_B))
+        assert torch.allclose(result.pred_original_sample, clean, atol=1e-4)
+
+
+def test_timesteps_are_spread_over_the_schedule():
+    objective = Objective(SCHEDULE, CPU)
+    t = objective.timesteps(torch.Generator().manual_seed(0), 10)
+    assert (t // 100).tolist() == list(range(10))
+
+
+def test_person_weight_has_mean_one_and_favours_the_person():
+    planes = torch.zeros(2, 25, 8, 8)
+    planes[:, 0] = 1
+    planes[:, 0, :4, :4], planes[:, 2, :4, :4] = 0, 1
+    weight = person_weight(planes, torch.zeros(1, 4, 2, 4, 4), 1.0)
+    assert weight.shape == (1, 1, 2, 4, 4)
+    assert weight.mean() == pytest.approx(1)
+    assert weight[0, 0, 0, 0, 0] == pytest.approx(2 * weight[0, 0, 0, 3, 3])
+
+
+def branches(stage: str, count: int, **changes: object) -> list:
+    data = LatentCache(np.zeros((20, 9, 1, 1, 1)), np.zeros((20, 9, 25, 1, 1)))
+    choice = BranchSettings(stage=stage, window=4, **changes)
+    return [draw_batch(np.random.default_rng(i), choice, data, 4) for i in range(count)]
+
+
+def test_stage_2_draws_its_branches_in_the_stated_shares():
+    drawn = branches("temporal", 400, tau_1=0.2, tau_2=0.5)
+    shares = {name: np.mean([b.branch == name for b in drawn]) for name in ("image", "pair", "clip")}
+    assert shares == pytest.approx({"image": 0.2, "pair": 0.3, "clip": 0.5}, abs=0.08)
+    for batch in drawn:
+        if batch.branch == "image":
+            assert (batch.targets[:, 0] == batch.references).all()
+        elif batch.branch == "pair":
+            assert batch.targets.shape[1] == 1
+            assert (batch.targets[:, 0] != batch.references).all()
+        else:
+            assert (np.diff(batch.targets, axis=1) == 1).all()
+            assert batch.targets.shape == (4, 4)
+
+
+def test_stage_1_reconstructs_with_probability_tau_0():
+    drawn = branches("appearance", 300, tau_0=0.25, targets=3)
+    same = np.mean([(b.targets[:, 0] == b.references).mean() for b in drawn])
+    assert same == pytest.approx(0.25, abs=0.05)
+    assert all((b.targets[:, 1:] != b.references[:, None]).all() for b in drawn)
+
+
+def test_learning_rate_rises_holds_and_falls():
+    loop = LoopSettings(steps=100, lr=1.0, warmup=10, decay=0.5)
+    rates = [learning_rate(step, loop) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[20] == rates[49] == 1.0
+    assert all(a >= b for a, b in pairwise(rates[50:]))
+    assert rates[-1] < 0.1
+
+
+def test_other_vae_is_noticed(trained, tmp_path):
+    content = configuration(trained, "appearance") | {"out": str(tmp_path / "x"), "vae_folder": str(tmp_path / "vae")}
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(trained / "vae" / "vae")
+    vae.register_to_config(scaling_factor=3.0)
+    vae.save_pretrained(tmp_path / "vae")
+    with pytest.raises(InputError, match="another VAE"):
+        run(settings(tmp_path / "c.yaml", content), CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stage": "nonsense"}, "stage"),
+        ({"vae": None}, "needs vae"),
+        ({"surprise": 1}, "surprise"),
+        ({"loop": {"steps": 0}}, "loop.steps"),
+    ],
+)
+def test_bad_configuration_is_one_sentence(tmp_path, change, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(configuration(tmp_path, "vae") | change))
+    result = CliRunner().invoke(app, ["train", str(path)])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_missing_configuration_and_data(tmp_path):
+    assert CliRunner().invoke(app, ["train", str(tmp_path / "none.yaml")]).exit_code == 2
+    path = tmp_path / "vae.yaml"
+    path.write_text(yaml.safe_dump(configuration(tmp_path, "vae")))
+    result = CliRunner().invoke(app, ["train", str(path)])
+    assert result.exit_code == 2
+    assert "no data set" in result.output
+
+
+def test_shipped_configurations_parse_and_take_overrides():
+    configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
+    found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
+    assert set(found) == {"vae", "appearance", "temporal", "vae_decoder"}
+    assert all(s.loop.steps == 7 and name.startswith(s.stage) for name, s in found.items())
