@@ -16,9 +16,12 @@ LAYERS = [
     {"__main__", "serve"},
     {"cli"},
     {"models_cli", "animate_cli", "synth.cli", "train.cli"},
+    {"train.run"},
+    {"train.config"},
+    {"train.diffusion", "train.vae"},
     {"train", "evaluate"},
     {"pipeline", "hub", "progress"},
-    {"synth", "settings", "body"},
+    {"settings", "body"},
     {"sampler", "motion.signal", "motion.align", "media"},
     {"models"},
     {"official"},
@@ -26,10 +29,16 @@ LAYERS = [
     {"official_layout", "denoiser", "appearance"},
     {"control"},
     {"attention", "windows", "latents"},
+    {"synth"},
+    {"synth.dataset"},
+    {"synth.clip"},
+    {"synth.render"},
+    {"synth.mesh", "synth.pose"},
+    {"synth.body", "synth.outfit", "synth.background"},
     {"coordinates", "config", "runtime", "motion"},
-    {"errors"},
+    {"errors", "evaluate.basic"},
 ]
-WITHOUT_NETWORKS = ["media", "motion.densepose", "windows", "errors"]
+WITHOUT_NETWORKS = ["media", "motion.densepose", "synth.sheet", "windows", "errors"]
 LIGHT = ["magicanimate", "magicanimate.cli", "magicanimate.errors", "magicanimate.models_cli"]
 HEAVY = ["torch", "diffusers", "transformers", "av", "numpy", "anny", "moderngl", "mediapipe", "huggingface_hub"]
 
@@ -94,6 +103,27 @@ def test_imports_go_down():
 def test_an_upward_import_is_seen():
     assert wrong_arrows("windows", "def f():\n    from magicanimate.sampler import sample\n") != []
     assert wrong_arrows("sampler", "from magicanimate.windows import schedule\n") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("synth.clip", "train.run"),
+        ("synth.dataset", "models"),
+        ("synth.body", "synth.render"),
+        ("train.loop", "train.run"),
+        ("sampler", "train.objective"),
+        ("evaluate.basic", "synth.clip"),
+    ],
+)
+def test_generator_training_and_figures_have_their_order(name, other):
+    assert wrong_arrows(name, f"from magicanimate.{other} import x\n") == [f"{name} imports {other}.x"]
+    assert wrong_arrows(other, f"from magicanimate.{name} import x\n") == []
+
+
+def test_basic_figures_need_only_numpy():
+    assert reachable("evaluate.basic") == {"numpy"}
+    assert reachable("train.preview") > {"numpy", "torch"}
 
 
 def reachable(name: str) -> set[str]:
