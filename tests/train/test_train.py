@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from magicanimate.models import load_model
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.config import read_settings
 from magicanimate.train.diffusion import BranchSettings, draw_batch
-from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate
+from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate, train
 from magicanimate.train.objective import Objective, person_weight
 from magicanimate.train.run import run
 
@@ -156,6 +157,59 @@ def test_resumed_run_equals_an_uninterrupted_one(trained, tmp_path, stage):
     run(settings(tmp_path / "b.yaml", content), CPU)
     other = torch.load(tmp_path / "other" / CHECKPOINT, weights_only=True)["ema" if stage != "vae" else "modules"]
     assert any(not torch.equal(flat(expected)[k], flat(other)[k]) for k in flat(expected))
+
+
+class Line:
+    """A stage that learns y = 2 x; its `broken` step fails."""
+
+    def __init__(self, broken: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.line, self.step, self.broken = torch.nn.Linear(1, 1), 0, broken
+        self.modules: dict[str, torch.nn.Module] = {"line": self.line}
+
+    def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return list(self.line.named_parameters())
+
+    def loss(self, rng, generator, batch):
+        self.step += 1
+        if self.step == self.broken:
+            raise ArithmeticError
+        x = torch.randn(batch, 1, generator=generator)
+        return (self.line(x) - 2 * x).square().mean(), {}
+
+    def grid(self, path):
+        return {}
+
+
+LINE = LoopSettings(steps=5, batch=4, save_every=100, log_every=2)
+
+
+def line_weights(out: Path) -> torch.Tensor:
+    return torch.load(out / CHECKPOINT, weights_only=True)["modules"]["line"]["weight"]
+
+
+def test_time_limit_stops_with_a_checkpoint_and_repeating_gets_there(tmp_path):
+    """Without time, each call does one step and saves it; five of them are as good as one long call."""
+    assert train(Line(), LINE, tmp_path / "whole", CPU) == 5
+    hasty = LINE.model_copy(update={"minutes": 1e-9})
+    assert [train(Line(), hasty, tmp_path / "pieces", CPU) for _ in range(6)] == [1, 2, 3, 4, 5, 5]
+    assert torch.equal(line_weights(tmp_path / "pieces"), line_weights(tmp_path / "whole"))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "pieces" / LOG).read_text().splitlines()]
+    assert steps == [0, 1, 2, 3, 4, 4]  # the last one has the grid's figures too
+    relaxed = LINE.model_copy(update={"minutes": 60.0})
+    assert train(Line(), relaxed, tmp_path / "relaxed", CPU) == 5
+    assert train(Line(), relaxed, tmp_path / "late", CPU, began=time.perf_counter() - 3601) == 1
+
+
+def test_checkpoints_by_the_clock(tmp_path):
+    for out, settings, there in (
+        (tmp_path / "a", LINE.model_copy(update={"save_minutes": 1e-9}), True),
+        (tmp_path / "b", LINE, False),
+    ):
+        with pytest.raises(ArithmeticError):
+            train(Line(broken=3), settings, out, CPU)
+        assert (out / CHECKPOINT).exists() == there
+    assert torch.load(tmp_path / "a" / CHECKPOINT, weights_only=True)["step"] == 2
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])

@@ -20,7 +20,7 @@ class VaeSettings(BaseModel):
     patch: int = 4
     channels: tuple[int, ...] = (32, 96, 192)
     latent_channels: int = 16
-    start: Path | None = Field(None, description="go on from this trained VAE (diffusers format) instead of from nothing")
+    start: Path | None = Field(None, description="a trained VAE (diffusers format) to go on from")
     decoder_only: bool = Field(False, description="leave the encoder as it is, so that cached latents stay valid")
 
 

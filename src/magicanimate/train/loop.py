@@ -37,6 +37,8 @@ class LoopSettings(BaseModel):
     save_every: int = Field(250, ge=1)
     grid_every: int = Field(500, ge=1)
     log_every: int = Field(20, ge=1)
+    minutes: float | None = Field(None, gt=0, description="stop after this long, with a checkpoint; repeat to go on")
+    save_minutes: float | None = Field(None, gt=0, description="also save when the last checkpoint is this old")
 
 
 class Stage(Protocol):
@@ -115,9 +117,32 @@ def _steps(start: int, settings: LoopSettings) -> Iterator[tuple[int, Progress, 
             progress.advance(task)
 
 
-def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device) -> None:
+def _passed(minutes: float | None, since: float) -> bool:
+    return minutes is not None and time.perf_counter() - since >= 60 * minutes
+
+
+def _step(
+    stage: Stage, settings: LoopSettings, step: int, optimiser: torch.optim.Optimizer, device: torch.device
+) -> dict[str, float]:
+    """One update of the weights; figures for the log."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(step, settings)
+    loss, figures = stage.loss(*_random(settings.seed, step, device), settings.batch)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    weights = [p for group in optimiser.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
+    if not torch.isfinite(norm):
+        raise FloatingPointError(f"The gradient of step {step} is not finite; lower the learning rate.")
+    optimiser.step()
+    return figures | {"loss": float(loss.detach())}
+
+
+def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device, began: float | None = None) -> int:
     """Train until settings.steps, resuming from the folder's checkpoint; leaves the EMA weights in the modules.
 
+    Stops earlier, with a checkpoint, once settings.minutes have passed since `began` (time.perf_counter(); default:
+    now), but not before one step, so that repeating gets there. Returns the number of steps done so far.
     Raises InputError if the folder holds a checkpoint of another kind of run.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -136,36 +161,35 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device)
         modules = {name: module.state_dict() for name, module in stage.modules.items()}
         _save(checkpoint, {"step": step, "modules": modules, "ema": ema.shadow, "optimiser": optimiser.state_dict()})
 
-    began, count = time.perf_counter(), 0
+    entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
+    done, count = start, 0
     with (out / LOG).open("a", buffering=1) as log:
         for step, progress, task in _steps(start, settings):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, settings)
-            loss, figures = stage.loss(*_random(settings.seed, step, device), settings.batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_([p for _, p in parameters], settings.clip_norm)
-            if not torch.isfinite(norm):
-                raise FloatingPointError(f"The gradient of step {step} is not finite; lower the learning rate.")
-            optimiser.step()
+            figures = _step(stage, settings, step, optimiser, device)
             ema.update(step, settings.ema)
-            for name, value in (figures | {"loss": float(loss.detach())}).items():
+            for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
-            count += 1
-            if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
+            done, count = step + 1, count + 1
+            stop = _passed(settings.minutes, entered if began is None else began)
+            if done % settings.log_every == 0 or done == settings.steps or stop:
                 line = {name: round(value / count, 5) for name, value in sums.items()}
-                log.write(json.dumps({"step": step, **line, "seconds": round(time.perf_counter() - began, 1)}) + "\n")
+                log.write(json.dumps({"step": step, **line, "seconds": round(time.perf_counter() - entered, 1)}) + "\n")
                 progress.update(task, description=f"loss {line['loss']:.4f}")
                 sums, count = {}, 0
-            if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                save(step + 1)
-            if (step + 1) % settings.grid_every == 0 or step + 1 == settings.steps:
+            old = _passed(settings.save_minutes, saved)
+            if done % settings.save_every == 0 or done == settings.steps or stop or old:
+                save(done)
+                saved = time.perf_counter()
+            if done % settings.grid_every == 0 or done == settings.steps:
                 ema.swap()
-                figures = stage.grid(out / f"grid-{step + 1:07d}.png")
+                figures = stage.grid(out / f"grid-{done:07d}.png")
                 ema.swap()
                 log.write(json.dumps({"step": step, "grid": figures}) + "\n")
+            if stop:
+                break
     ema.swap()
+    return done
 
 
 def _restore(checkpoint: Path, stage: Stage, ema: Ema, optimiser: torch.optim.Optimizer, device: torch.device) -> int:

@@ -1,5 +1,6 @@
 """From a configuration to a finished stage."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -23,17 +24,21 @@ from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, star
 
 
 def run(settings: TrainSettings, device: torch.device) -> Path:
-    """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result."""
+    """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result.
+
+    With loop.minutes, which count from here, it may stop before its end: the result is then what it has so far.
+    """
+    began = time.perf_counter()
     torch.manual_seed(settings.loop.seed)  # initial weights
     data, test = open_dataset(settings.data), open_dataset(settings.held_out)
     return (
-        _run_vae(settings, data, test, device)
+        _run_vae(settings, data, test, device, began)
         if settings.stage == "vae"
-        else _run_diffusion(settings, data, test, device)
+        else _run_diffusion(settings, data, test, device, began)
     )
 
 
-def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device) -> Path:
+def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device, began: float) -> Path:
     assert settings.vae is not None
     patch = settings.vae.patch
     if settings.vae.start:
@@ -43,7 +48,7 @@ def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torc
         start_from_components(vae, patch, data)
     vae.to(device)
     decoder_only = settings.vae.decoder_only
-    train(VaeStage(vae, patch, data, test, device, decoder_only), settings.loop, settings.out, device)
+    train(VaeStage(vae, patch, data, test, device, decoder_only), settings.loop, settings.out, device, began)
     if not decoder_only:
         fit_scaling_factor(vae, patch, data, device)
     result = settings.out / "vae"
@@ -103,7 +108,7 @@ def _cache(settings: TrainSettings, model: Model, data: Dataset, device: torch.d
     )
 
 
-def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device) -> Path:
+def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device, began: float) -> Path:
     assert settings.branches is not None
     if settings.stage == "appearance":
         assert settings.model is not None
@@ -119,7 +124,7 @@ def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device
     cache = _cache(settings, model, data, device)
     sampling = SampleSettings.for_model(model, temporal=settings.stage == "temporal", **settings.preview)
     preview = Preview(model, held_out(test, settings.preview_people), sampling)
-    train(DiffusionStage(model, cache, settings.branches, preview, device), settings.loop, settings.out, device)
+    train(DiffusionStage(model, cache, settings.branches, preview, device), settings.loop, settings.out, device, began)
     result = settings.out / "model"
     save_model(model, result, storage="float32")
     return result

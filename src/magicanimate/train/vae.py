@@ -60,8 +60,8 @@ class VaeStage:
         loss = (weight * difference.abs()).mean() + 0.5 * slopes + 8 * squared + KL_WEIGHT * kl
         return loss, {
             "psnr": psnr((difference.detach() ** 2).mean()),
-            "kl": float(kl),
-            "std": float(posterior.mean.std()),
+            "kl": float(kl.detach()),
+            "std": float(posterior.mean.detach().std()),
         }
 
     @torch.no_grad()
