@@ -20,7 +20,7 @@ from magicanimate.models import load_model
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.config import read_settings
 from magicanimate.train.diffusion import BranchSettings, draw_batch
-from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate, train
+from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate, save_weights, train
 from magicanimate.train.objective import Objective, person_weight
 from magicanimate.train.run import run
 
@@ -210,6 +210,22 @@ def test_checkpoints_by_the_clock(tmp_path):
             train(Line(broken=3), settings, out, CPU)
         assert (out / CHECKPOINT).exists() == there
     assert torch.load(tmp_path / "a" / CHECKPOINT, weights_only=True)["step"] == 2
+
+
+def test_weights_alone_are_gone_on_from_with_a_new_warm_up(tmp_path):
+    settings = LINE.model_copy(update={"warmup": 2, "steps": 8, "minutes": 1e-9})
+    stage = Line()
+    checkpoint = tmp_path / CHECKPOINT
+    save_weights(checkpoint, stage.modules, 4)
+    assert train(Line(), settings.model_copy(update={"steps": 4}), tmp_path, CPU) == 4
+    assert torch.equal(line_weights(tmp_path), stage.line.weight)  # nothing left to do: as they were
+    for step in (5, 6):  # the second call knows when the first one began
+        assert train(Line(), settings, tmp_path, CPU) == step
+        content = torch.load(checkpoint, weights_only=True)
+        assert content["first"] == 4
+        assert content["optimiser"]["param_groups"][0]["lr"] == pytest.approx(learning_rate(step - 1, settings, 4))
+    assert learning_rate(4, settings, 4) == pytest.approx(learning_rate(4, settings) / 2)
+    assert not torch.equal(line_weights(tmp_path), stage.line.weight)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])

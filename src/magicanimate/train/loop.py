@@ -55,9 +55,12 @@ class Stage(Protocol):
     def grid(self, path: Path) -> dict[str, float]: ...
 
 
-def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Linear warm-up, constant, linear decay to a twentieth. Pure, so that a resumed run has the same rates."""
-    up = min(1.0, (step + 1) / max(1, settings.warmup))
+def learning_rate(step: int, settings: LoopSettings, first: int = 0) -> float:
+    """Linear warm-up, constant, linear decay to a twentieth. Pure, so that a resumed run has the same rates.
+
+    first: the step at which the optimiser started from nothing, and its warm-up with it.
+    """
+    up = min(1.0, (step - first + 1) / max(1, settings.warmup))
     start = settings.steps * (1 - settings.decay)
     down = 1.0 if step < start else 1 - 0.95 * (step - start) / max(1.0, settings.steps - start)
     return settings.lr * up * down
@@ -88,6 +91,15 @@ def _save(path: Path, content: dict) -> None:
     temporary = path.with_suffix(".part")
     torch.save(content, temporary)
     os.replace(temporary, path)
+
+
+def _weights(modules: dict[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    return {name: module.state_dict() for name, module in modules.items()}
+
+
+def save_weights(path: Path, modules: dict[str, nn.Module], step: int) -> None:
+    """Write a checkpoint of `step` without an optimiser: from there, training goes on with a new warm-up."""
+    _save(path, {"step": step, "modules": _weights(modules)})
 
 
 def _keep_log_before(path: Path, step: int) -> None:
@@ -122,11 +134,11 @@ def _passed(minutes: float | None, since: float) -> bool:
 
 
 def _step(
-    stage: Stage, settings: LoopSettings, step: int, optimiser: torch.optim.Optimizer, device: torch.device
+    stage: Stage, settings: LoopSettings, step: int, first: int, optimiser: torch.optim.Optimizer, device: torch.device
 ) -> dict[str, float]:
     """One update of the weights; figures for the log."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, settings)
+        group["lr"] = learning_rate(step, settings, first)
     loss, figures = stage.loss(*_random(settings.seed, step, device), settings.batch)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -151,22 +163,22 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device,
     optimiser = torch.optim.AdamW(
         [p for _, p in parameters], settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
-    start = 0
+    start = first = 0
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
-        start = _restore(checkpoint, stage, ema, optimiser, device)
+        start, first = _restore(checkpoint, stage, ema, optimiser, device)
     _keep_log_before(out / LOG, start)
 
     def save(step: int) -> None:
-        modules = {name: module.state_dict() for name, module in stage.modules.items()}
-        _save(checkpoint, {"step": step, "modules": modules, "ema": ema.shadow, "optimiser": optimiser.state_dict()})
+        content = {"step": step, "first": first, "modules": _weights(stage.modules), "ema": ema.shadow}
+        _save(checkpoint, content | {"optimiser": optimiser.state_dict()})
 
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
     with (out / LOG).open("a", buffering=1) as log:
         for step, progress, task in _steps(start, settings):
-            figures = _step(stage, settings, step, optimiser, device)
+            figures = _step(stage, settings, step, first, optimiser, device)
             ema.update(step, settings.ema)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -192,14 +204,20 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device,
     return done
 
 
-def _restore(checkpoint: Path, stage: Stage, ema: Ema, optimiser: torch.optim.Optimizer, device: torch.device) -> int:
+def _restore(
+    checkpoint: Path, stage: Stage, ema: Ema, optimiser: torch.optim.Optimizer, device: torch.device
+) -> tuple[int, int]:
+    """Fill everything from a checkpoint. Returns the next step and that at which the optimiser started."""
     content = torch.load(checkpoint, map_location=device, weights_only=True)
     try:
         for name, module in stage.modules.items():
             module.load_state_dict(content["modules"][name])
+        if "optimiser" not in content:  # from save_weights
+            ema.shadow = Ema(stage.trainable()).shadow
+            return int(content["step"]), int(content["step"])
         optimiser.load_state_dict(content["optimiser"])
         for name, shadow in ema.shadow.items():
             shadow.copy_(content["ema"][name])
     except (KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{checkpoint} does not fit this configuration ({error}); use a new output folder.") from error
-    return int(content["step"])
+    return int(content["step"]), int(content.get("first", 0))
