@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +16,14 @@ from benchmarks.golden_networks import (
     read_json,
     stock_denoiser,
 )
+from diffusers import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor, nn
 
 from magicanimate.appearance import FUSION_BLOCKS, reference_bank
 from magicanimate.config import ModelConfig
 from magicanimate.control import Residuals, control_residuals, embed_control, encode_control
-from magicanimate.denoiser import predict
+from magicanimate.denoiser import Denoiser, predict
 from magicanimate.latents import decode_latents, encode_images, initial_noise
 from magicanimate.models import Model
 from magicanimate.sampler import SampleSettings, sample_steps
@@ -37,6 +38,7 @@ PREDICTION_TOLERANCE = 2e-3
 HALF_BANK_TOLERANCE = 2e-3  # banks rounded to float16, as the original does by default: sensitive to rounding
 SCHEDULER_TOLERANCE = 1e-5
 CLEARLY_DIFFERENT = 100  # a negative control has to miss its tolerance by this factor
+CPU = torch.device("cpu")
 BANK_BLOCKS = {"midup": FUSION_BLOCKS, "full": ("down_blocks", *FUSION_BLOCKS)}
 
 
@@ -58,7 +60,12 @@ def compare(name: str, ours: Tensor, golden: Tensor, tolerance: float) -> Compar
     """The maximal absolute difference of two tensors of the same shape."""
     if ours.shape != golden.shape:
         return Comparison(f"{name} (shape {tuple(ours.shape)} instead of {tuple(golden.shape)})", torch.inf, tolerance)
-    return Comparison(name, (ours.double() - golden.double()).abs().max().item(), tolerance)
+    return Comparison(name, (ours.cpu().double() - golden.cpu().double()).abs().max().item(), tolerance)
+
+
+def read(path: Path, device: torch.device) -> dict[str, Tensor]:
+    """All tensors of a file, on a device."""
+    return {name: value.to(device) for name, value in read_safetensors(path).items()}
 
 
 def differs(name: str, ours: Tensor, golden: Tensor, tolerance: float) -> Comparison:
@@ -67,14 +74,14 @@ def differs(name: str, ours: Tensor, golden: Tensor, tolerance: float) -> Compar
 
 
 @torch.no_grad()
-def all_cases(folder: Path) -> Iterator[Comparison]:
-    """Every case that the folder holds, in alphabetical order."""
+def all_cases(folder: Path, device: torch.device = CPU) -> Iterator[Comparison]:
+    """Every case that the folder holds, in alphabetical order, with the networks on a device."""
     runners = {
-        "a_unet3d.safetensors": denoiser_cases,
-        "a_unet3d_taps.safetensors": denoiser_taps,
-        "b_controlnet.safetensors": control_cases,
-        "c_reference.safetensors": reference_cases,
-        "d_pipeline.json": pipeline_cases,
+        "a_unet3d.safetensors": partial(denoiser_cases, device=device),
+        "a_unet3d_taps.safetensors": partial(denoiser_taps, device=device),
+        "b_controlnet.safetensors": partial(control_cases, device=device),
+        "c_reference.safetensors": partial(reference_cases, device=device),
+        "d_pipeline.json": partial(pipeline_cases, device=device),
         "e_scheduler.safetensors": scheduler_cases,
         "e_context_windows.json": window_cases,
     }
@@ -83,10 +90,10 @@ def all_cases(folder: Path) -> Iterator[Comparison]:
             yield from runner(folder)
 
 
-def denoiser_cases(folder: Path) -> Iterator[Comparison]:
+def denoiser_cases(folder: Path, device: torch.device = CPU) -> Iterator[Comparison]:
     """a: the denoiser alone."""
-    golden = read_safetensors(folder / "a_unet3d.safetensors")
-    network = golden_denoiser(folder)
+    golden = read(folder / "a_unet3d.safetensors", device)
+    network = golden_denoiser(folder).to(device)
     for name in outputs(golden):
         variant = name.removeprefix("out.")
         sample, text, residuals = denoiser_inputs(golden, variant)
@@ -94,7 +101,7 @@ def denoiser_cases(folder: Path) -> Iterator[Comparison]:
         yield compare(f"a.{variant}", ours, golden[name], NETWORK_TOLERANCE)
     sample, text, _ = denoiser_inputs(golden, "plain")
     rows = text.repeat_interleave(sample.shape[2], dim=0)
-    stock = stock_denoiser(folder)(sample, golden["in.timestep"], rows).sample
+    stock = stock_denoiser(folder).to(device)(sample, golden["in.timestep"], rows).sample
     yield differs("control: a.plain by the stock UNetMotionModel", stock, golden["out.plain"], NETWORK_TOLERANCE)
 
 
@@ -111,11 +118,11 @@ def denoiser_inputs(golden: dict[str, Tensor], variant: str) -> tuple[Tensor, Te
     return golden["in.sample"], golden["in.encoder_hidden_states"], residuals
 
 
-def denoiser_taps(folder: Path) -> Iterator[Comparison]:
+def denoiser_taps(folder: Path, device: torch.device = CPU) -> Iterator[Comparison]:
     """a: intermediate activations of the plain variant, first sample only."""
-    golden = read_safetensors(folder / "a_unet3d.safetensors")
-    taps = read_safetensors(folder / "a_unet3d_taps.safetensors")
-    network = golden_denoiser(folder)
+    golden = read(folder / "a_unet3d.safetensors", device)
+    taps = read(folder / "a_unet3d_taps.safetensors", device)
+    network = golden_denoiser(folder).to(device)
     seen: dict[str, Tensor] = {}
     for name in taps:
         network.get_submodule(name).register_forward_hook(recorder(seen, name))
@@ -135,10 +142,10 @@ def recorder(seen: dict[str, Tensor], name: str) -> Callable[..., None]:
     return hook
 
 
-def control_cases(folder: Path) -> Iterator[Comparison]:
+def control_cases(folder: Path, device: torch.device = CPU) -> Iterator[Comparison]:
     """b: ControlNet alone."""
-    golden = read_safetensors(folder / "b_controlnet.safetensors")
-    network = golden_control(folder)
+    golden = read(folder / "b_controlnet.safetensors", device)
+    network = golden_control(folder).to(device)
 
     def run(scale: float, condition: Tensor) -> Residuals:
         return control_residuals(
@@ -162,10 +169,10 @@ def control_cases(folder: Path) -> Iterator[Comparison]:
     yield differs("control: b.mid with mirrored control frames", other, golden["out.mid"], NETWORK_TOLERANCE)
 
 
-def reference_cases(folder: Path) -> Iterator[Comparison]:
+def reference_cases(folder: Path, device: torch.device = CPU) -> Iterator[Comparison]:
     """c: the appearance encoder's bank, and the denoiser that reads it. The conditional row of text is the last."""
-    golden = read_safetensors(folder / "c_reference.safetensors")
-    encoder, network = golden_appearance(folder), golden_denoiser(folder)
+    golden = read(folder / "c_reference.safetensors", device)
+    encoder, network = golden_appearance(folder).to(device), golden_denoiser(folder).to(device)
     sample, time, text = golden["in.sample"], golden["in.timestep"], golden["in.encoder_hidden_states"]
     ref = golden["in.ref_latents"]
     bank = reference_bank(encoder, ref.expand(2, -1, -1, -1), time, text, blocks=BANK_BLOCKS["full"])
@@ -176,19 +183,20 @@ def reference_cases(folder: Path) -> Iterator[Comparison]:
     yield compare("c.no_reference", unconditional, golden["out.no_reference"][:1], NETWORK_TOLERANCE)
     for name in [n for n in outputs(golden) if n.count(".") == 3]:
         _, guidance, blocks, precision = name.split(".")
-        read = reference_bank(encoder, ref, time, text[1:], blocks=BANK_BLOCKS[blocks])
+        bank = reference_bank(encoder, ref, time, text[1:], blocks=BANK_BLOCKS[blocks])
         if precision == "bankfp16":
-            read = {path: value.half().float() for path, value in read.items()}
-        ours = predict(network, sample, time, text[1:], read)
+            bank = {path: value.half().float() for path, value in bank.items()}
+        ours = predict(network, sample, time, text[1:], bank)
         both = torch.cat([unconditional, ours]) if guidance == "cfg" else ours
         tolerance = HALF_BANK_TOLERANCE if precision == "bankfp16" else NETWORK_TOLERANCE
         yield compare(f"c.{name.removeprefix('out.')}", both, golden[name], tolerance)
-    yield from reference_controls(folder, golden, unconditional)
+    yield from reference_controls(encoder, network, golden)
 
 
-def reference_controls(folder: Path, golden: dict[str, Tensor], ignored: Tensor) -> Iterator[Comparison]:
+def reference_controls(
+    encoder: UNet2DConditionModel, network: Denoiser, golden: dict[str, Tensor]
+) -> Iterator[Comparison]:
     """c: another reference, and none, must not give the golden output."""
-    encoder, network = golden_appearance(folder), golden_denoiser(folder)
     expected = golden["out.nocfg.midup.bankfp32"]
     time, text = golden["in.timestep"], golden["in.encoder_hidden_states"][1:]
     swapped = reference_bank(encoder, golden["in.ref_latents"].flip(1), time, text)
@@ -212,19 +220,21 @@ def golden_model(folder: Path) -> Model:
     )
 
 
-def pipeline_cases(folder: Path) -> Iterator[Comparison]:
+def pipeline_cases(folder: Path, device: torch.device = CPU) -> Iterator[Comparison]:
     """d: whole denoising runs, from picture and control frames to video."""
     for case in read_json(folder / "d_pipeline.json"):
         if (folder / f"d_{case}.safetensors").is_file():
-            yield from pipeline_case(folder, case)
+            yield from pipeline_case(folder, case, device=device)
 
 
-def pipeline_case(folder: Path, case: str, wrap: bool = True, model: Model | None = None) -> Iterator[Comparison]:
+def pipeline_case(
+    folder: Path, case: str, wrap: bool = True, model: Model | None = None, device: torch.device = CPU
+) -> Iterator[Comparison]:
     """d: one run, with the original's wrapping windows or without; `model`: default the golden one."""
     facts = read_json(folder / "d_pipeline.json")[case]
-    golden = read_safetensors(folder / f"d_{case}.safetensors")
-    inputs = read_safetensors(folder / "d_inputs.safetensors")
-    model = model or golden_model(folder)
+    golden = read(folder / f"d_{case}.safetensors", device)
+    inputs = read(folder / "d_inputs.safetensors", device)
+    model = (model or golden_model(folder)).to(device)
     image = rearrange(inputs["reference_image"], "h w c -> 1 c h w") / 255
     control = rearrange(inputs["control_frames"][: facts["n"]], "f h w c -> f c h w") / 255
     ref = encode_images(model.vae, image)
@@ -250,7 +260,7 @@ def pipeline_case(folder: Path, case: str, wrap: bool = True, model: Model | Non
         )
         final = step.latents_BcFhw
     yield compare(f"d.{case}.final_latents", final, golden["final_latents"], LATENT_TOLERANCE)
-    saved = final[0, :, facts["saved_video_frame_indices"]]
+    saved = final[0, :, facts["saved_video_frame_indices"]].to(device)
     video = decode_latents(model.vae, rearrange(saved, "c f h w -> f c h w"))
     yield compare(f"d.{case}.video", rearrange(video, "f c h w -> 1 c f h w"), golden["video_frames"], VIDEO_TOLERANCE)
 

@@ -15,9 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
 
+import torch  # noqa: E402
 from benchmarks.golden_cases import Comparison, all_cases  # noqa: E402
 
 from magicanimate.errors import InputError  # noqa: E402
+from magicanimate.runtime import select_device  # noqa: E402
 
 DESCRIPTIONS = ("tiny_shapes.json", "tiny_configs.json")
 
@@ -26,24 +28,28 @@ def main(arguments: list[str] | None = None) -> int:
     """Run all cases of a folder and print the comparisons; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--goldens", type=Path, default=ROOT / "tests" / "golden", metavar="DIR")
-    folder = parser.parse_args(arguments).goldens
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, ...: where the networks run, in full float32")
+    chosen = parser.parse_args(arguments)
+    folder = chosen.goldens
     try:
-        failures = run(folder)
+        failures = run(folder, select_device(chosen.device))
     except (InputError, KeyError, json.JSONDecodeError, OSError) as error:
         print(f"parity: {explain(error, folder)}", file=sys.stderr)
         return 2
     return 1 if failures else 0
 
 
-def run(folder: Path) -> int:
+def run(folder: Path, device: torch.device) -> int:
     """Print every comparison and a summary; returns the number of failures."""
     if not folder.is_dir():
         raise InputError(f"The goldens folder {folder} does not exist: give one with --goldens.")
     missing = [name for name in DESCRIPTIONS if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} is not a goldens folder: it has no {' and no '.join(missing)}.")
+    # CUDA would round the inputs of convolutions to 10 bits of mantissa
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     count = failures = 0
-    for comparison in all_cases(folder):
+    for comparison in all_cases(folder, device):
         print(line(comparison), flush=True)
         count, failures = count + 1, failures + (not comparison.passed)
     if not count:

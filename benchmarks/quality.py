@@ -21,6 +21,7 @@ import torch
 from magicanimate.evaluate.basic import flicker
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.models import Model, load_model
+from magicanimate.runtime import select_device
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import clip_times
@@ -49,8 +50,9 @@ def reconstruct(model: Model, pictures: np.ndarray) -> np.ndarray:
     """Pictures [N,F,H,W,3] uint8 through the VAE and back: the ceiling of everything else."""
     flat = torch.from_numpy(pictures.reshape(-1, *pictures.shape[2:])).movedim(-1, 1).float() / 255
     patch = model.config.patch
-    out = [decode_latents(model.vae, encode_images(model.vae, chunk, patch), patch) for chunk in flat.split(8)]
-    return (torch.cat(out) * 255).round().byte().movedim(1, -1).numpy().reshape(pictures.shape)
+    latents = [encode_images(model.vae, chunk.to(model.device), patch) for chunk in flat.split(8)]
+    out = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in latents])
+    return (out * 255).round().byte().movedim(1, -1).numpy().reshape(pictures.shape)
 
 
 def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
@@ -86,7 +88,7 @@ def measure(model: Model, people: int, clips: int, settings: SampleSettings, out
     return result
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny", help="name or folder")
     parser.add_argument("--people", type=int, default=48)
@@ -94,9 +96,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
-    arguments = parser.parse_args()
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    arguments = parser.parse_args(given)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    model = load_model(arguments.model)
+    model = load_model(arguments.model).to(select_device(arguments.device))
     chosen = {k: v for k, v in {"steps": arguments.steps, "guidance": arguments.guidance}.items() if v is not None}
     settings = SampleSettings.for_model(model, **chosen)
     began = time.perf_counter()
@@ -106,7 +109,8 @@ def main() -> None:
     about = {
         "model": model.config.name, "version": model.config.version, "size": model.config.resolution[0],
         "people": arguments.people, "clips": arguments.clips, "steps": settings.steps, "guidance": settings.guidance,
-        "torch": torch.__version__, "machine": platform.machine(), "seconds": round(time.perf_counter() - began, 1),
+        "torch": torch.__version__, "machine": platform.machine(), "device": model.device.type,
+        "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
     (arguments.out / "quality.json").write_text(json.dumps({"about": about, "figures": result}, indent=1))
 
