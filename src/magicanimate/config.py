@@ -32,6 +32,9 @@ class ModelConfig(BaseModel):
         None, ge=1, description="the same for the control stem, where it differs from patch"
     )
     coordinates: int = Field(0, ge=0, description="coordinate channels appended at the three networks' stems")
+    reference_input: bool = Field(
+        False, description="whether the reference's latents are appended at the denoiser's stem too"
+    )
     norm_scope: Literal["window", "frame"] = Field(
         "window", description="statistics of the group norms: over the whole window (original) or over single frames"
     )

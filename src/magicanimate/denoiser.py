@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 import torch.nn.functional as F
 from diffusers import UNetMotionModel
 from diffusers.models.resnet import ResnetBlock2D
@@ -152,12 +153,14 @@ def predict(
     residuals: Residuals | None = None,
     temporal: bool = True,
     coordinates: int = 0,
+    reference_Bchw: Tensor | None = None,
 ) -> Tensor:
     """The denoiser's prediction `[B, c, K, h, w]` for one window of noisy latents.
 
     timestep_B: one for all samples or one each. text_BTD: B rows, or one for all. bank: B rows, used by all K frames;
     without it there is no reference. residuals: ControlNet's, with B*K rows, sample first. temporal=False skips the
     motion modules: K is then a batch of targets that share one bank. coordinates: as in the model's configuration.
+    reference_Bchw: for models with `reference_input`, the clean reference latents (zeros: no reference); else None.
     Equation 1 of the paper: eps^{1:K} = F^T(z_t^{1:K} | t, y_a, y_p^{1:K}). Raises InputError for a window that is
     longer than the position table.
     """
@@ -165,4 +168,7 @@ def predict(
     if temporal and latents_BcKhw.shape[2] > longest:
         raise InputError(f"A window of {latents_BcKhw.shape[2]} frames is too long: this model takes up to {longest}.")
     sample = append_coordinates(latents_BcKhw, coordinates)
+    if reference_Bchw is not None:
+        reference_BcKhw = reference_Bchw[:, :, None].expand(-1, -1, latents_BcKhw.shape[2], -1, -1)
+        sample = torch.cat([sample, reference_BcKhw], dim=1)
     return network(sample, timestep_B, text_BTD, bank=bank, residuals=residuals, temporal=temporal)

@@ -143,7 +143,7 @@ def check_sizes(model: Model, source: object) -> None:
     planes = PARTS if config.control_encoding == "parts" else 3 * config.control_stride**2
     width = model.empty_prompt.shape[1]
     expected = {
-        ("denoiser", "in_channels"): stem,
+        ("denoiser", "in_channels"): stem + model.latent_channels * config.reference_input,
         ("denoiser", "out_channels"): model.latent_channels,
         ("appearance", "in_channels"): stem,
         ("control", "in_channels"): stem,

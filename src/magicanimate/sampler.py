@@ -210,17 +210,19 @@ def predict_guided(
 ) -> Tensor:
     """One window's prediction on the host, float32. The unconditional half has no reference, so never computes it."""
 
-    def half(text_BTD: Tensor, bank: ProjectedBank | None) -> Tensor:
+    reference = conditions.ref_latents_Bchw if model.config.reference_input else None
+
+    def half(text_BTD: Tensor, bank: ProjectedBank | None, reference_Bchw: Tensor | None) -> Tensor:
         prediction = predict(
             model.denoiser, latents_BcKhw, time, text_BTD, bank, residuals,
-            temporal=settings.temporal, coordinates=model.config.coordinates,
+            temporal=settings.temporal, coordinates=model.config.coordinates, reference_Bchw=reference_Bchw,
         )  # fmt: skip
         return prediction.to("cpu", torch.float32)
 
-    conditional = half(conditions.positive, bank)
+    conditional = half(conditions.positive, bank, reference)
     if settings.guidance <= 1:
         return conditional
-    unconditional = half(conditions.negative, None)
+    unconditional = half(conditions.negative, None, None if reference is None else torch.zeros_like(reference))
     return unconditional + settings.guidance * (conditional - unconditional)
 
 

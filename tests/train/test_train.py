@@ -64,7 +64,7 @@ def configuration(root: Path, stage: str, **loop: object) -> dict:
         return base | preview | {"start": str(root / "appearance" / "model"), "branches": branches}
     model = {
         "name": "test", "resolution": [32, 32], "control_encoding": "parts", "patch": 4, "coordinates": 8,
-        "norm_scope": "frame", "window": 4, "overlap": 1, "steps": 2, "guidance": 1.5,
+        "norm_scope": "frame", "reference_input": True, "window": 4, "overlap": 1, "steps": 2, "guidance": 1.5,
         "scheduler": SCHEDULE | {"prediction_type": "v_prediction"},
     }  # fmt: skip
     networks = {"channels": [32, 32], "heads": 2, "text_width": 4, "control_channels": [8, 8], "positions": 8}
@@ -97,6 +97,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_stages_end_with_a_model_that_loads(trained):
     model = load_model(trained / "temporal" / "model")
     assert model.pixel_factor == 8
+    assert model.denoiser.config["in_channels"] == 4 + 8 + 4  # noisy latents, coordinates, reference latents
     assert (trained / "temporal" / "grid-0000004.png").stat().st_size > 200
 
 
@@ -252,6 +253,27 @@ def test_sampler_undoes_what_the_objective_did():
         t_B = t[None]
         result = scheduler.step(objective.target(clean, noise, t_B), t, objective.noisy(clean, noise, t_B))
         assert torch.allclose(result.pred_original_sample, clean, atol=1e-4)
+
+
+def test_reference_at_the_stem_reaches_the_prediction(trained):
+    from magicanimate.denoiser import predict
+
+    model = load_model(trained / "appearance" / "model")
+    noisy, reference = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    arguments = (model.denoiser, noisy[:, :, None], torch.tensor([500]), model.empty_prompt[None])
+    with torch.no_grad():
+        with_it, again, without = (
+            predict(*arguments, coordinates=8, reference_Bchw=r) for r in (reference, reference, reference * 0)
+        )
+    assert torch.equal(with_it, again)
+    assert not torch.allclose(with_it, without, atol=1e-5)
+
+
+def test_timesteps_may_favour_high_noise():
+    objective = Objective(SCHEDULE, CPU)
+    generator = torch.Generator().manual_seed(0)
+    even, biased = (objective.timesteps(generator, 400, bias).float().mean() for bias in (0.0, 1.0))
+    assert even == pytest.approx(500, abs=5) and biased == pytest.approx(667, abs=5)
 
 
 def test_timesteps_are_spread_over_the_schedule():

@@ -133,8 +133,10 @@ def _offset_direction(v: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
 def _splits(v: np.ndarray, joints: dict[str, np.ndarray], regions: np.ndarray) -> np.ndarray:
     """The three coordinates whose sign splits regions into DensePose parts. [V,3]."""
     front = np.array([0.0, -1.0, 0.0])
-    neck, pelvis = joints["neck"], joints["pelvis"]
-    front_back = _offset_direction(v, pelvis * [1, 1, 1], neck) @ front - TORSO_FRONT_COSINE
+    # The root joint lies far back: an axis through it would leave the small of the back in front of it.
+    torso = v[regions == REGIONS.index("torso")]
+    low, high = (torso[np.abs(torso[:, 2] - joints[name][2]) < 0.05].mean(0) for name in ("pelvis", "neck"))
+    front_back = _offset_direction(v, low * [0, 1, 1], high * [0, 1, 1]) @ front - TORSO_FRONT_COSINE
     outer = np.zeros(len(v))
     for s, sign in (("L", 1.0), ("R", -1.0)):
         for limb, top, bottom in (("thigh", "thigh", "shin"), ("shin", "shin", "foot"), ("foot", "shin", "foot")):

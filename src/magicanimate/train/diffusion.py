@@ -35,6 +35,7 @@ class BranchSettings(BaseModel):
     targets: int = Field(3, ge=1, description="stage 1: frames that share one reference")
     window: int = Field(8, ge=1, description="stage 2: frames of a clip (K)")
     person_weight: float = Field(1.0, ge=0, description="extra weight of the loss where the person is")
+    noise_bias: float = Field(0.0, ge=0, description="0: timesteps uniform; b: their density rises as t**b")
     drop_reference: float = Field(0.1, ge=0, lt=1, description="share of steps without reference, for guidance")
 
 
@@ -96,7 +97,7 @@ class DiffusionStage:
         clean, planes = self._data.take(drawn.clips, drawn.targets, self._device)
         reference, _ = self._data.take(drawn.clips, drawn.references[:, None], self._device)
         noise = torch.randn(clean.shape, generator=generator, device=self._device)
-        t = self._objective.timesteps(generator, len(clean))
+        t = self._objective.timesteps(generator, len(clean), self._settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
         dropped = rng.random() < self._settings.drop_reference
         prediction = self._predict(noisy, t, None if dropped else reference[:, :, 0], planes, drawn.temporal)
@@ -112,7 +113,10 @@ class DiffusionStage:
         )
         rows = noisy.transpose(1, 2).flatten(0, 1)
         residuals = control_residuals(model.control, rows, planes, t, text, coordinates=coordinates)
-        return predict(model.denoiser, noisy, t, text, bank, residuals, temporal, coordinates)
+        stem = None
+        if model.config.reference_input:
+            stem = torch.zeros_like(noisy[:, :, 0]) if reference is None else reference
+        return predict(model.denoiser, noisy, t, text, bank, residuals, temporal, coordinates, stem)
 
     def grid(self, path: Path) -> dict[str, float]:
         return self._preview.write(path)

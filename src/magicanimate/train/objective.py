@@ -21,11 +21,18 @@ class Objective:
         self._scheduler = scheduler
         self._device = device
 
-    def timesteps(self, generator: torch.Generator, count: int) -> Tensor:
-        """One timestep per sample, stratified over the schedule (less variance than independent draws). [B] int64."""
+    def timesteps(self, generator: torch.Generator, count: int, bias: float = 0.0) -> Tensor:
+        """One timestep per sample, stratified over the schedule (less variance than independent draws). [B] int64.
+
+        bias: their density rises as t**bias. From scratch, what a picture shows is decided at high noise.
+        """
         total = self._scheduler.config["num_train_timesteps"]
         place = torch.rand(count, generator=generator, device=self._device)
-        return ((torch.arange(count, device=self._device) + place) / count * total).long().clamp(max=total - 1)
+        return (
+            (((torch.arange(count, device=self._device) + place) / count) ** (1 / (1 + bias)) * total)
+            .long()
+            .clamp(max=total - 1)
+        )
 
     def noisy(self, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
         """z_t of clean latents [B,...]."""

@@ -68,7 +68,9 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     }
     denoiser = build_denoiser(
         shared | {
-            "out_channels": latent, "num_attention_heads": sizes.heads, "motion_num_attention_heads": sizes.heads,
+            "in_channels": latent * (1 + config.reference_input) + config.coordinates,
+            "out_channels": latent,
+            "num_attention_heads": sizes.heads, "motion_num_attention_heads": sizes.heads,
             "down_block_types": ("CrossAttnDownBlockMotion",) * levels,
             "up_block_types": ("CrossAttnUpBlockMotion",) * levels,
             "use_motion_mid_block": False, "motion_max_seq_length": sizes.positions,
