@@ -153,6 +153,10 @@ def test_dataset_is_the_same_from_one_process_or_two_and_resumes(tmp_path):
         open_dataset(tmp_path / "two")
     write_dataset(tmp_path / "two", settings, workers=1)
     assert (open_dataset(tmp_path / "two").parts(1) == one.parts(1)).all()
+    for clips in (1, 3):  # the shard that was the last one has to grow
+        write_dataset(tmp_path / "grown", DatasetSettings(clips=clips, frames=2, size=32, clips_per_shard=2))
+    assert (open_dataset(tmp_path / "grown").rgb(1) == one.rgb(1)).all()
+    assert len(open_dataset(tmp_path / "grown")) == 3
     with pytest.raises(InputError, match="other settings"):
         write_dataset(tmp_path / "one", DatasetSettings(clips=3, frames=4, size=32, clips_per_shard=1))
 

@@ -88,6 +88,11 @@ def _check(folder: Path, settings: DatasetSettings) -> None:
         raise InputError(f"{folder} holds a data set with other settings; choose another folder or the same settings.")
 
 
+def _holds(path: Path, clips: int) -> bool:
+    """Whether a shard is there with so many clips: the last one of a smaller data set has fewer."""
+    return path.exists() and len(np.load(path, mmap_mode="r")) == clips
+
+
 def write_dataset(
     folder: Path, settings: DatasetSettings, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> None:
@@ -95,7 +100,7 @@ def write_dataset(
     _check(folder, settings)
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(settings.shards())
-    missing = [(name, seeds) for name, seeds in shards if not (folder / f"{name}.parts.npy").exists()]
+    missing = [(name, seeds) for name, seeds in shards if not _holds(folder / f"{name}.parts.npy", len(seeds))]
     temporary = folder / f".{INDEX}.part"
     temporary.write_text(json.dumps({"settings": asdict(settings), "shards": [name for name, _ in shards]}, indent=1))
     os.replace(temporary, folder / INDEX)
