@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from magicanimate.evaluate.basic import flicker
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.models import Model, load_model
+from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.runtime import select_device
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.clip import render_clip
@@ -55,6 +57,16 @@ def reconstruct(model: Model, pictures: np.ndarray) -> np.ndarray:
     return (out * 255).round().byte().movedim(1, -1).numpy().reshape(pictures.shape)
 
 
+def write_clips(path: Path, held: HeldOut, results: np.ndarray, people: int = 6, columns: int = 6) -> None:
+    """For each person two rows: reference and frames of the motion; the true last frame and frames of the result."""
+    pick = np.linspace(0, results.shape[1] - 1, columns).round().astype(int)
+    rows = []
+    for i in range(min(people, len(results))):
+        rows.append(np.concatenate([held.references[i], *PALETTE_25[held.parts[i, pick]]], 1))
+        rows.append(np.concatenate([held.targets[i, -1], *results[i, pick]], 1))
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
 def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
     return float(np.nanmean([flicker(f, p) for f, p in zip(frames, held.parts, strict=True)]))
 
@@ -83,6 +95,8 @@ def measure(model: Model, people: int, clips: int, settings: SampleSettings, out
         moving = moving_people(clips, size)
         for name, temporal in (("clips, temporal layers on", True), ("clips, temporal layers off", False)):
             frames = generate(model, moving, replace(settings, temporal=temporal), batch=1)
+            if temporal:
+                write_clips(out / "clips.png", moving, frames)
             record(name, figures(frames, moving) | {"flicker": mean_flicker(frames, moving)})
         record("clips, truth", {"flicker": mean_flicker(moving.targets, moving)})
     return result
