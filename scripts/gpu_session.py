@@ -1,0 +1,376 @@
+"""Everything that needs a GPU, in calls of a few minutes, for a borrowed machine without network access.
+
+    python scripts/gpu_session.py info render vae appearance --out back1
+    python scripts/gpu_session.py render appearance quality --resume back1 --out back2
+    python scripts/gpu_session.py join --resume back1 back2
+
+Stages run in the given order and share the call's minutes. What they made comes back in --out (or the folder in the
+environment variable OUT) as one archive in pieces; --resume takes such folders, oldest first, and goes on from them.
+`join` only unpacks them: the trained models are then in the work folder. See docs/gpu-session.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+import torch  # noqa: E402
+from diffusers import AutoencoderKL  # noqa: E402
+from torch import nn  # noqa: E402
+
+from magicanimate.errors import InputError  # noqa: E402
+from magicanimate.models import Storage, load_model, save_model  # noqa: E402
+from magicanimate.runtime import select_device  # noqa: E402
+from magicanimate.synth.dataset import INDEX, DatasetSettings, open_dataset, write_dataset  # noqa: E402
+from magicanimate.train.config import TrainSettings, read_settings  # noqa: E402
+from magicanimate.train.loop import CHECKPOINT, LOG, save_weights  # noqa: E402
+from magicanimate.train.run import run  # noqa: E402
+
+PIECE_BYTES = 16_000_000
+MOST_MB = 128  # 8 pieces
+LONGEST_MINUTES = 9.0
+SAVING_MINUTES = 0.75  # kept free after training, to save and pack its result
+ARCHIVE, PROGRESS = "session.tgz", "progress.json"
+DIFFUSION = ("denoiser", "appearance", "control")
+
+# docs/training.md makes the same ones by hand; small shards, so that every processor core has one
+DATASETS = {
+    "test": DatasetSettings(clips=48, frames=4, split="test", clips_per_shard=3),
+    "clips_test": DatasetSettings(clips=12, frames=17, fps=12.5, split="test", first_seed=1000, clips_per_shard=1),
+    "clips": DatasetSettings(clips=600, frames=17, fps=12.5, first_seed=500_000, clips_per_shard=5),
+    "poses": DatasetSettings(clips=8000, frames=4, clips_per_shard=20),
+}
+# stage -> (training data, held-out data, what changes in configs/tiny on a GPU; none of it tuned on one yet)
+TRAINING: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "vae": ("poses", "test", ("loop.batch=32", "loop.steps=8000")),
+    "appearance": ("poses", "test", ("loop.batch=32", "loop.steps=20000", "loop.grid_every=2000")),
+    "temporal": ("clips", "clips_test", ("loop.batch=8", "loop.steps=3000", "loop.grid_every=1000")),
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call: where things are, how long it may take, what was changed on the command line."""
+
+    stages: tuple[str, ...]
+    out: Path
+    work: Path
+    ends: float  # time.perf_counter()
+    device: torch.device
+    resume: tuple[Path, ...] = ()
+    changes: tuple[str, ...] = ()  # STAGE.KEY=VALUE
+    render_minutes: float = 2.5
+    scale: float = 1.0
+    size: int = 256
+    storage: Storage = "float16"
+    most_mb: float = 64.0
+    people: int = 48
+    clips: int = 8
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    @property
+    def back(self) -> Path:
+        """What is packed for the way back."""
+        return self.work / "back"
+
+    def minutes_left(self, reserve: float = 0.0) -> float:
+        """Until the call has to end. Raises InputError if nothing is left."""
+        left = (self.ends - time.perf_counter()) / 60 - reserve
+        if left <= 0:
+            raise InputError("No time is left for this stage: name it alone in the next call, or raise --minutes.")
+        return left
+
+    def dataset(self, name: str) -> DatasetSettings:
+        settings = DATASETS[name]
+        return replace(settings, clips=max(2, round(settings.clips * self.scale)), size=self.size)
+
+
+def send_back(session: Session) -> None:
+    """Pack what the stages made, the models as int8 if it would be too much otherwise."""
+    try:
+        pack(session.back, session.out, session.most_mb)
+    except InputError as error:
+        print(f"{error} Storing models as int8.", flush=True)
+        for folder in session.back.glob("*/model"):
+            save_model(load_model(folder), folder, "int8")
+        pack(session.back, session.out, session.most_mb)
+
+
+def pack(folder: Path, out: Path, most_mb: float) -> None:
+    """Write a folder as pieces ARCHIVE.00-of-NN and so on; raises InputError if they would be too large together."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        tar.add(folder, arcname=".")
+    content = buffer.getvalue()
+    if len(content) > 1e6 * most_mb:
+        raise InputError(f"The results are {len(content) / 1e6:.1f} MB and may be {most_mb:g} (--most-mb).")
+    pieces = [content[i : i + PIECE_BYTES] for i in range(0, len(content), PIECE_BYTES)]
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob(f"{ARCHIVE}.*"):
+        old.unlink()
+    for i, piece in enumerate(pieces):
+        temporary = out / f".{i}.part"
+        temporary.write_bytes(piece)
+        os.replace(temporary, out / f"{ARCHIVE}.{i:02d}-of-{len(pieces):02d}")
+
+
+def unpack(pieces: Path, folder: Path) -> None:
+    """Undo `pack`. Raises InputError if pieces are missing or damaged."""
+    found = sorted(pieces.glob(f"{ARCHIVE}.*"))
+    expected = int(found[0].name.rpartition("-")[2]) if found else 0
+    if not found or len(found) != expected:
+        raise InputError(f"{pieces} has {len(found)} pieces of {ARCHIVE}, not all {expected or 'of them'}.")
+    try:
+        # decompressed first, because that checks a sum: tarfile alone takes a broken archive for a short one
+        content = gzip.decompress(b"".join(piece.read_bytes() for piece in found))
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"The pieces in {pieces} are damaged ({error}); copy them again.") from error
+
+
+def info(session: Session) -> None:
+    """Versions, device, and what renders."""
+    from magicanimate.synth.render import Renderer
+
+    facts = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    for name in ("torch", "diffusers", "numpy", "anny", "moderngl", "av"):
+        try:
+            facts[name] = getattr(__import__(name), "__version__", "installed")
+        except ImportError as error:
+            facts[name] = f"missing ({error})"
+    facts["device"] = str(session.device)
+    if session.device.type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name(session.device)
+        facts["gpu_memory"] = torch.cuda.get_device_properties(session.device).total_memory
+    try:
+        facts["renderer"] = Renderer(16).context.info["GL_RENDERER"]
+    except InputError as error:
+        facts["renderer"] = str(error)
+    print(json.dumps(facts, indent=1))
+    (session.back / "info.json").write_text(json.dumps(facts, indent=1))
+
+
+def render(session: Session) -> None:
+    """The data sets that this call's training stages need (all, if it has none), as far as the time goes."""
+    from magicanimate.synth.body import template
+
+    template()  # fills the body model's cache, which only one process should do
+    wanted = {name for stage in session.stages if stage in TRAINING for name in TRAINING[stage][:2]} or set(DATASETS)
+    ends = min(session.ends, time.perf_counter() + 60 * session.render_minutes)
+    for name in (name for name in DATASETS if name in wanted):
+        have = extend(session.work / "data" / name, session.dataset(name), session.workers, ends)
+        print(f"{name}: {have} of {session.dataset(name).clips} clips", flush=True)
+
+
+def extend(folder: Path, settings: DatasetSettings, workers: int, ends: float) -> int:
+    """Add clips to a data set, at least one round of them, until it is complete or the time is over. -> clips."""
+    have = len(open_dataset(folder)) if (folder / INDEX).exists() else 0
+    step = workers * settings.clips_per_shard
+    while have < settings.clips and step > 0:
+        began = time.perf_counter()
+        more = min(settings.clips - have, step)
+        write_dataset(folder, replace(settings, clips=have + more), workers)
+        have += more
+        shutil.rmtree(folder / "latents", ignore_errors=True)  # of the smaller set
+        rate = more / (time.perf_counter() - began)
+        rounds = 0.8 * rate * max(0.0, ends - time.perf_counter()) / (workers * settings.clips_per_shard)
+        step = int(rounds) * workers * settings.clips_per_shard
+    return have
+
+
+def stage_settings(session: Session, stage: str) -> TrainSettings:
+    """configs/tiny, in this session's folders, with a GPU's batches, the time that is left, and --set."""
+    runs, data = session.work / "runs", session.work / "data"
+    train, held_out, sizes = TRAINING[stage]
+    inputs = {"appearance": [f"vae_folder={runs}/vae/vae"], "temporal": [f"start={runs}/appearance/model"]}
+    own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
+    limit = f"loop.minutes={session.minutes_left(SAVING_MINUTES)}"
+    places = [f"out={runs / stage}", f"data={data / train}", f"held_out={data / held_out}"]
+    changes = [*places, *inputs.get(stage, []), *sizes, "loop.save_minutes=1", limit, *own]
+    return read_settings(ROOT / "configs" / "tiny" / f"{stage}.yaml", changes)
+
+
+def train(session: Session, stage: str) -> None:
+    """One training stage, from where it was, until its end or this call's."""
+    settings = stage_settings(session, stage)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    result = run(settings, session.device)
+    if stage == "vae":
+        for name in ("poses", "clips"):
+            shutil.rmtree(session.work / "data" / name / "latents", ignore_errors=True)
+    target = session.back / stage
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy(settings.out / LOG, target / LOG)
+    for grid in sorted(settings.out.glob("grid-*.png"))[-1:]:
+        shutil.copy(grid, target / "grid.png")
+    if stage == "vae":
+        shutil.copytree(result, target / "vae")
+    else:
+        save_model(load_model(result), target / "model", session.storage)
+    step = torch.load(settings.out / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)["step"]
+    (target / PROGRESS).write_text(json.dumps({"step": step, "steps": settings.loop.steps}))
+    print(f"{stage}: {step} of {settings.loop.steps} steps", flush=True)
+
+
+def restore(session: Session) -> None:
+    """Put what came back from earlier calls into the work folder; what is further on there stays."""
+    for pieces in session.resume:
+        folder = session.work / "received"
+        shutil.rmtree(folder, ignore_errors=True)
+        unpack(pieces, folder)
+        for stage in TRAINING:
+            if (folder / stage / PROGRESS).exists():
+                restore_stage(folder / stage, session.work / "runs" / stage, session.work / "runs" / "vae" / "vae")
+
+
+def restore_stage(source: Path, target: Path, vae_folder: Path) -> None:
+    """One stage's result and a checkpoint of its weights, unless the target is further on."""
+    step = json.loads((source / PROGRESS).read_text())["step"]
+    checkpoint = target / CHECKPOINT
+    if checkpoint.exists() and torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["step"] >= step:
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source / LOG, target / LOG)
+    modules: dict[str, nn.Module]
+    if (source / "vae").exists():
+        shutil.copytree(source / "vae", target / "vae", dirs_exist_ok=True)
+        modules = {"vae": AutoencoderKL.from_pretrained(target / "vae")}
+    else:
+        model = load_model(source / "model")
+        save_model(model, target / "model", "float32")
+        if not vae_folder.exists():
+            model.vae.save_pretrained(vae_folder)
+        modules = {name: model.networks[name] for name in DIFFUSION}
+    save_weights(checkpoint, modules, step)
+    print(f"{target.name}: {step} steps came back", flush=True)
+
+
+def benchmark(session: Session, name: str, arguments: list[str]) -> None:
+    """Run benchmarks/NAME.py within the time that is left; its output goes to NAME.txt."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--device", str(session.device), *arguments]
+    output = session.back / f"{name}.txt"
+    with output.open("w") as file:
+        try:
+            code = subprocess.run(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, timeout=60 * session.minutes_left(0.1)
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"{name} did not finish in the time that was left; what it printed is kept.") from error
+    print(output.read_text()[-4000:], flush=True)
+    if code:
+        raise InputError(f"{name} ended with exit code {code}.")
+
+
+def quality(session: Session) -> None:
+    """The figures on held-out people of the newest model, or of the shipped one."""
+    runs = session.work / "runs"
+    models = [runs / stage / "model" for stage in ("temporal", "appearance") if (runs / stage / "model").exists()]
+    counts = ["--people", str(session.people), "--clips", str(session.clips)]
+    model = str(models[0]) if models else "tiny"
+    benchmark(session, "quality", ["--model", model, *counts, "--out", str(session.back / "quality")])
+
+
+def parity(session: Session) -> None:
+    """Our networks on this device against the original's stored outputs."""
+    benchmark(session, "parity", [])
+
+
+STAGES: dict[str, Callable[[Session], None]] = {
+    "info": info,
+    "render": render,
+    "vae": lambda session: train(session, "vae"),
+    "appearance": lambda session: train(session, "appearance"),
+    "temporal": lambda session: train(session, "temporal"),
+    "quality": quality,
+    "parity": parity,
+    "join": lambda session: None,  # every call begins with it
+}
+
+
+def read_arguments(given: list[str] | None) -> Session:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="+", choices=list(STAGES), metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--out", type=Path, default=os.environ.get("OUT") or "outputs/gpu", help="what comes back")
+    parser.add_argument("--work", type=Path, default=Path("outputs/gpu-work"), help="data sets and runs")
+    parser.add_argument("--resume", type=Path, nargs="+", default=[], help="folders that came back, oldest first")
+    parser.add_argument("--minutes", type=float, default=8.5, help="limit of the whole call, below 9")
+    parser.add_argument("--render-minutes", type=float, default=2.5, help="of them, for rendering")
+    parser.add_argument("--set", action="append", default=[], help="STAGE.KEY=VALUE, such as vae.loop.batch=64")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of the data sets' clip counts")
+    parser.add_argument("--size", type=int, default=256, help="pixels of the rendered pictures")
+    parser.add_argument("--storage", choices=["float32", "float16", "int8"], default="float16", help="of models")
+    parser.add_argument(
+        "--most-mb", type=float, default=64.0, help="of everything that comes back (up to 128: 8 pieces)"
+    )
+    parser.add_argument("--people", type=int, default=48, help="quality: held-out people")
+    parser.add_argument("--clips", type=int, default=8, help="quality: held-out clips")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    chosen = parser.parse_args(given)
+    if not 0 < chosen.most_mb <= MOST_MB:
+        raise InputError(f"--most-mb must be above 0 and at most {MOST_MB}, got {chosen.most_mb:g}.")
+    if not 0 < chosen.minutes < LONGEST_MINUTES:
+        raise InputError(f"--minutes must be above 0 and below {LONGEST_MINUTES:g}, got {chosen.minutes:g}.")
+    strange = [change for change in chosen.set if change.partition(".")[0] not in TRAINING]
+    if strange:
+        raise InputError(f"--set {strange[0]} does not begin with one of {', '.join(TRAINING)}.")
+    return Session(
+        stages=tuple(chosen.stages),
+        out=Path(chosen.out),
+        work=chosen.work,
+        ends=time.perf_counter() + 60 * chosen.minutes,
+        device=select_device(chosen.device),
+        resume=tuple(chosen.resume),
+        changes=tuple(chosen.set),
+        render_minutes=chosen.render_minutes,
+        scale=chosen.scale,
+        size=chosen.size,
+        storage=chosen.storage,
+        most_mb=chosen.most_mb,
+        people=chosen.people,
+        clips=chosen.clips,
+    )
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run the stages; what they made is packed after each, also after one that failed. Returns the exit code."""
+    try:
+        session = read_arguments(given)
+        shutil.rmtree(session.back, ignore_errors=True)
+        session.back.mkdir(parents=True)
+        restore(session)
+        for stage in session.stages:
+            began = time.perf_counter()
+            print(f"== {stage}", flush=True)
+            try:
+                STAGES[stage](session)
+            finally:
+                if any(session.back.iterdir()):
+                    send_back(session)
+            print(f"== {stage} took {time.perf_counter() - began:.1f} s", flush=True)
+    except InputError as error:
+        print(f"gpu_session: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
