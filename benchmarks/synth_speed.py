@@ -1,6 +1,6 @@
 """Frames per second of the generator, all processes together, start-up excluded.
 
-    python benchmarks/synth_speed.py --size 128 --workers 2
+python benchmarks/synth_speed.py --size 128 --workers 2
 """
 
 from __future__ import annotations
