@@ -273,7 +273,8 @@ def test_timesteps_may_favour_high_noise():
     objective = Objective(SCHEDULE, CPU)
     generator = torch.Generator().manual_seed(0)
     even, biased = (objective.timesteps(generator, 400, bias).float().mean() for bias in (0.0, 1.0))
-    assert even == pytest.approx(500, abs=5) and biased == pytest.approx(667, abs=5)
+    assert even == pytest.approx(500, abs=5)
+    assert biased == pytest.approx(667, abs=5)
 
 
 def test_timesteps_are_spread_over_the_schedule():
