@@ -29,7 +29,7 @@ from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import clip_times
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 
-CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 1000, 17, 12.5  # clips of other people than the stills, same split
+CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split
 
 
 def still_people(count: int, size: int) -> HeldOut:

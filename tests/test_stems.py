@@ -86,14 +86,20 @@ def test_shared_noise_repeats_and_independent_noise_does_not():
     assert abs(independent.std().item() - 1) < 0.1
 
 
-@pytest.mark.parametrize("mode", ["shared", "independent"])
+@pytest.mark.parametrize("mode", ["shared", "independent", "static"])
 def test_noise_follows_the_seed_and_not_the_length(mode):
     assert torch.equal(initial_noise(1, 5, (4, 3, 5), mode), initial_noise(1, 30, (4, 3, 5), mode)[:, :, :5])
     assert not torch.equal(initial_noise(1, 5, (4, 3, 5), mode), initial_noise(2, 5, (4, 3, 5), mode))
 
 
+def test_static_noise_is_the_same_in_all_frames():
+    static, shared = (initial_noise(1, 5, (4, 3, 5), mode) for mode in ("static", "shared"))
+    assert torch.equal(static[:, :, :1].expand_as(static), static)
+    assert not torch.equal(shared[:, :, :1].expand_as(shared), shared)
+
+
 def test_unknown_noise():
-    with pytest.raises(InputError, match="shared or independent"):
+    with pytest.raises(InputError, match="shared, independent or static"):
         initial_noise(1, 5, (4, 3, 5), "pink")
 
 

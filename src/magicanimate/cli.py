@@ -162,7 +162,10 @@ def animate(
         str | None, typer.Option(help="Overlapping windows: mean (default) or triangular.", rich_help_panel=_SOLVER)
     ] = None,
     noise: Annotated[
-        str | None, typer.Option(help="shared (default) or independent windows.", rich_help_panel=_SOLVER)
+        str | None,
+        typer.Option(
+            help="shared (windows alike), independent or static. Default: the model's.", rich_help_panel=_SOLVER
+        ),
     ] = None,
     window: Annotated[int | None, typer.Option(help="Frames per window.", rich_help_panel=_SOLVER)] = None,
     overlap: Annotated[int | None, typer.Option(help="Frames two windows share.", rich_help_panel=_SOLVER)] = None,

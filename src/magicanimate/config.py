@@ -43,6 +43,9 @@ class ModelConfig(BaseModel):
     scheduler: dict[str, Any] = Field(default_factory=dict, description="arguments of diffusers' DDIMScheduler")
     steps: int = Field(25, ge=1, description="recommended number of steps")
     guidance: float = Field(7.5, ge=0, description="recommended guidance scale")
+    noise: Literal["shared", "independent", "static"] = Field(
+        "shared", description="recommended initial noise (latents.initial_noise); shared: as published"
+    )
     storage: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
     figures: dict[str, Any] = Field(default_factory=dict, description="measured results")
     training: dict[str, Any] = Field(default_factory=dict, description="how and on what it was trained")

@@ -13,7 +13,7 @@ from magicanimate.errors import InputError
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-NoiseMode = Literal["shared", "independent"]
+NoiseMode = Literal["shared", "independent", "static"]
 
 
 def space_to_depth(x_NCHW: Tensor, patch: int) -> Tensor:
@@ -63,7 +63,8 @@ def initial_noise(
     """Standard normal noise `[1, c, F, h, w]` float32 on the CPU, so that a seed is the same on every device.
 
     shape: (c, h, w). "shared", the published behaviour: one draw of `window` frames, repeated, so that frames k and
-    k + window start from identical noise. "independent": every frame its own. In both modes the first frames do not
+    k + window start from identical noise. "independent": every frame its own. "static": all frames the same, so that what
+    the motion does not touch stays as it is (less flicker, and texture sticks to the picture). In all modes the first frames do not
     depend on how many follow.
     """
     channels, height, width = shape
@@ -74,4 +75,6 @@ def initial_noise(
     if mode == "independent":
         each = [torch.randn(1, channels, height, width, generator=generator) for _ in range(frames)]
         return torch.stack(each, dim=2)
-    raise InputError(f"Unknown noise mode {mode!r}: choose shared or independent.")
+    if mode == "static":
+        return torch.randn(1, channels, 1, height, width, generator=generator).repeat(1, 1, frames, 1, 1)
+    raise InputError(f"Unknown noise mode {mode!r}: choose shared, independent or static.")

@@ -60,7 +60,9 @@ class AnimateSettings(BaseModel):
     loop: bool = Field(False, description="make the end run into the beginning")
     scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
     fusion: Literal["mean", "triangular"] | None = Field(None, description="weights where windows overlap")
-    noise: Literal["shared", "independent"] | None = Field(None, description="initial noise of windows")
+    noise: Literal["shared", "independent", "static"] | None = Field(
+        None, description="initial noise: repeated for each window, each frame its own, or one for all frames"
+    )
     window: int | None = Field(None, ge=1, le=128, description="frames denoised together")
     overlap: int | None = Field(None, ge=0, le=127, description="frames that neighbouring windows share")
     decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
@@ -93,7 +95,7 @@ class AnimateSettings(BaseModel):
         chosen = PRESETS[self.preset] | {name: getattr(self, name) for name in self.model_fields_set}
         model = {
             "steps": config.steps, "guidance": config.guidance, "window": config.window,
-            "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
+            "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
             "fit": "cover", "align": "auto",
         }  # fmt: skip
         filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
@@ -117,7 +119,7 @@ class ChosenSettings(AnimateSettings):
     align: Literal["auto", "none"]
     scheduler: str
     fusion: Literal["mean", "triangular"]
-    noise: Literal["shared", "independent"]
+    noise: Literal["shared", "independent", "static"]
     window: int
     overlap: int
 

@@ -48,7 +48,10 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
         parts = torch.from_numpy(held.parts[start : start + batch].copy())
         reference = encode_images(model.vae, _to_tensor(held.references[start : start + batch]).to(model.device), patch)
         noise = torch.cat(
-            [initial_noise(seed + start + i, parts.shape[1], tuple(reference.shape[1:])) for i in range(len(parts))]
+            [
+                initial_noise(seed + start + i, parts.shape[1], tuple(reference.shape[1:]), model.config.noise)
+                for i in range(len(parts))
+            ]
         )
         planes = parts_to_planes(parts.flatten(0, 1), model.config.control_stride).unflatten(0, parts.shape[:2])
         latents = sample(model, reference, planes, noise, settings)
