@@ -63,9 +63,9 @@ def initial_noise(
     """Standard normal noise `[1, c, F, h, w]` float32 on the CPU, so that a seed is the same on every device.
 
     shape: (c, h, w). "shared", the published behaviour: one draw of `window` frames, repeated, so that frames k and
-    k + window start from identical noise. "independent": every frame its own. "static": all frames the same, so that what
-    the motion does not touch stays as it is (less flicker, and texture sticks to the picture). In all modes the first frames do not
-    depend on how many follow.
+    k + window start from identical noise. "independent": every frame its own. "static": all frames the same, so that
+    what the motion does not touch stays as it is (less flicker, and texture sticks to the picture). In all modes the
+    first frames do not depend on how many follow.
     """
     channels, height, width = shape
     generator = torch.Generator("cpu").manual_seed(seed)
