@@ -1,7 +1,7 @@
 """Put a trained model into the package: last VAE decoder, measured figures, how it was made, int8 weights.
 
     python scripts/ship_model.py --model runs/tiny/temporal/model --vae runs/tiny/vae_decoder/vae \
-        --about configs/tiny/about.yaml --quality docs/results/tiny/quality.json
+        --about configs/about/tiny.yaml --quality docs/results/tiny/quality.json
 """
 
 from __future__ import annotations

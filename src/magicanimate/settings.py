@@ -95,7 +95,8 @@ class AnimateSettings(BaseModel):
         """
         chosen = PRESETS[self.preset] | {name: getattr(self, name) for name in self.model_fields_set}
         model = {
-            "steps": min(config.steps, FAST_STEPS) if self.preset == "fast" else config.steps, "guidance": config.guidance, "window": config.window,
+            "steps": min(config.steps, FAST_STEPS) if self.preset == "fast" else config.steps,
+            "guidance": config.guidance, "window": config.window,
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
             "fit": "cover", "align": "auto",
         }  # fmt: skip
