@@ -1,6 +1,6 @@
 """Render the picture and the motion that `make demo` uses: a person and a dance of the generator's test split.
 
-python scripts/make_demo_assets.py --person 2004 --dance 41
+python scripts/make_demo_assets.py --person 12 --dance 2003
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ SIZE, FRAMES, FPS = 256, 32, 12.5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--person", type=int, default=2004, help="seed of the person, the place and the camera")
-    parser.add_argument("--dance", type=int, default=41, help="seed of the motion")
+    parser.add_argument("--person", type=int, default=12, help="seed of the person, the place and the camera")
+    parser.add_argument("--dance", type=int, default=2003, help="seed of the motion")
+    parser.add_argument("--moment", type=float, default=10.0, help="seconds into the person's own motion: the picture")
     parser.add_argument("--start", type=float, default=2.0, help="seconds into the motion")
     parser.add_argument("--out", type=Path, default=ASSETS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    still = render_clip(arguments.person, np.array([0.5]), SIZE, "test")
+    still = render_clip(arguments.person, np.array([arguments.moment]), SIZE, "test")
     times = arguments.start + np.arange(FRAMES) / FPS
     dance = render_clip(arguments.person, times, SIZE, "test", motion_seed=arguments.dance)
     Image.fromarray(still.rgb[0]).save(arguments.out / "picture.png")
