@@ -45,7 +45,7 @@ class SharedSourceAttention:
     ) -> Tensor:
         """`[B*K, T, D] -> [B*K, T, D]`."""
         if attention_mask is not None:
-            raise NotImplementedError("attention masks are not used by any of our networks")
+            raise ValueError("attention masks are not used by any of our networks")
         if record is not None and encoder_hidden_states is None:
             record[self.path] = hidden_states
         rows, tokens, _ = hidden_states.shape

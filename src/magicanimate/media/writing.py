@@ -30,7 +30,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BT709 = 1
 _ENCODERS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
     # suffix: container, codec, codec options, container options
-    ".mp4": ("mp4", "libx264", {"crf": "16", "preset": "medium"}, {"movflags": "+faststart"}),
+    # x264's macroblock tree gives other bytes for the same frames now and then on busy machines with AVX-512
+    ".mp4": ("mp4", "libx264", {"crf": "16", "preset": "medium", "mbtree": "0"}, {"movflags": "+faststart"}),
     ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}),
 }
 SUFFIXES = (*_ENCODERS, ".gif", ".webp")
