@@ -92,8 +92,8 @@ def render_clip(
     split: "train" or "test"; the same seed gives different people in each.
     motion_seed: draws the motion; by default the seed itself.
     """
-    streams = [np.random.default_rng([SPLITS[split], seed, k]) for k in range(5)]
-    looks, place, lens, extra, _ = streams
+    streams = [np.random.default_rng([SPLITS[split], seed, k]) for k in range(4)]
+    looks, place, lens, extra = streams
     motions = np.random.default_rng([SPLITS[split], seed if motion_seed is None else motion_seed, 9])
     renderer = _renderer(size)
     count = 2 if extra.random() < _TWO_PEOPLE else 1
@@ -101,7 +101,7 @@ def render_clip(
     tracks = []
     for i in range(count):
         outfit = random_outfit(looks)
-        people.append(renderer.person(body_shape(outfit.phenotype), outfit, looks))
+        people.append(Person(renderer, body_shape(outfit.phenotype), outfit, looks))
         poses = pose_at(*random_motion(motions, MOTION_SECONDS), np.asarray(times, np.float64))
         track = np.stack([joint_transforms(pose, people[i].shape) for pose in poses])
         track[..., 0, 3] += (0.36 if i else -0.36) * (count - 1)

@@ -26,7 +26,7 @@ def body_vertices(template: BodyTemplate, shape: BodyShape) -> np.ndarray:
     )  # fmt: skip
 
 
-def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int, along: np.ndarray) -> np.ndarray:
+def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int) -> np.ndarray:
     """Vertices of a loose sheet. position [R,C,3]; blend: joint -> weight [R,C], at most four joints."""
     rows, columns = position.shape[:2]
     normal = np.cross(np.gradient(position, axis=1), np.gradient(position, axis=0))
@@ -39,7 +39,7 @@ def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int, al
     regions = np.zeros((n, len(REGIONS)))
     misc = np.tile([-9.0, 0.0, material], (n, 1))
     return _vertices(
-        position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 3)), along, misc
+        position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 3)), np.zeros((n, 3)), misc
     )
 
 
@@ -64,7 +64,7 @@ def _hanging_hair(shape: BodyShape, length: float, rng: np.random.Generator) -> 
     hang = np.clip(down * length / 0.3, 0, 1)
     blend = {"head": 1 - 0.8 * hang, "chest": 0.8 * hang}
     position = np.stack([x, y, z], -1)
-    return _sheet(position, blend, HANGING_HAIR, np.zeros((rows * columns, 3))), (rows, columns)
+    return _sheet(position, blend, HANGING_HAIR), (rows, columns)
 
 
 def _skirt(shape: BodyShape, template: BodyTemplate, waist: float, length: float, rng: np.random.Generator):
@@ -95,9 +95,8 @@ def _skirt(shape: BodyShape, template: BodyTemplate, waist: float, length: float
     follow = 0.75 * np.clip((hip[2] + 0.05 - z) / 0.3, 0, 1) * np.ones_like(angle)
     left = 1 / (1 + np.exp(-x / 0.035))
     blend = {"pelvis": 1 - follow, "thigh.L": follow * left, "thigh.R": follow * (1 - left)}
-    along = np.zeros((rows * columns, 3))
     position = np.stack([x, y, z * np.ones_like(angle)], -1)
-    return _sheet(position, blend, SKIRT, along), (rows, columns)
+    return _sheet(position, blend, SKIRT), (rows, columns)
 
 
 def loose_pieces(

@@ -56,7 +56,7 @@ def _source(name: str, shared: bool) -> str:
 
 
 class Person:
-    """One person's geometry on the GPU. Make it with `Renderer.person`."""
+    """One person's geometry on the GPU."""
 
     def __init__(self, renderer: "Renderer", shape: BodyShape, outfit: Outfit, rng: np.random.Generator) -> None:
         body = template()
@@ -118,10 +118,7 @@ class Renderer:
         if name in self.body:  # the compiler drops uniforms that it finds unused
             self.body[name] = value
 
-    def person(self, shape: BodyShape, outfit: Outfit, rng: np.random.Generator) -> Person:
-        return Person(self, shape, outfit, rng)
-
-    def _pose(self, person: Person, transforms: np.ndarray) -> None:
+    def _pose(self, transforms: np.ndarray) -> None:
         # GLSL's mat4x3 is column-major: send each [3,4] matrix transposed
         self.body["joints"].write(np.ascontiguousarray(transforms.transpose(0, 2, 1)).astype(np.float32).tobytes())
 
@@ -152,7 +149,7 @@ class Renderer:
                 self._set(name, value)
             self._set("eye", tuple(person.shape.eye))
             self._set("mouth", tuple(person.shape.mouth))
-            self._pose(person, transforms)
+            self._pose(transforms)
             person.clothed.render()
         self.context.copy_framebuffer(self._plain, self._smooth)
         texture.release()
@@ -165,7 +162,7 @@ class Renderer:
         self._set("clothed", False)
         self._set("camera", camera.as_tuple())
         for person, transforms in people:
-            self._pose(person, transforms)
+            self._pose(transforms)
             person.naked.render()
         shape = (self.size, self.size)
         parts = np.frombuffer(self._plain.read(components=1, alignment=1), np.uint8).reshape(shape)

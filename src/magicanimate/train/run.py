@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from rich.progress import track
+from rich.progress import Progress
 
 from magicanimate.appearance import build_appearance
 from magicanimate.config import ModelConfig
@@ -104,10 +104,12 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
 def _cache(settings: TrainSettings, model: Model, data: Dataset, device: torch.device) -> LatentCache:
     config = model.config
     folder = settings.data / "latents"
-    bar = iter(track(range(len(data)), "encoding"))
-    return cache_latents(
-        model.vae, config.patch, config.control_stride, data, folder, device, lambda *_: next(bar, None) and None
-    )
+    with Progress() as progress:
+        task = progress.add_task("encoding", total=len(data))
+        return cache_latents(
+            model.vae, config.patch, config.control_stride, data, folder, device,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )  # fmt: skip
 
 
 def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device, began: float) -> Path:

@@ -21,15 +21,6 @@ float noise(vec3 x) {
                mix(mix(hash(i + vec3(0, 0, 1)), hash(i + vec3(1, 0, 1)), f.x), mix(hash(i + vec3(0, 1, 1)), hash(i + vec3(1, 1, 1)), f.x), f.y), f.z);
 }
 
-int strongest() {
-    float all[14] = float[14](region0.x, region0.y, region0.z, region0.w, region1.x, region1.y, region1.z, region1.w,
-        region2.x, region2.y, region2.z, region2.w, region3.x, region3.y);
-    float best = -1.0;
-    int index = 0;
-    for (int i = 0; i < 14; i++) if (all[i] > best) { best = all[i]; index = i; }
-    return index;
-}
-
 vec3 cloth(int pattern, float scale, vec3 a, vec3 b, int region) {
     vec2 p = is_arm(region) ? vec2(split.y * 0.07, along.x * 0.28) : rest.xz;
     vec2 q = p / scale;
@@ -74,7 +65,7 @@ vec3 surface(int region, int material) {
 }
 
 void main() {
-    int region = strongest();
+    int region = strongest(region0, region1, region2, region3);
     float part_split = region < 2 ? (region == TORSO ? split.x : split.z) : (is_arm(region) ? split.y : split.x);
     distance_out = world.y + camera.z;
     if (!clothed) {

@@ -13,19 +13,11 @@ out vec4 region0, region1, region2;
 out vec2 region3;
 out vec3 split, along, misc;
 
-int strongest() {
-    float best = -1.0;
-    int index = 0;
-    float all[14] = float[14](in_region0.x, in_region0.y, in_region0.z, in_region0.w, in_region1.x, in_region1.y,
-        in_region1.z, in_region1.w, in_region2.x, in_region2.y, in_region2.z, in_region2.w, in_region3.x, in_region3.y);
-    for (int i = 0; i < 14; i++) if (all[i] > best) { best = all[i]; index = i; }
-    return index;
-}
-
 float thickness() {
     if (int(in_misc.z + 0.5) != BODY || in_misc.y > 0.5) return 0.0;
-    int kind = cover(strongest(), in_along, in_position, in_split.x, in_misc.x);
-    if (kind == TOP) return top_thickness * (in_along.z < hem + 0.06 && strongest() == TORSO ? 1.5 : 1.0);
+    int region = strongest(in_region0, in_region1, in_region2, in_region3);
+    int kind = cover(region, in_along, in_position, in_split.x, in_misc.x);
+    if (kind == TOP) return top_thickness * (in_along.z < hem + 0.06 && region == TORSO ? 1.5 : 1.0);
     if (kind == BOTTOM) return bottom_thickness;
     if (kind == SHOE) return 0.008;
     if (kind == HAIR) return hair_thickness * smoothstep(0.0, 0.25, in_misc.x - hair_edge);
