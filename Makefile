@@ -18,7 +18,7 @@ ASSETS := src/magicanimate/assets/demo
 DEMO_VIDEO ?= outputs/demo.mp4
 # What the tests need beyond the package. anny comes without its dependencies in a second step: it declares
 # warp-lang (392 MB), which it imports only for collision tests and skinning variants that nothing here uses.
-TEST_PACKAGES := -e .[dev] moderngl trimesh roma pyyaml requests
+TEST_PACKAGES := -e .[dev,scale,serve] mediapipe==0.10.21 onnxruntime moderngl trimesh roma pyyaml requests
 
 .PHONY: demo test test-env lint clean distclean
 .DELETE_ON_ERROR:
