@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from magicanimate import MagicAnimatePipeline
-from magicanimate.pipeline import Job
+from magicanimate.job import Job
 from magicanimate.runtime import peak_memory
 from magicanimate.settings import make_settings
 

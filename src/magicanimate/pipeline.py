@@ -5,10 +5,8 @@ Shape legend: B sample, F video frames, C / c image / latent channels, H W pixel
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -18,80 +16,18 @@ from torch import Tensor
 
 from magicanimate.control import encode_control, parts_to_planes
 from magicanimate.errors import InputError
+from magicanimate.job import Job, Progress, prepare_job
 from magicanimate.latents import decode_latents, encode_images, initial_noise, pixel_factor
-from magicanimate.media import Clip, load_picture, open_clip, place, resample
-from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.media.video import Video, VideoStream
-from magicanimate.motion.align import aligned_placement
-from magicanimate.motion.densepose import render_parts
-from magicanimate.motion.signal import Signal, read_signal
+from magicanimate.motion.signal import Signal
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.settings import AnimateSettings, ChosenSettings, make_settings
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
 
-Progress = Callable[[str, int, int | None], None]
-"""Told (stage, done, total); stages: reading, control, denoise, decode. It may raise to cancel."""
-
 _PLANES_CHUNK = 16
 _DECODED_AT_ONCE = 8 * 256 * 256 / 16  # positions before the VAE: 8 frames of 256x256 with a patch of 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One animation, checked and ready to be computed."""
-
-    model: dict[str, Any]
-    """name and version."""
-    settings: ChosenSettings
-    frame: Frame
-    image_HWC: np.ndarray
-    """The reference picture on the canvas."""
-    signal: Signal
-    fps: float
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.signal)
-
-    @property
-    def picture_HWC(self) -> np.ndarray:
-        """The reference picture as the frame shows it."""
-        return self.frame.crop(self.image_HWC)
-
-    def motion_frames(self) -> Iterator[np.ndarray]:
-        """The motion as the frame shows it, in clean palette colours."""
-        for parts_HW in self.signal.parts_FHW:
-            yield self.frame.crop(render_parts(parts_HW))
-
-    def describe(self) -> dict[str, Any]:
-        """Everything that made the video, for its metadata; sizes are (height, width)."""
-        from magicanimate import __version__
-
-        return {
-            "magicanimate": __version__,
-            "torch": torch.__version__,
-            "model": self.model,
-            "settings": self.settings.model_dump(mode="json"),
-            "frames": len(self),
-            "fps": self.fps,
-            "size": list(self.frame.size),
-            "motion_report": asdict(self.signal.report),
-            "warnings": self.warnings,
-            "notes": self.notes,
-        }
-
-    def summary(self) -> str:
-        """One line for people."""
-        (height, width), found = self.frame.size, self.signal.report
-        return (
-            f"{len(self)} frames of {width}x{height} at {self.fps:g} fps; model {self.model['name']}, "
-            f"{self.settings.steps} steps of {self.settings.scheduler}, guidance {self.settings.guidance:g}, seed "
-            f"{self.settings.seed}; motion: {found.people} {'person' if found.people == 1 else 'people'}, "
-            f"{found.coverage:.0%} of the frame covered."
-        )
 
 
 class MagicAnimatePipeline:
@@ -165,31 +101,7 @@ class MagicAnimatePipeline:
 
     def prepare(self, image: Any, motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> Job:
         """Stages 1 and 2: read and check everything, compute nothing yet."""
-        config = self.model.config
-        chosen = settings.for_model(config)
-        image_HWC, clip = _as_picture(image), _as_clip(motion, chosen)
-        frame = choose_frame(clip.size, config.resolution, chosen.size, self.factor)
-        reference_HWC = frame.picture(image_HWC, chosen.fit)
-        placement, note = place(clip.size, frame.size, chosen.fit), None
-        if chosen.align == "auto" and chosen.fit == "cover":
-            driver = itertools.islice(iter(clip), chosen.max_frames)
-            placement, note = aligned_placement(placement, clip.size, driver, frame.crop(reference_HWC))
-        signal = read_signal(
-            _timed(clip, chosen), frame, placement,
-            max_frames=chosen.max_frames,
-            raw=chosen.raw_control and config.control_encoding == "rgb",
-            on_frame=_frame_counter(clip, chosen, progress),
-        )  # fmt: skip
-        return Job(
-            model={"name": config.name, "version": config.version},
-            settings=chosen,
-            frame=frame,
-            image_HWC=reference_HWC,
-            signal=signal,
-            fps=chosen.fps or clip.fps,
-            warnings=[*clip.warnings, *signal.report.warnings],
-            notes=[note] if note else [],
-        )
+        return prepare_job(self.model.config, self.factor, image, motion, settings, progress)
 
     def frames(self, job: Job, progress: Progress | None = None) -> Iterator[np.ndarray]:
         """Stages 3 to 7: yields frames [H, W, 3] uint8 in order, as they are decoded."""
@@ -256,50 +168,6 @@ def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:
 def _sample_settings(settings: ChosenSettings) -> SampleSettings:
     values = settings.model_dump(include={"steps", "guidance", "window", "overlap", "fusion", "seed"})
     return SampleSettings(**values, solver=settings.scheduler, wrap=settings.wrap or settings.loop)
-
-
-def _as_picture(image: Any) -> np.ndarray:
-    if isinstance(image, str | Path):
-        return load_picture(image)
-    from PIL import Image
-
-    from magicanimate.media.pictures import to_rgb
-
-    if isinstance(image, Image.Image):
-        return np.asarray(to_rgb(image))
-    image_HWC = np.asarray(image)
-    if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or 0 in image_HWC.shape:
-        raise InputError("The picture must be a path, a Pillow image, or an array [height, width, 3] of uint8.")
-    return image_HWC
-
-
-def _as_clip(motion: Any, settings: AnimateSettings) -> Clip:
-    if isinstance(motion, Clip):
-        return motion
-    if isinstance(motion, str | Path):
-        return open_clip(motion)
-    frames_FHWC = np.asarray(motion)
-    if frames_FHWC.dtype != np.uint8 or frames_FHWC.ndim != 4 or frames_FHWC.shape[3] != 3 or 0 in frames_FHWC.shape:
-        raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
-    fps = settings.fps or 25.0
-    return Clip(Path("array"), fps, frames_FHWC.shape[1:3], len(frames_FHWC), lambda: iter(frames_FHWC))
-
-
-def _timed(clip: Clip, settings: AnimateSettings) -> Iterator[np.ndarray]:
-    if settings.fps and settings.resample and abs(settings.fps - clip.fps) > 1e-3:
-        return resample(clip, clip.fps, settings.fps)
-    return iter(clip)
-
-
-def _frame_counter(clip: Clip, settings: AnimateSettings, progress: Progress | None) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    total = clip.count
-    if total and settings.fps and settings.resample:
-        total = round(total * settings.fps / clip.fps)
-    if settings.max_frames:
-        total = min(total or settings.max_frames, settings.max_frames)
-    return lambda done: progress("reading", done, total)
 
 
 @contextmanager

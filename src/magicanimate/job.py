@@ -1,0 +1,178 @@
+"""Stages 1 and 2: picture, motion and settings become one checked job, ready to be computed.
+
+Shape legend: F video frames, H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magicanimate.errors import InputError
+from magicanimate.media import Clip, load_picture, open_clip, place, resample
+from magicanimate.media.framing import Frame, choose_frame
+from magicanimate.motion.align import aligned_placement
+from magicanimate.motion.densepose import render_parts
+from magicanimate.motion.signal import Signal, read_signal
+from magicanimate.settings import AnimateSettings, ChosenSettings
+
+if TYPE_CHECKING:
+    from magicanimate.config import ModelConfig
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (stage, done, total); stages: reading, control, denoise, decode. It may raise to cancel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One animation, checked and ready to be computed."""
+
+    model: dict[str, Any]
+    """name and version."""
+    settings: ChosenSettings
+    frame: Frame
+    image_HWC: np.ndarray
+    """The reference picture on the canvas."""
+    signal: Signal
+    fps: float
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+    @property
+    def picture_HWC(self) -> np.ndarray:
+        """The reference picture as the frame shows it."""
+        return self.frame.crop(self.image_HWC)
+
+    def motion_frames(self) -> Iterator[np.ndarray]:
+        """The motion as the frame shows it, in clean palette colours."""
+        for parts_HW in self.signal.parts_FHW:
+            yield self.frame.crop(render_parts(parts_HW))
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that made the video, for its metadata; sizes are (height, width)."""
+        import torch
+
+        from magicanimate import __version__
+
+        return {
+            "magicanimate": __version__,
+            "torch": torch.__version__,
+            "model": self.model,
+            "settings": self.settings.model_dump(mode="json"),
+            "frames": len(self),
+            "fps": self.fps,
+            "size": list(self.frame.size),
+            "motion_report": asdict(self.signal.report),
+            "warnings": self.warnings,
+            "notes": self.notes,
+        }
+
+    def summary(self) -> str:
+        """One line for people."""
+        (height, width), found = self.frame.size, self.signal.report
+        return (
+            f"{len(self)} frames of {width}x{height} at {self.fps:g} fps; model {self.model['name']}, "
+            f"{self.settings.steps} steps of {self.settings.scheduler}, guidance {self.settings.guidance:g}, seed "
+            f"{self.settings.seed}; motion: {found.people} {'person' if found.people == 1 else 'people'}, "
+            f"{found.coverage:.0%} of the frame covered."
+        )
+
+
+def prepare_job(
+    config: ModelConfig,
+    factor: int,
+    image: Any,
+    motion: Any,
+    settings: AnimateSettings,
+    progress: Progress | None = None,
+) -> Job:
+    """Read and check everything, compute nothing yet.
+
+    Args:
+        config: the model's description.
+        factor: pixels per latent along each axis: the canvas is a multiple of it.
+        image: path, Pillow image, or `image_HWC` uint8.
+        motion: path, `Clip`, or `frames_FHWC` uint8.
+        settings: what was chosen; the rest comes from the preset and the model.
+        progress: told ("reading", done, total).
+
+    Raises:
+        InputError: bad input or settings.
+    """
+    chosen = settings.for_model(config)
+    image_HWC, clip = _as_picture(image), _as_clip(motion, chosen)
+    frame = choose_frame(clip.size, config.resolution, chosen.size, factor)
+    reference_HWC = frame.picture(image_HWC, chosen.fit)
+    placement, note = place(clip.size, frame.size, chosen.fit), None
+    if chosen.align == "auto" and chosen.fit == "cover":
+        driver = itertools.islice(iter(clip), chosen.max_frames)
+        placement, note = aligned_placement(placement, clip.size, driver, frame.crop(reference_HWC))
+    signal = read_signal(
+        _timed(clip, chosen), frame, placement,
+        max_frames=chosen.max_frames,
+        raw=chosen.raw_control and config.control_encoding == "rgb",
+        on_frame=_frame_counter(clip, chosen, progress),
+    )  # fmt: skip
+    return Job(
+        model={"name": config.name, "version": config.version},
+        settings=chosen,
+        frame=frame,
+        image_HWC=reference_HWC,
+        signal=signal,
+        fps=chosen.fps or clip.fps,
+        warnings=[*clip.warnings, *signal.report.warnings],
+        notes=[note] if note else [],
+    )
+
+
+def _as_picture(image: Any) -> np.ndarray:
+    if isinstance(image, str | Path):
+        return load_picture(image)
+    from PIL import Image
+
+    from magicanimate.media.pictures import to_rgb
+
+    if isinstance(image, Image.Image):
+        return np.asarray(to_rgb(image))
+    image_HWC = np.asarray(image)
+    if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or 0 in image_HWC.shape:
+        raise InputError("The picture must be a path, a Pillow image, or an array [height, width, 3] of uint8.")
+    return image_HWC
+
+
+def _as_clip(motion: Any, settings: AnimateSettings) -> Clip:
+    if isinstance(motion, Clip):
+        return motion
+    if isinstance(motion, str | Path):
+        return open_clip(motion)
+    frames_FHWC = np.asarray(motion)
+    if frames_FHWC.dtype != np.uint8 or frames_FHWC.ndim != 4 or frames_FHWC.shape[3] != 3 or 0 in frames_FHWC.shape:
+        raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
+    fps = settings.fps or 25.0
+    count, height, width, _ = frames_FHWC.shape
+    return Clip(Path("array"), fps, (height, width), count, lambda: iter(frames_FHWC))
+
+
+def _timed(clip: Clip, settings: AnimateSettings) -> Iterator[np.ndarray]:
+    if settings.fps and settings.resample and abs(settings.fps - clip.fps) > 1e-3:
+        return resample(clip, clip.fps, settings.fps)
+    return iter(clip)
+
+
+def _frame_counter(clip: Clip, settings: AnimateSettings, progress: Progress | None) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    total = clip.count
+    if total and settings.fps and settings.resample:
+        total = round(total * settings.fps / clip.fps)
+    if settings.max_frames:
+        total = min(total or settings.max_frames, settings.max_frames)
+    return lambda done: progress("reading", done, total)
