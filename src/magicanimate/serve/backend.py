@@ -1,0 +1,110 @@
+"""What a front end, the page or the HTTP API, may do: submit jobs and ask about them. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, Field
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+
+
+class ServiceError(Exception):
+    """A request that is refused: an HTTP status code and one sentence for the one who asked."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class JobState(BaseModel):
+    """What is told about a job. Times are seconds since 1970."""
+
+    id: str = Field(description="32 hexadecimal digits")
+    state: State
+    model: str
+    settings: dict[str, Any] = Field(description="as given")
+    position: int | None = Field(None, description="jobs that come before it, while it is queued")
+    stage: str | None = Field(None, description="loading, reading, control, denoise or decode, while it is running")
+    done: int = Field(0, description="units of the stage that are done")
+    total: int | None = Field(None, description="units of the stage, where they are known")
+    attempts: int = Field(0, description="how often a worker began it; 2 at most")
+    error: str | None = Field(None, description="why it failed, in one sentence")
+    summary: str | None = Field(None, description="the finished video in one line")
+    warnings: list[str] = Field(default_factory=list)
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    expires: float | None = Field(None, description="when the job and its result are deleted")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED
+
+
+class WorkerState(BaseModel):
+    """What is told about a worker."""
+
+    id: str
+    device: str
+    state: Literal["starting", "loading", "ready", "busy"]
+    model: str | None = Field(None, description="the model that it holds")
+    seen: float = Field(description="seconds since 1970")
+
+
+class Backend(Protocol):
+    """Jobs, as the page sees them. `client` is who asks: nobody sees the jobs of others.
+
+    All methods raise `ServiceError` with one sentence: unknown job (404), bad input (413, 415, 422), too many jobs
+    (429), no space (507). They may be called from any thread.
+    """
+
+    def models(self) -> list[str]:
+        """Names that `submit` takes; the first is the default."""
+        ...
+
+    def workers(self) -> list[WorkerState]:
+        """Workers that are alive."""
+        ...
+
+    def submit(
+        self,
+        picture: Path,
+        motion: Path,
+        settings: Mapping[str, Any],
+        client: str,
+        *,
+        model: str | None = None,
+        preview: bool = False,
+    ) -> str:
+        """Check and copy both files and queue a job; returns its id. Previews come before other jobs.
+
+        `settings` are those of `AnimateSettings`, by name.
+        """  # fmt: skip
+        ...
+
+    def state(self, job: str, client: str) -> JobState: ...
+
+    def list(self, client: str) -> list[JobState]:
+        """The client's jobs, newest first."""
+        ...
+
+    def result(self, job: str, client: str) -> Path:
+        """The finished video (mp4); its settings lie beside it (`media.settings_path`). 409 while there is none."""
+        ...
+
+    def cancel(self, job: str, client: str) -> JobState:
+        """Ask a job to stop; one that has ended stays as it is."""
+        ...
+
+    def delete(self, job: str, client: str) -> None:
+        """Cancel if need be, and delete with all files."""
+        ...
+
+    def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
+        """The doctor's `Examination` of both inputs, computed here and now."""
+        ...
