@@ -16,10 +16,10 @@ from einops import rearrange
 from torch import Tensor
 
 from magicanimate.appearance import reference_bank
-from magicanimate.attention import ProjectedBank, project_bank
+from magicanimate.attention import project_bank
 from magicanimate.control import ConditionFeatures, Residuals, control_residuals, embed_control
-from magicanimate.denoiser import predict
 from magicanimate.errors import InputError
+from magicanimate.guidance import Conditions, predict_window, to_model
 from magicanimate.solvers import build_solver, set_steps
 from magicanimate.windows import Fusion, Window, frames_needed_later, fusion_weights, plan_windows
 
@@ -75,19 +75,6 @@ class Step(NamedTuple):
     timestep: Tensor
     prediction_BcFhw: Tensor
     latents_BcFhw: Tensor
-
-
-class Conditions(NamedTuple):
-    """All that the prediction depends on beside latents and timestep.
-
-    features_BFDhw: ControlNet's condition embedding, on the host. text: [1 or B, T, D] each, on the device;
-    `negative` is read in the unconditional half only.
-    """
-
-    ref_latents_Bchw: Tensor
-    features_BFDhw: Tensor
-    positive: Tensor
-    negative: Tensor
 
 
 def sample(
@@ -192,38 +179,14 @@ def predict_video(
         new = [frame for frame in window if frame not in held.frames]
         held = held.add(new, control_frames(model, latents_BcFhw, conditions, time, new, settings.control_scale))
         latents = to_model(latents_BcFhw[:, :, index], model)
-        guided = predict_guided(model, latents, time, conditions, projected, held.window(window), settings)
+        guided = predict_window(
+            model, latents, time, conditions, projected, held.window(window),
+            guidance=settings.guidance, temporal=settings.temporal,
+        )  # fmt: skip
         fused[:, :, index] += guided * torch.tensor(weight)[:, None, None]
         held = held.keep(needed)
         report.add(1)
     return fused
-
-
-def predict_guided(
-    model: Model,
-    latents_BcKhw: Tensor,
-    time: Tensor,
-    conditions: Conditions,
-    bank: ProjectedBank,
-    residuals: Residuals,
-    settings: SampleSettings,
-) -> Tensor:
-    """One window's prediction on the host, float32. The unconditional half has no reference, so never computes it."""
-
-    reference = conditions.ref_latents_Bchw if model.config.reference_input else None
-
-    def half(text_BTD: Tensor, bank: ProjectedBank | None, reference_Bchw: Tensor | None) -> Tensor:
-        prediction = predict(
-            model.denoiser, latents_BcKhw, time, text_BTD, bank, residuals,
-            temporal=settings.temporal, coordinates=model.config.coordinates, reference_Bchw=reference_Bchw,
-        )  # fmt: skip
-        return prediction.to("cpu", torch.float32)
-
-    conditional = half(conditions.positive, bank, reference)
-    if settings.guidance <= 1:
-        return conditional
-    unconditional = half(conditions.negative, None, None if reference is None else torch.zeros_like(reference))
-    return unconditional + settings.guidance * (conditional - unconditional)
 
 
 def control_frames(
@@ -281,11 +244,6 @@ class Counter:
         self.done += amount
         if self.progress is not None:
             self.progress(self.stage, self.done, self.total)
-
-
-def to_model(x: Tensor, model: Model) -> Tensor:
-    """On the networks' device, in their number format."""
-    return x.to(model.device, model.dtype)
 
 
 def solver_arguments(scheduler: Any, settings: SampleSettings) -> dict[str, Any]:
