@@ -28,6 +28,7 @@ LAYERS = [
     {"official"},
     {"places", "weights", "solvers", "guidance"},
     {"official_layout", "denoiser", "appearance"},
+    {"conditions"},
     {"control"},
     {"attention", "windows", "latents"},
     {"synth"},

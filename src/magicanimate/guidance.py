@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from magicanimate.attention import ProjectedBank
+from magicanimate.conditions import FrameFeatures
 from magicanimate.control import Residuals
 from magicanimate.denoiser import predict
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 class Conditions(NamedTuple):
     """All that the prediction depends on beside latents and timestep.
 
-    features_BFDhw: ControlNet's condition embedding, on the host. text: [1 or B, T, D] each, on the device;
+    features: ControlNet's condition embedding by frame. text: [1 or B, T, D] each, on the device;
     `negative` is read in the unconditional half only.
     """
 
     ref_latents_Bchw: Tensor
-    features_BFDhw: Tensor
+    features: FrameFeatures
     positive: Tensor
     negative: Tensor
 

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from magicanimate.appearance import reference_bank
 from magicanimate.attention import project_bank
-from magicanimate.control import ConditionFeatures, Residuals, control_residuals, embed_control
+from magicanimate.conditions import ControlSource, FrameFeatures
+from magicanimate.control import ConditionFeatures, Residuals, control_residuals
 from magicanimate.errors import InputError
 from magicanimate.guidance import Conditions, predict_window, to_model
 from magicanimate.solvers import build_solver, set_steps
-from magicanimate.windows import Fusion, Window, frames_needed_later, fusion_weights, plan_windows
+from magicanimate.windows import Fusion, Window, frames_needed_later, fusion_weights, new_frames, plan_windows
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
@@ -80,7 +81,7 @@ class Step(NamedTuple):
 def sample(
     model: Model,
     ref_latents_Bchw: Tensor,
-    control: Tensor,
+    control: Tensor | ControlSource,
     noise_BcFhw: Tensor,
     settings: SampleSettings,
     progress: Progress | None = None,
@@ -89,8 +90,9 @@ def sample(
     """Denoise a whole video: latents `[B, c, F, h, w]` float32 on the CPU.
 
     ref_latents: clean, from `encode_images`. control: planes from `encode_control`, `[F, P, H', W']` or, with a batch
-    of videos, `[B, F, P, H', W']`. noise: standard normal, from `initial_noise`. text: embeddings (negative,
-    positive), each `[T, D]` or `[B, T, D]`; default: the model's empty prompt for both.
+    of videos, `[B, F, P, H', W']`, or a source that makes them when they are needed. noise: standard normal, from
+    `initial_noise`. text: embeddings (negative, positive), each `[T, D]` or `[B, T, D]`; default: the model's empty
+    prompt for both.
     Results do not depend on how the work is divided into batches. Raises InputError for shapes that do not match.
     """
     latents = noise_BcFhw
@@ -103,22 +105,22 @@ def sample(
 def sample_steps(
     model: Model,
     ref_latents_Bchw: Tensor,
-    control: Tensor,
+    control: Tensor | ControlSource,
     noise_BcFhw: Tensor,
     settings: SampleSettings,
     progress: Progress | None = None,
     text: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[Step]:
     """As `sample`, step by step."""
-    control_BFPhw = control if control.ndim == 5 else control[None]
-    check_shapes(model, ref_latents_Bchw, control_BFPhw, noise_BcFhw)
+    source = ControlSource.of(control)
+    check_shapes(model, ref_latents_Bchw, source, noise_BcFhw)
     windows = plan_windows(noise_BcFhw.shape[2], settings.window, settings.overlap, settings.wrap)
     scheduler = build_solver(model.config.scheduler, settings.solver)
     set_steps(scheduler, settings.steps)
     extra = solver_arguments(scheduler, settings)
     total = len(scheduler.timesteps) * len(windows)
     report = Counter("denoise", total, progress)
-    conditions = prepare(model, ref_latents_Bchw, control_BFPhw, settings.window, text, progress)
+    conditions = prepare(model, ref_latents_Bchw, source, new_frames(windows), text, progress)
 
     latents = noise_BcFhw.to("cpu", torch.float32) * scheduler.init_noise_sigma
     for number, timestep in enumerate(scheduler.timesteps):
@@ -131,24 +133,20 @@ def sample_steps(
 def prepare(
     model: Model,
     ref_latents_Bchw: Tensor,
-    control_BFPhw: Tensor,
-    chunk: int,
+    control: ControlSource,
+    groups: list[list[int]],
     text: tuple[Tensor, Tensor] | None,
     progress: Progress | None,
 ) -> Conditions:
-    """Everything that is the same in all steps; the condition embedding in chunks of frames."""
-    frames = control_BFPhw.shape[1]
-    report = Counter("control", frames, progress)
-    features = []
-    for start in range(0, frames, chunk):
-        planes = control_BFPhw[:, start : start + chunk]
-        flat = to_model(planes.flatten(0, 1), model)
-        embedded = embed_control(model.control, flat).features.cpu()
-        features.append(embedded.unflatten(0, planes.shape[:2]))
-        report.add(planes.shape[1])
+    """Everything that is the same in all steps; the condition embedding in the groups of frames it is asked for."""
+    report = Counter("control", control.frames, progress)
+    features = FrameFeatures(model, control)
+    for frames in groups:
+        features.hold(frames)
+        report.add(len(frames))
     negative, positive = text or (model.empty_prompt, model.empty_prompt)
     batched = [to_model(t if t.ndim == 3 else t[None], model) for t in (positive, negative)]
-    return Conditions(to_model(ref_latents_Bchw, model), torch.cat(features, dim=1), *batched)
+    return Conditions(to_model(ref_latents_Bchw, model), features, *batched)
 
 
 def predict_video(
@@ -198,7 +196,7 @@ def control_frames(
     residuals = control_residuals(
         model.control,
         to_model(rearrange(latents_BcFhw[:, :, frames], "b c f h w -> (b f) c h w"), model),
-        ConditionFeatures(to_model(conditions.features_BFDhw[:, frames].flatten(0, 1), model)),
+        ConditionFeatures(conditions.features(frames)),
         time,
         conditions.positive,
         scale,
@@ -253,7 +251,7 @@ def solver_arguments(scheduler: Any, settings: SampleSettings) -> dict[str, Any]
     return {name: value for name, value in offered.items() if name in accepted}
 
 
-def check_shapes(model: Model, ref_latents_Bchw: Tensor, control_BFPhw: Tensor, noise_BcFhw: Tensor) -> None:
+def check_shapes(model: Model, ref_latents_Bchw: Tensor, control: ControlSource, noise_BcFhw: Tensor) -> None:
     """Raise InputError unless reference, control and noise agree with each other and with the model."""
     batch, channels, frames, height, width = noise_BcFhw.shape
     if channels != model.latent_channels:
@@ -262,5 +260,5 @@ def check_shapes(model: Model, ref_latents_Bchw: Tensor, control_BFPhw: Tensor, 
         raise InputError(
             f"Reference latents {tuple(ref_latents_Bchw.shape)} do not fit noise {tuple(noise_BcFhw.shape)}."
         )
-    if tuple(control_BFPhw.shape[:2]) != (batch, frames):
-        raise InputError(f"There are {control_BFPhw.shape[1]} control frames for {frames} frames of noise.")
+    if (control.batch, control.frames) != (batch, frames):
+        raise InputError(f"There are {control.frames} control frames for {frames} frames of noise.")

@@ -53,12 +53,22 @@ def fusion_weights(windows: list[Window], fusion: Fusion = "mean") -> list[list[
     ]
 
 
+def new_frames(windows: list[Window]) -> list[list[int]]:
+    """For each window, those of its frames that no window before it holds; together every frame once."""
+    seen: set[int] = set()
+    new: list[list[int]] = []
+    for window in windows:
+        new.append([frame for frame in window if frame not in seen])
+        seen.update(window)
+    return new
+
+
 def frames_needed_later(windows: list[Window]) -> list[frozenset[int]]:
     """For each window, those of the frames seen so far that some later window holds again."""
+    last = {frame: index for index, window in enumerate(windows) for frame in window}
     needed: list[frozenset[int]] = []
-    seen: set[int] = set()
+    live: frozenset[int] = frozenset()
     for index, window in enumerate(windows):
-        seen.update(window)
-        later = {frame for other in windows[index + 1 :] for frame in other}
-        needed.append(frozenset(seen & later))
+        live = frozenset(frame for frame in live.union(window) if last[frame] > index)
+        needed.append(live)
     return needed
