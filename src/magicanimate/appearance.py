@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 
-from magicanimate.attention import ReferenceBank, install_attention, reads_reference
+from magicanimate.attention import ReferenceBank, Text, install_attention, reads_reference
 from magicanimate.coordinates import append_coordinates
 from magicanimate.errors import InputError
 
@@ -70,7 +70,7 @@ def reference_bank(
     encoder: UNet2DConditionModel,
     ref_latents_Bchw: Tensor,
     timestep: Tensor | int,
-    text_BTD: Tensor,
+    text: Text,
     coordinates: int = 0,
     blocks: tuple[str, ...] = FUSION_BLOCKS,
 ) -> ReferenceBank:
@@ -81,5 +81,5 @@ def reference_bank(
     """
     record: ReferenceBank = {}
     sample = append_coordinates(ref_latents_Bchw, coordinates)
-    encoder(sample, timestep, text_BTD, cross_attention_kwargs={"record": record}, return_dict=False)
+    encoder(sample, timestep, text, cross_attention_kwargs={"record": record}, return_dict=False)
     return {path: entry for path, entry in record.items() if reads_reference(path, blocks)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +20,17 @@ class KeyValue(NamedTuple):
 
 ReferenceBank = dict[str, Tensor]  # module path of a self-attention -> its input in the appearance encoder [B, T, D]
 ProjectedBank = dict[str, KeyValue]  # the same, through the denoiser's own key and value projections
+ProjectedText = dict[str, KeyValue]  # module path of a cross-attention -> the prompt through its projections
+Text: TypeAlias = Tensor | ProjectedText  # a prompt's embedding [B, T, D], or its keys and values for one network
 
 
 class SharedSourceAttention:
     """Attention whose sources may have fewer rows than its queries.
 
     Queries have B*K rows (K frames of B samples, sample first). Text and bank have B rows: they are projected once
-    per sample and then expanded over frames. With `record`, the layer's input is stored there under the layer's
-    path: this is how the appearance encoder fills its bank. With `bank`, keys and values of the bank are appended to
-    the frame's own (paper, section 3.2: K' = W_K [h, y_a], V' = W_V [h, y_a]).
+    per sample (or before, see `project_text`) and then expanded over frames. With `record`, the layer's input is
+    stored there under the layer's path: this is how the appearance encoder fills its bank. With `bank`, keys and
+    values of the bank are appended to the frame's own (paper, section 3.2: K' = W_K [h, y_a], V' = W_V [h, y_a]).
     """
 
     def __init__(self, path: str) -> None:
@@ -38,7 +40,7 @@ class SharedSourceAttention:
         self,
         attn: Attention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
+        encoder_hidden_states: Text | None = None,
         attention_mask: Tensor | None = None,
         bank: ProjectedBank | None = None,
         record: ReferenceBank | None = None,
@@ -50,16 +52,16 @@ class SharedSourceAttention:
             record[self.path] = hidden_states
         rows, tokens, _ = hidden_states.shape
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        if encoder_hidden_states is not None and source.shape[1] == 1:
+        key, value = source[self.path] if isinstance(source, dict) else project(attn, source)
+        if encoder_hidden_states is not None and value.shape[2] == 1:
             # Attention over a single token is that token's value, whatever query and key say.
-            return expand_rows(attn.to_out[1](attn.to_out[0](attn.to_v(source))), rows).expand(-1, tokens, -1)
-        key, value = (expand_rows(x, rows) for x in project(attn, source))
+            return expand_rows(leave(attn, value), rows).expand(-1, tokens, -1)
+        key, value = expand_rows(key, rows), expand_rows(value, rows)
         if bank is not None and self.path in bank:
             key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
             value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
         query = split_heads(attn.to_q(hidden_states), attn.heads)
-        mixed = rearrange(attend(query, key, value), "n g t d -> n t (g d)")
-        return attn.to_out[1](attn.to_out[0](mixed))
+        return leave(attn, attend(query, key, value))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -74,6 +76,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def split_heads(x_NTD: Tensor, heads: int) -> Tensor:
     """`[N, T, D] -> [N, heads, T, D/heads]`."""
     return rearrange(x_NTD, "n t (g d) -> n g t d", g=heads)
+
+
+def leave(attn: Attention, mixed: Tensor) -> Tensor:
+    """One attention layer's way out: heads `[N, heads, T, d] -> [N, T, D]`, through its output projection."""
+    return attn.to_out[1](attn.to_out[0](rearrange(mixed, "n g t d -> n t (g d)")))
 
 
 def project(attn: Attention, source_BTD: Tensor) -> KeyValue:
@@ -96,6 +103,15 @@ def project_bank(network: nn.Module, bank: ReferenceBank | ProjectedBank) -> Pro
     return {
         path: entry if isinstance(entry, KeyValue) else project(network.get_submodule(path), entry)
         for path, entry in bank.items()
+    }
+
+
+def project_text(network: nn.Module, text_BTD: Tensor) -> ProjectedText:
+    """A prompt as keys and values of all cross-attentions of `network`: the same for all frames and steps."""
+    return {
+        path: project(module, text_BTD)
+        for path, module in network.named_modules()
+        if isinstance(module, Attention) and module.is_cross_attention
     }
 
 

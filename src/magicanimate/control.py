@@ -11,7 +11,7 @@ from diffusers import ControlNetModel
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from torch import Tensor, nn
 
-from magicanimate.attention import expand_rows, install_attention
+from magicanimate.attention import Text, expand_rows, install_attention
 from magicanimate.coordinates import append_coordinates
 from magicanimate.errors import InputError
 from magicanimate.latents import require_multiple, space_to_depth
@@ -23,10 +23,13 @@ PARTS = 25  # DensePose fine parts, background included
 
 
 class Residuals(NamedTuple):
-    """What ControlNet adds to the denoiser's skip connections and middle block; rows as in the latents."""
+    """What ControlNet adds to the denoiser's skip connections and middle block; rows as in the latents.
+
+    A shallow call has only the first skips' and no middle.
+    """
 
     down: tuple[Tensor, ...]
-    mid: Tensor
+    mid: Tensor | None
 
 
 class ConditionFeatures(NamedTuple):
@@ -63,7 +66,7 @@ class Control(ControlNetModel):
         self,
         sample: Tensor,
         timestep: Tensor | int,
-        encoder_hidden_states: Tensor,
+        encoder_hidden_states: Text,
         condition: Tensor | ConditionFeatures,
         scale: float = 1.0,
     ) -> Residuals:
@@ -73,6 +76,28 @@ class Control(ControlNetModel):
             sample, timestep, encoder_hidden_states, features, conditioning_scale=scale, return_dict=False
         )
         return Residuals(tuple(down), mid)
+
+    def shallow(
+        self,
+        sample_Nchw: Tensor,
+        timestep: Tensor | int,
+        text: Text,
+        condition: ConditionFeatures,
+        scale: float,
+        skips: int,
+    ) -> Residuals:
+        """Only the residuals of the denoiser's first `skips` skip connections, which lie inside the first block."""
+        times_N = torch.as_tensor(timestep, device=sample_Nchw.device).expand(sample_Nchw.shape[0])
+        emb_ND = self.time_embedding(self.time_proj(times_N).to(sample_Nchw.dtype))
+        x = self.conv_in(sample_Nchw) + condition.features
+        block, levels = self.down_blocks[0], [x]
+        for index in range(skips - 1):
+            x = block.resnets[index](x, emb_ND)
+            if hasattr(block, "attentions"):
+                x = block.attentions[index](x, encoder_hidden_states=text, return_dict=False)[0]
+            levels.append(x)
+        outputs = zip(self.controlnet_down_blocks, levels, strict=False)
+        return Residuals(tuple(out(level) * scale for out, level in outputs), None)
 
     def embed(self, planes_NChw: Tensor) -> Tensor:
         return self.controlnet_cond_embedding.embed(planes_NChw)
@@ -129,16 +154,20 @@ def control_residuals(
     latents_Nchw: Tensor,
     condition: Tensor | ConditionFeatures,
     timestep: Tensor | int,
-    text_BTD: Tensor,
+    text: Text,
     scale: float = 1.0,
     coordinates: int = 0,
+    shallow: int | None = None,
 ) -> Residuals:
     """Residuals y_p = F_p(z_t | p, t) for N noisy frames, each with its own control planes (or features).
 
-    timestep: one for all, or B of them; text_BTD: B rows; N must be a multiple of B (frames of a sample adjacent).
-    coordinates: as in the model's configuration.
+    timestep: one for all, or B of them; text: B rows; N must be a multiple of B (frames of a sample adjacent).
+    coordinates: as in the model's configuration. shallow: only those of the denoiser's first so many skips.
     """
     if isinstance(timestep, Tensor) and timestep.ndim:
         timestep = expand_rows(timestep, latents_Nchw.shape[0])
     sample = append_coordinates(latents_Nchw, coordinates)
-    return network(sample, timestep, text_BTD, condition, scale)
+    if shallow:
+        features = condition if isinstance(condition, ConditionFeatures) else embed_control(network, condition)
+        return network.shallow(sample, timestep, text, features, scale, shallow)
+    return network(sample, timestep, text, condition, scale)

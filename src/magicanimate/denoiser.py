@@ -2,13 +2,17 @@
 
 Three edits, all by replacing submodules: group norms whose statistics run over the whole window, motion modules whose
 entrance norm runs over single frames, and self-attention that reads the reference bank.
+
+`forward` is diffusers' own. `trunk`, `branch` and `head` are the same computation in three parts: what both halves of
+guidance have in common, the middle and most of the way up, and the last layers, which are also the shallow way that
+remains when deep features are reused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +22,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
 from torch import Tensor, nn
 
-from magicanimate.attention import ProjectedBank, ReferenceBank, install_attention, project_bank
+from magicanimate.attention import ProjectedBank, ReferenceBank, Text, install_attention, project_bank
 from magicanimate.coordinates import append_coordinates
 from magicanimate.errors import InputError
 
@@ -34,6 +38,20 @@ class Window:
 
     frames: int = 1
     temporal: bool = True
+
+
+class Trunk(NamedTuple):
+    """A call up to its first read of the reference; rows are B*K frames.
+
+    x: what enters the rest of the middle block (of no use in a shallow call). skips: of the way down, ControlNet's
+    residuals added; in a shallow call only the first ones. mid: ControlNet's residual of the middle block. emb: the
+    time embedding.
+    """
+
+    x_Ndhw: Tensor
+    skips: tuple[Tensor, ...]
+    mid_Ndhw: Tensor | None
+    emb_ND: Tensor
 
 
 class WindowGroupNorm(nn.GroupNorm):
@@ -127,6 +145,89 @@ class Denoiser(UNetMotionModel):
             return_dict=False,
         )[0]
 
+    def trunk(
+        self,
+        sample_BcKhw: Tensor,
+        timestep_B: Tensor | int,
+        text: Text,
+        residuals: Residuals | None = None,
+        temporal: bool = True,
+        shallow: int | None = None,
+    ) -> Trunk:
+        """The stem, the way down and the middle's first residual block: nothing of it reads the reference.
+
+        shallow: only as far as the last `shallow` layers of the way up need it; see `head`.
+        """
+        self.window.frames, self.window.temporal = sample_BcKhw.shape[2], temporal
+        emb_ND = self._embed_time(timestep_B, sample_BcKhw)
+        x = self.conv_in(rearrange(sample_BcKhw, "b c k h w -> (b k) c h w"))
+        skips = [x]
+        for block in self.down_blocks[: 1 if shallow else None]:
+            for index in range(shallow - 1 if shallow else len(block.resnets)):
+                x = self._layer(block, index, x, emb_ND, text, None)
+                skips.append(x)
+            if block.downsamplers is not None and not shallow:
+                x = block.downsamplers[0](x)
+                skips.append(x)
+        if residuals is not None:
+            skips = [skip + residual for skip, residual in zip(skips, residuals.down, strict=True)]
+        if not shallow:
+            x = self.mid_block.resnets[0](x, emb_ND)
+        return Trunk(x, tuple(skips), residuals.mid if residuals else None, emb_ND)
+
+    def branch(self, trunk: Trunk, text: Text, bank: ProjectedBank | None, head: int = 1) -> Tensor:
+        """From a full trunk to what enters the last `head` layers of the way up, `[B*K, D, h, w]`."""
+        x, mid = trunk.x_Ndhw, self.mid_block
+        motion = getattr(mid, "motion_modules", [None] * len(mid.attentions))
+        for attention, module, resnet in zip(mid.attentions, motion, mid.resnets[1:], strict=True):
+            x = _attend(attention, x, text, bank)
+            x = x if module is None else module(x, num_frames=self.window.frames)
+            x = resnet(x, trunk.emb_ND)
+        if trunk.mid_Ndhw is not None:
+            x = x + trunk.mid_Ndhw
+        skips = list(trunk.skips)
+        for block in self.up_blocks:
+            last = block is self.up_blocks[-1]
+            for index in range(len(block.resnets) - (head if last else 0)):
+                x = self._layer(block, index, torch.cat([x, skips.pop()], dim=1), trunk.emb_ND, text, bank)
+            if not last:
+                x = block.upsamplers[0](x, output_size=skips[-1].shape[2:])
+        return x
+
+    def head(self, trunk: Trunk, deep_Ndhw: Tensor, text: Text, bank: ProjectedBank | None, head: int = 1) -> Tensor:
+        """The last `head` layers of the way up and the output: the prediction `[B, c, K, h, w]`.
+
+        They need only the first `head` skips, so a shallow trunk is enough where `deep_Ndhw`, from `branch`, is known.
+        """
+        x, block = deep_Ndhw, self.up_blocks[-1]
+        first = len(block.resnets) - head
+        for index, skip in zip(range(first, len(block.resnets)), reversed(trunk.skips[:head]), strict=True):
+            x = self._layer(block, index, torch.cat([x, skip], dim=1), trunk.emb_ND, text, bank)
+        x = self.conv_out(self.conv_act(self.conv_norm_out(x)))
+        return rearrange(x, "(b k) c h w -> b c k h w", k=self.window.frames)
+
+    def _embed_time(self, timestep_B: Tensor | int, sample_BcKhw: Tensor) -> Tensor:
+        """The time embedding of every frame, `[B*K, D]`."""
+        batch, frames = sample_BcKhw.shape[0], sample_BcKhw.shape[2]
+        times_B = torch.as_tensor(timestep_B, device=sample_BcKhw.device).expand(batch)
+        emb_BD = self.time_embedding(self.time_proj(times_B).to(sample_BcKhw.dtype))
+        return emb_BD.repeat_interleave(frames, dim=0, output_size=batch * frames)
+
+    def _layer(
+        self, block: nn.Module, index: int, x_Ndhw: Tensor, emb_ND: Tensor, text: Text, bank: ProjectedBank | None
+    ) -> Tensor:
+        """One layer of a way down or up: residual block, spatial transformer if there is one, motion module."""
+        x_Ndhw = block.resnets[index](x_Ndhw, emb_ND)
+        if hasattr(block, "attentions"):
+            x_Ndhw = _attend(block.attentions[index], x_Ndhw, text, bank)
+        return block.motion_modules[index](x_Ndhw, num_frames=self.window.frames)
+
+
+def _attend(transformer: nn.Module, x_Ndhw: Tensor, text: Text, bank: ProjectedBank | None) -> Tensor:
+    """One spatial transformer."""
+    options = {"bank": bank} if bank else None
+    return transformer(x_Ndhw, encoder_hidden_states=text, cross_attention_kwargs=options, return_dict=False)[0]
+
 
 def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") -> Denoiser:
     """A denoiser with fresh weights.
@@ -164,11 +265,26 @@ def predict(
     Equation 1 of the paper: eps^{1:K} = F^T(z_t^{1:K} | t, y_a, y_p^{1:K}). Raises InputError for a window that is
     longer than the position table.
     """
+    sample = stem_input(network, latents_BcKhw, temporal, coordinates, reference_Bchw)
+    return network(sample, timestep_B, text_BTD, bank=bank, residuals=residuals, temporal=temporal)
+
+
+def stem_input(
+    network: Denoiser,
+    latents_BcKhw: Tensor,
+    temporal: bool = True,
+    coordinates: int = 0,
+    reference_Bchw: Tensor | None = None,
+) -> Tensor:
+    """What enters the denoiser's stem: latents, coordinates, and the reference for models that take it there.
+
+    Arguments and errors as for `predict`.
+    """
     longest = network.config["motion_max_seq_length"]
     if temporal and latents_BcKhw.shape[2] > longest:
         raise InputError(f"A window of {latents_BcKhw.shape[2]} frames is too long: this model takes up to {longest}.")
     sample = append_coordinates(latents_BcKhw, coordinates)
-    if reference_Bchw is not None:
-        reference_BcKhw = reference_Bchw[:, :, None].expand(-1, -1, latents_BcKhw.shape[2], -1, -1)
-        sample = torch.cat([sample, reference_BcKhw], dim=1)
-    return network(sample, timestep_B, text_BTD, bank=bank, residuals=residuals, temporal=temporal)
+    if reference_Bchw is None:
+        return sample
+    reference_BcKhw = reference_Bchw[:, :, None].expand(-1, -1, latents_BcKhw.shape[2], -1, -1)
+    return torch.cat([sample, reference_BcKhw], dim=1)
