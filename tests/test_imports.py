@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "magicanimate"
 LAYERS = [
     {"__main__", "serve"},
     {"cli"},
-    {"models_cli", "animate_cli", "synth.cli", "train.cli"},
+    {"models_cli", "animate_cli", "synth.cli", "train.cli", "provenance.cli"},
     {"train.run"},
     {"train.config"},
     {"train.diffusion", "train.vae"},
@@ -26,6 +26,7 @@ LAYERS = [
     {"sampler", "motion.signal", "motion.align", "media"},
     {"models"},
     {"official"},
+    {"stepping", "resume"},
     {"places", "weights", "solvers", "guidance"},
     {"official_layout", "denoiser", "appearance"},
     {"conditions"},
@@ -38,10 +39,17 @@ LAYERS = [
     {"synth.mesh", "synth.pose"},
     {"synth.body", "synth.outfit", "synth.background"},
     {"coordinates", "config", "runtime", "motion"},
+    {"provenance"},
     {"errors", "evaluate.basic"},
 ]
 WITHOUT_NETWORKS = ["media", "motion.densepose", "synth.sheet", "windows", "errors"]
-LIGHT = ["magicanimate", "magicanimate.cli", "magicanimate.errors", "magicanimate.models_cli"]
+LIGHT = [
+    "magicanimate",
+    "magicanimate.cli",
+    "magicanimate.errors",
+    "magicanimate.models_cli",
+    "magicanimate.provenance",
+]
 HEAVY = ["torch", "diffusers", "transformers", "av", "numpy", "anny", "moderngl", "mediapipe", "huggingface_hub"]
 
 

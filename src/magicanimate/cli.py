@@ -20,6 +20,7 @@ _LAZY = {
     "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
     "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
     "train": ("magicanimate.train.cli", "Train a model."),
+    "verify": ("magicanimate.provenance.cli", "Say whether a file is marked as AI-generated, and by whom."),
 }
 
 

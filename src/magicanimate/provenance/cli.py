@@ -1,0 +1,67 @@
+"""`magicanimate verify`: what marks a file carries, and whether its signature holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from magicanimate.errors import InputError
+from magicanimate.provenance.manifest import Signature, read_signature
+from magicanimate.provenance.marks import Marks, read_marks
+
+NOT_MARKED = 2
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="Video or picture: mp4, webm, gif, webp or png.")],
+    trust: Annotated[Path | None, typer.Option(help="PEM file of certificates that the signer has to lead to.")] = None,
+) -> None:
+    """Say whether a file is marked as AI-generated, and whether its C2PA signature is valid.
+
+    Exit code 0: marked, and what is signed is valid; 2: anything else.
+    """
+    marks = read_marks(file)
+    signature = _signature(file, trust)
+    for line in [*_about_marks(marks), _about_signature(signature)]:
+        typer.echo(line)
+    marked = marks.ai_generated or (signature is not None and signature.ai_generated)
+    holds = signature is None or (signature.valid and (signature.trusted or trust is None))
+    if not marked:
+        typer.echo("This file is not marked as AI-generated.")
+    raise typer.Exit(0 if marked and holds else NOT_MARKED)
+
+
+def _signature(file: Path, trust: Path | None) -> Signature | None:
+    try:
+        return read_signature(file, trust.read_bytes() if trust else None)
+    except OSError as error:
+        raise InputError(f"The certificates {trust} cannot be read ({error.strerror}).") from error
+    except ModuleNotFoundError as error:
+        raise InputError(f"Signatures need the package {error.name}; install the extra [serve].") from error
+
+
+def _about_marks(marks: Marks) -> list[str]:
+    if not marks.ai_generated:
+        return ["Metadata: no mark."]
+    lines = ["Metadata: AI-generated (IPTC trainedAlgorithmicMedia)."]
+    if marks.settings:
+        model = marks.settings.get("model", {})
+        version = marks.settings.get("magicanimate", "of unknown version")
+        lines.append(
+            f"Made by: magicanimate {version}, model {model.get('name', 'unknown')} {model.get('version', '')}."
+        )
+    return lines
+
+
+def _about_signature(signature: Signature | None) -> str:
+    if signature is None:
+        return "C2PA: not signed."
+    if not signature.valid:
+        return f"C2PA: the signature is not valid ({', '.join(signature.problems) or 'unknown reason'})."
+    says = "says that it is AI-generated" if signature.ai_generated else "does not say that it is AI-generated"
+    trusted = "trusted" if signature.trusted else "not among the trusted ones"
+    return f"C2PA: valid signature, {says}; signed by {signature.signer}, which is {trusted}."
