@@ -89,12 +89,21 @@ class Backend(Protocol):
 
     def state(self, job: str, client: str) -> JobState: ...
 
-    def list(self, client: str) -> list[JobState]:
+    def jobs(self, client: str) -> list[JobState]:
         """The client's jobs, newest first."""
         ...
 
     def result(self, job: str, client: str) -> Path:
         """The finished video (mp4); its settings lie beside it (`media.settings_path`). 409 while there is none."""
+        ...
+
+    def driver(self, job: str, client: str) -> Path | None:
+        """The motion as the model saw it, framed and timed like the result (mp4, parts in colours), for comparison;
+        None where there is none."""
+        ...
+
+    def inputs(self, job: str, client: str) -> tuple[Path, Path]:
+        """Picture and motion of a job as they were given, to submit them again."""
         ...
 
     def cancel(self, job: str, client: str) -> JobState:
