@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from magicanimate.job import motion_span
 from magicanimate.media import check_output, load_picture, open_clip, settings_path, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.progress import ProgressDisplay, memory_text
@@ -41,7 +42,7 @@ def run(request: Request, settings: AnimateSettings) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     check_output(request.out, request.overwrite)
     image_HWC = load_picture(request.image)
-    clip = open_clip(request.motion)
+    clip = open_clip(request.motion, motion_span(settings))
     with ProgressDisplay(console) as progress:
         progress("loading", 0, 1)
         from magicanimate.pipeline import MagicAnimatePipeline
@@ -59,7 +60,7 @@ def run(request: Request, settings: AnimateSettings) -> None:
             if request.compare:
                 frames = _compared(frames, job.picture_HWC, job.motion_frames())
             about = job.describe() | {"image": str(request.image), "motion": str(request.motion)}
-            save_frames(frames, request.out, job.fps, about, overwrite=request.overwrite)
+            save_frames(frames, request.out, job.fps, about, overwrite=request.overwrite, audio=job.audio)
     console.print(job.summary(), markup=False)
     if request.dry_run:
         console.print(f"Nothing was written; {request.out} would be.", markup=False)

@@ -20,6 +20,8 @@ _LAZY = {
     "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
     "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
     "train": ("magicanimate.train.cli", "Train a model."),
+    "serve": ("magicanimate.serve.cli", "Serve the web page and the HTTP API, with workers that compute the jobs."),
+    "worker": ("magicanimate.serve.worker_cli", "Compute the jobs of a service."),
     "verify": ("magicanimate.provenance.cli", "Say whether a file is marked as AI-generated, and by whom."),
 }
 
@@ -101,7 +103,12 @@ def animate(
     image: Annotated[Path, typer.Option("--image", "-i", help="Picture of the person.", rich_help_panel=_INPUT)],
     motion: Annotated[
         Path,
-        typer.Option("--motion", "-m", help="DensePose video, GIF or folder of frames.", rich_help_panel=_INPUT),
+        typer.Option(
+            "--motion",
+            "-m",
+            help="Video of a person, DensePose video, GIF, folder of frames, keypoints or BVH.",
+            rich_help_panel=_INPUT,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -113,6 +120,24 @@ def animate(
             "Default: PICTURE_MOTION.mp4 in this folder.",
         ),
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Begin the motion here: seconds or mm:ss.", rich_help_panel=_INPUT)
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="End the motion here.", rich_help_panel=_INPUT)] = None,
+    extractor: Annotated[
+        str | None,
+        typer.Option(
+            help="What finds the person in an ordinary video: auto (default), mediapipe, densepose or dwpose.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    person: Annotated[
+        int | None,
+        typer.Option(help="Which of several people, 1 is the leftmost.", rich_help_panel=_INPUT),
+    ] = None,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", help="Leave the motion's sound out.", rich_help_panel=_INPUT)
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_INPUT)
     ] = False,
@@ -141,8 +166,8 @@ def animate(
     align: Annotated[
         str | None,
         typer.Option(
-            help="auto (default): put the motion where the person stands in the picture, if a plain background "
-            "shows where; none: as it is.",
+            help="auto (default): give the motion the place, size and proportions of the person in the picture; "
+            "none: as it is.",
             rich_help_panel=_LOOK,
         ),
     ] = None,
@@ -177,14 +202,15 @@ def animate(
         ),
     ] = False,
 ) -> None:
-    """Animate the person in a picture with the motion of a DensePose video."""
+    """Animate the person in a picture with the motion of a video."""
     from magicanimate.animate_cli import Request, run
     from magicanimate.settings import make_settings
 
     chosen = {
         "preset": preset, "steps": steps, "guidance": guidance, "seed": seed, "size": size, "fps": fps, "fit": fit,
         "max_frames": max_frames, "align": align, "loop": loop or None, "scheduler": scheduler, "fusion": fusion,
-        "noise": noise, "window": window, "overlap": overlap,
+        "noise": noise, "window": window, "overlap": overlap, "start": start, "end": end, "extractor": extractor,
+        "person": person, "audio": False if no_audio else None,
     }  # fmt: skip
     settings = make_settings(**{name: value for name, value in chosen.items() if value is not None})
     run(

@@ -5,7 +5,6 @@ Shape legend: F video frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.media import Clip, load_picture, open_clip, place, resample
+from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture, open_clip, place
 from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.motion.align import aligned_placement
 from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.signal import Signal, read_signal
-from magicanimate.settings import AnimateSettings, ChosenSettings
+from magicanimate.settings import PRESETS, AnimateSettings, ChosenSettings
 
 if TYPE_CHECKING:
     from magicanimate.config import ModelConfig
@@ -42,6 +41,8 @@ class Job:
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    audio: Audio | None = None
+    """The motion's sound."""
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -113,13 +114,11 @@ def prepare_job(
     reference_HWC = frame.picture(image_HWC, chosen.fit)
     placement, note = place(clip.size, frame.size, chosen.fit), None
     if chosen.align == "auto" and chosen.fit == "cover":
-        driver = itertools.islice(iter(clip), chosen.max_frames)
-        placement, note = aligned_placement(placement, clip.size, driver, frame.crop(reference_HWC))
+        placement, note = aligned_placement(placement, clip.size, iter(clip), frame.crop(reference_HWC))
     signal = read_signal(
-        _timed(clip, chosen), frame, placement,
-        max_frames=chosen.max_frames,
+        clip, frame, placement,
         raw=chosen.raw_control and config.control_encoding == "rgb",
-        on_frame=_frame_counter(clip, chosen, progress),
+        on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     return Job(
         model={"name": config.name, "version": config.version},
@@ -127,9 +126,10 @@ def prepare_job(
         frame=frame,
         image_HWC=reference_HWC,
         signal=signal,
-        fps=chosen.fps or clip.fps,
+        fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=[*clip.warnings, *signal.report.warnings],
-        notes=[note] if note else [],
+        notes=[*clip.notes, *([note] if note else [])],
+        audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
 
 
@@ -148,31 +148,25 @@ def _as_picture(image: Any) -> np.ndarray:
     return image_HWC
 
 
+def motion_span(settings: AnimateSettings) -> Span:
+    """The frames of the motion that these settings ask for."""
+    chosen = PRESETS[settings.preset] | {name: getattr(settings, name) for name in settings.model_fields_set}
+    fps = chosen.get("fps") if chosen.get("resample", True) else None
+    return Span(settings.start, settings.end, fps, settings.max_frames)
+
+
 def _as_clip(motion: Any, settings: AnimateSettings) -> Clip:
     if isinstance(motion, Clip):
         return motion
     if isinstance(motion, str | Path):
-        return open_clip(motion)
+        return open_clip(motion, motion_span(settings))
     frames_FHWC = np.asarray(motion)
     if frames_FHWC.dtype != np.uint8 or frames_FHWC.ndim != 4 or frames_FHWC.shape[3] != 3 or 0 in frames_FHWC.shape:
         raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
-    fps = settings.fps or 25.0
-    count, height, width, _ = frames_FHWC.shape
-    return Clip(Path("array"), fps, (height, width), count, lambda: iter(frames_FHWC))
+    return clip_of_frames(frames_FHWC, settings.fps or 25.0, motion_span(settings))
 
 
-def _timed(clip: Clip, settings: AnimateSettings) -> Iterator[np.ndarray]:
-    if settings.fps and settings.resample and abs(settings.fps - clip.fps) > 1e-3:
-        return resample(clip, clip.fps, settings.fps)
-    return iter(clip)
-
-
-def _frame_counter(clip: Clip, settings: AnimateSettings, progress: Progress | None) -> Callable[[int], None] | None:
+def _frame_counter(clip: Clip, progress: Progress | None) -> Callable[[int], None] | None:
     if progress is None:
         return None
-    total = clip.count
-    if total and settings.fps and settings.resample:
-        total = round(total * settings.fps / clip.fps)
-    if settings.max_frames:
-        total = min(total or settings.max_frames, settings.max_frames)
-    return lambda done: progress("reading", done, total)
+    return lambda done: progress("reading", done, clip.count)

@@ -96,7 +96,7 @@ class MagicAnimatePipeline:
             InputError: bad input or settings.
         """
         job = self.prepare(image, motion, make_settings(**settings), progress)
-        streamed = VideoStream(self.frames(job, progress), len(job), job.fps, job.describe(), job.warnings)
+        streamed = VideoStream(self.frames(job, progress), len(job), job.fps, job.describe(), job.warnings, job.audio)
         return streamed if stream else streamed.collect()
 
     def prepare(self, image: Any, motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> Job:

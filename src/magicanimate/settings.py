@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from magicanimate.errors import InputError
 
@@ -52,11 +52,18 @@ class AnimateSettings(BaseModel):
         None, gt=0, le=240, description="frames per second; the motion is resampled in time; default: the motion's own"
     )
     max_frames: int | None = Field(None, ge=1, description="animate at most so many frames")
+    start: float = Field(0.0, ge=0, le=86400, description="begin the motion here, in seconds or as mm:ss")
+    end: float | None = Field(None, gt=0, le=86400, description="end the motion here; default: at its end")
+    audio: bool = Field(True, description="keep the motion's sound (mp4 and webm)")
+    extractor: Literal["auto", "mediapipe", "densepose", "dwpose"] = Field(
+        "auto", description="what finds the person in an ordinary video"
+    )
+    person: int | None = Field(None, ge=1, le=20, description="which of several people, from left to right")
     fit: Literal["cover", "contain", "stretch"] | None = Field(
         None, description="how picture and motion are fitted to another aspect ratio: crop (default), pad or distort"
     )
     align: Literal["auto", "none"] | None = Field(
-        None, description="auto: move and scale the motion onto the person, where the picture shows plainly where"
+        None, description="auto: give the motion the place, size and proportions of the person in the picture"
     )
     loop: bool = Field(False, description="make the end run into the beginning")
     scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
@@ -79,6 +86,18 @@ class AnimateSettings(BaseModel):
     @classmethod
     def _size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> Any:
+        return parse_time(value) if isinstance(value, str) else value
+
+    @field_validator("end")
+    @classmethod
+    def _order(cls, value: float | None, others: ValidationInfo) -> float | None:
+        if value is not None and value <= others.data.get("start", 0):
+            raise ValueError(f"should be after start, which is {others.data['start']:g} s")
+        return value
 
     @field_validator("size")
     @classmethod
@@ -135,6 +154,15 @@ def parse_size(text: str) -> Size | Literal["auto"]:
         raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, or auto")
     width, height = int(match[1]), int(match[2])
     return height, width
+
+
+def parse_time(text: str) -> float:
+    """Seconds, mm:ss or hh:mm:ss, the seconds with decimals if wanted -> seconds."""
+    match = re.fullmatch(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?)", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a time; write seconds such as 12.5, or minutes and seconds such as 1:05")
+    hours, minutes, seconds = (float(piece or 0) for piece in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def make_settings(**values: Any) -> AnimateSettings:

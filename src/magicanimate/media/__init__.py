@@ -3,21 +3,26 @@
 Shape legend: F frames, H W pixels, C colour channels; everything is RGB uint8 unless said otherwise.
 """
 
+from magicanimate.media.audio import Audio, carries_sound
 from magicanimate.media.pictures import Placement, fit_parts, fit_picture, load_picture, place
-from magicanimate.media.reading import Clip, open_clip, resample
+from magicanimate.media.reading import Clip, clip_of_frames, open_clip
+from magicanimate.media.timing import Span
 from magicanimate.media.writing import check_output, open_writer, settings_path, side_by_side
 
 __all__ = [
+    "Audio",
     "Clip",
     "Placement",
+    "Span",
+    "carries_sound",
     "check_output",
+    "clip_of_frames",
     "fit_parts",
     "fit_picture",
     "load_picture",
     "open_clip",
     "open_writer",
     "place",
-    "resample",
     "settings_path",
     "side_by_side",
 ]

@@ -35,7 +35,8 @@ class Frame:
 
     def picture(self, image_HWC: np.ndarray, fit: Fit) -> np.ndarray:
         """A picture of any size, fitted and padded to the canvas."""
-        return self.pad(fit_picture(image_HWC, place(image_HWC.shape[:2], self.size, fit)))
+        height, width, _ = image_HWC.shape
+        return self.pad(fit_picture(image_HWC, place((height, width), self.size, fit)))
 
     def parts(self, parts_HW: np.ndarray, placement: Placement) -> np.ndarray:
         """A part map of any size, placed and padded to the canvas."""

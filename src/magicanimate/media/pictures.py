@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import av
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
@@ -45,7 +46,8 @@ def load_picture(path: str | Path) -> np.ndarray:
         with Image.open(path) as picture:
             image_HWC = np.asarray(to_rgb(picture))
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a picture that can be read; give a PNG, JPEG or WebP file.") from error
+        what = "a video, not a picture; save one of its frames" if _is_video(path) else "not a picture that can be read"
+        raise InputError(f"{path} is {what}; give a PNG, JPEG or WebP file.") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"The picture {path} has too many pixels; scale it down first.") from error
     except PermissionError as error:
@@ -58,6 +60,14 @@ def load_picture(path: str | Path) -> np.ndarray:
             f"The picture {path} is only {width}x{height} pixels; at least {SMALLEST}x{SMALLEST} are needed."
         )
     return image_HWC
+
+
+def _is_video(path: Path) -> bool:
+    try:
+        with av.open(str(path)) as container:
+            return bool(container.streams.video)
+    except (av.error.FFmpegError, OSError):
+        return False
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

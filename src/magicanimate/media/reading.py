@@ -1,12 +1,14 @@
 """Videos, animations and folders of pictures, read one frame at a time.
 
+What a file is, its content decides and not its name.
+
 Shape legend: F frames, H W pixels, C colour channels.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,70 +17,95 @@ import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from magicanimate.errors import InputError
+from magicanimate.media.audio import Audio
 from magicanimate.media.pictures import PICTURE_SUFFIXES, load_picture, to_rgb
+from magicanimate.media.pixels import to_rgb8
+from magicanimate.media.timing import DEFAULT_FPS, WHOLE, Span, Timed, Timeline, count_frames, cut_frames, timeline
 
-DEFAULT_FPS = 25.0
-_ANIMATIONS = (".gif", ".webp", ".apng", ".png")
 _MISSING_FRAMES = 2  # a stream may declare this many more than it holds without being cut off
 
 
 @dataclass
 class Clip:
-    """A video that can be read, any number of times: iterating yields frames [H, W, 3] uint8."""
+    """A video that can be read, any number of times: iterating yields frames [H, W, 3] uint8 at an even rate."""
 
     path: Path
     fps: float
     size: tuple[int, int]
     """(height, width) in pixels."""
     count: int | None
-    """Number of frames that the file declares; None when it does not say."""
+    """Number of frames; None when that is not known."""
     start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    audio: Audio | None = None
+    """The sound that belongs to these frames."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        seen = 0
-        for frame_HWC in self.start():
-            seen += 1
-            yield frame_HWC
-        if self.count is not None and seen < self.count - _MISSING_FRAMES:
-            warning = f"{self.path.name} breaks off: {seen} of its {self.count} frames could be read."
-            if warning not in self.warnings:
-                self.warnings.append(warning)
+        return self.start()
 
 
-def open_clip(path: str | Path) -> Clip:
-    """Open a video (anything FFmpeg reads), an animated GIF or WebP, a folder of pictures, or one picture.
+def open_clip(path: str | Path, span: Span = WHOLE) -> Clip:
+    """Open a video (anything FFmpeg reads), an animated GIF, WebP or PNG, a folder of pictures, or one picture.
+
+    Args:
+        path: file or folder.
+        span: which of its frames, and at which rate. A variable rate becomes an even one: what is on the screen at
+            each time.
 
     Raises:
-        InputError: missing, empty, not a video, or without a single readable frame. A video that breaks off raises
-            when the iteration reaches that place, naming the frame.
+        InputError: missing, empty, not a video, without a single readable frame, or with nothing in the span. A
+            video that breaks off raises when the iteration reaches that place, naming the frame.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"The motion {path} does not exist; check the path.")
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, span)
     if path.stat().st_size == 0:
         raise InputError(f"The motion {path} is empty (0 bytes); give a video such as mp4.")
-    if path.suffix.lower() in _ANIMATIONS:
-        return _open_animation(path)
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return _single(path)
-    return _open_video(path)
+    try:
+        with Image.open(path) as picture:
+            animated = getattr(picture, "n_frames", 1) > 1
+    except PermissionError as error:
+        raise InputError(f"The motion {path} cannot be opened: no permission to read it.") from error
+    except UnidentifiedImageError:
+        return _open_video(path, span)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"The motion {path} is damaged ({error}); save it again or give another.") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"The motion {path} has too many pixels; scale it down first.") from error
+    return _open_animation(path, span) if animated else _single(path, span)
 
 
-def resample(frames: Iterable[np.ndarray], fps: float, new_fps: float) -> Iterator[np.ndarray]:
-    """Frames as seen at another rate: each new frame shows what was on screen at its time."""
-    produced = 0
-    for index, frame_HWC in enumerate(frames):
-        while produced * fps / new_fps < index + 1 - 1e-6:
-            yield frame_HWC
-            produced += 1
+def _clip(path: Path, size: tuple[int, int], line: Timeline, span: Span, timed: Callable[[], Iterator[Timed]]) -> Clip:
+    """A clip of the frames of a span."""
+    count = count_frames(line, span, path)
+    notes = [] if line.even else [
+        f"{path.name} has a variable frame rate; it was read as {span.fps or line.fps:.4g} fps by its time stamps."
+    ]  # fmt: skip
+    return Clip(path, span.fps or line.fps, size, count, lambda: cut_frames(line, span, timed()), notes=notes)
 
 
-def _single(path: Path) -> Clip:
+def clip_of_frames(frames_FHWC: np.ndarray, fps: float, span: Span = WHOLE) -> Clip:
+    """A clip of frames that are in memory, [F, H, W, 3] uint8."""
+    line = _even(len(frames_FHWC), fps)
+    name = Path("array")
+    return _clip(name, _size(frames_FHWC[0]), line, span, lambda: zip(line.times, frames_FHWC, strict=True))
+
+
+def _even(count: int, fps: float = DEFAULT_FPS) -> Timeline:
+    return timeline([index / fps for index in range(count)], fps)
+
+
+def _single(path: Path, span: Span) -> Clip:
     image_HWC = load_picture(path)
-    return Clip(path, DEFAULT_FPS, image_HWC.shape[:2], 1, lambda: iter([image_HWC]))
+    return _clip(path, _size(image_HWC), _even(1), span, lambda: iter([(0.0, image_HWC)]))
+
+
+def _size(image_HWC: np.ndarray) -> tuple[int, int]:
+    height, width = image_HWC.shape[:2]
+    return height, width
 
 
 def _number_aware(path: Path) -> list[tuple[int, str]]:
@@ -86,23 +113,25 @@ def _number_aware(path: Path) -> list[tuple[int, str]]:
     return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", path.name.lower())]
 
 
-def _open_folder(path: Path) -> Clip:
+def _open_folder(path: Path, span: Span) -> Clip:
     files = sorted((f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES), key=_number_aware)
     if not files:
         raise InputError(f"The folder {path} holds no pictures; give one PNG or JPEG per frame, or a video file.")
-    size = load_picture(files[0]).shape[:2]
+    size = _size(load_picture(files[0]))
 
-    def frames() -> Iterator[np.ndarray]:
-        for file in files:
+    line = _even(len(files))
+
+    def frames() -> Iterator[Timed]:
+        for time, file in zip(line.times, files, strict=True):
             image_HWC = load_picture(file)
-            if image_HWC.shape[:2] != size:
+            if _size(image_HWC) != size:
                 height, width = image_HWC.shape[:2]
                 raise InputError(
                     f"{file} is {width}x{height} but the first frame is {size[1]}x{size[0]}; make all frames one size."
                 )
-            yield image_HWC
+            yield time, image_HWC
 
-    return Clip(path, DEFAULT_FPS, size, len(files), frames)
+    return _clip(path, size, line, span, frames)
 
 
 def _milliseconds(frame: Image.Image) -> float:
@@ -110,37 +139,39 @@ def _milliseconds(frame: Image.Image) -> float:
     return float(frame.info.get("duration") or 0)
 
 
-def _open_animation(path: Path) -> Clip:
+def _open_animation(path: Path, span: Span) -> Clip:
     try:
         with Image.open(path) as animation:
-            count = getattr(animation, "n_frames", 1)
-            if count == 1:
-                return _single(path)
-            durations = [_milliseconds(frame) for frame in ImageSequence.Iterator(animation)]
-            size = (animation.height, animation.width)
+            durations = [_milliseconds(frame) / 1000 for frame in ImageSequence.Iterator(animation)]
+            size = _size(np.asarray(to_rgb(animation)))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not an animation that can be read; give a GIF, WebP or mp4.") from error
+    count, length = len(durations), sum(durations)
+    line = _even(count)
+    if length > 0:
+        times = [sum(durations[:index]) for index in range(count)]
+        line = timeline(times, count / length, length)
 
-    def frames() -> Iterator[np.ndarray]:
+    def frames() -> Iterator[Timed]:
         with Image.open(path) as animation:
-            for index in range(count):
+            for index, time in enumerate(line.times):
                 try:
                     animation.seek(index)
                     frame_HWC = np.asarray(to_rgb(animation))
                 except (OSError, SyntaxError, EOFError) as error:
-                    raise _broken(path, index) from error
-                yield frame_HWC
+                    raise _broken(path, index, time) from error
+                yield time, frame_HWC
 
-    seconds = sum(durations) / 1000
-    return Clip(path, count / seconds if seconds > 0 else DEFAULT_FPS, size, count, frames)
+    return _clip(path, size, line, span, frames)
 
 
-def _broken(path: Path, index: int) -> InputError:
+def _broken(path: Path, index: int, time: float) -> InputError:
+    """The sentence for a clip whose frame `index`, at `time`, cannot be read."""
     if index == 0:
         return InputError(f"The motion {path} is damaged: not one frame can be read; give a complete file.")
     return InputError(
         f"The motion {path} is damaged after frame {index}; give a complete file, or use only what is whole with "
-        f"--max-frames {index}."
+        f"--end {time:.2f}."
     )
 
 
@@ -155,46 +186,80 @@ def _open_container(path: Path) -> av.container.InputContainer:
         ) from error
 
 
-def _video_frames(path: Path) -> Iterator[np.ndarray]:
-    """Decode packet by packet, so that whatever precedes damage is still delivered."""
-    with _open_container(path) as container:
-        if not container.streams.video:
-            raise InputError(f"{path} has no video in it; give a video file.")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        index = 0
-        try:
-            for packet in container.demux(stream):
-                for frame in packet.decode():
-                    yield _upright(frame)
-                    index += 1
-        except av.error.FFmpegError as error:
-            raise _broken(path, index) from error
-        # A cut can fall between packets, or its last packet can be decoded by luck. Only an exact count is proof.
-        if index == 0 or (stream.frames and index < _declared(container, stream) - _MISSING_FRAMES):
-            raise _broken(path, index)
+@dataclass(frozen=True)
+class _Video:
+    """What a video file says about itself."""
+
+    line: Timeline
+    origin: float
+    """When the first frame appears, on the file's own clock."""
+    stored: int
+    """Frames that can be expected to be readable."""
+    declared: int
+    exact: bool
+    """The declared number is a count, not an estimate by the duration."""
+    sound: bool
+    stamped: bool
+    """Whether frames carry times; without, the file cannot be entered in its middle."""
 
 
-def _declared(container: av.container.InputContainer, stream: av.VideoStream) -> int:
-    """Frames that a file says it shows; edit lists hide some of those that it stores."""
-    fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
-    lasting = round(container.duration / av.time_base * fps) if container.duration else 0
-    return min(stream.frames or lasting, lasting or stream.frames)
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """RGB [H, W, 3] with the rotation that phones store beside the pixels applied."""
-    frame_HWC = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(frame_HWC, turns)) if turns else frame_HWC
-
-
-def _open_video(path: Path) -> Clip:
+def _inspect(path: Path) -> _Video:
+    """Read the time stamps of all packets, which decodes nothing."""
     with _open_container(path) as container:
         if not container.streams.video:
             raise InputError(f"{path} has no video in it; give a video file.")
         stream = container.streams.video[0]
         fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
-        count = _declared(container, stream) or None
-    first = next(_video_frames(path))
-    return Clip(path, fps, first.shape[:2], count, lambda: _video_frames(path))
+        lasting = round(container.duration / av.time_base * fps) if container.duration else 0
+        # Edit lists hide some of the frames that a file stores.
+        declared = min(stream.frames or lasting, lasting or stream.frames)
+        shown: list[float] = []
+        stored = 0
+        try:
+            for packet in container.demux(stream):
+                stored += packet.size > 0 and not packet.is_discard
+                if packet.pts is not None and not packet.is_discard:
+                    shown.append(float(packet.pts * packet.time_base))
+        except av.error.FFmpegError:
+            pass  # what is damaged is told when decoding gets there
+        sound = bool(container.streams.audio)
+    times = sorted(shown)
+    stamped = len(times) >= stored
+    if not stamped:
+        times = [index / fps for index in range(stored)]
+    origin = times[0] if times else 0.0
+    line = timeline([time - origin for time in times] or [0.0], fps, declared / fps if stored < declared else None)
+    return _Video(line, origin, stored, declared, bool(stream.frames), sound, stamped)
+
+
+def _video_frames(path: Path, about: _Video, begin: float) -> Iterator[Timed]:
+    """Decode packet by packet, so that whatever precedes damage is still delivered; `begin` says where to start."""
+    with _open_container(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        aspect = float(stream.sample_aspect_ratio or 1)
+        if begin > 0 and about.stamped:
+            container.seek(int((about.origin + begin) * av.time_base))
+        index, time = 0, begin
+        try:
+            for packet in container.demux(stream):
+                for frame in packet.decode():
+                    time = index / about.line.fps if frame.time is None else frame.time - about.origin
+                    yield time, to_rgb8(frame, aspect)
+                    index += 1
+        except av.error.FFmpegError as error:
+            raise _broken(path, index, time) from error
+        # A cut can fall between packets, or its last packet can be decoded by luck. Only an exact count is proof.
+        if index == 0 or (about.exact and about.stored < about.declared - _MISSING_FRAMES):
+            raise _broken(path, index, time)
+
+
+def _open_video(path: Path, span: Span) -> Clip:
+    about = _inspect(path)
+    _, first_HWC = next(_video_frames(path, about, 0))
+    clip = _clip(path, _size(first_HWC), about.line, span, lambda: _video_frames(path, about, span.start))
+    if not about.exact and about.stored < about.declared - _MISSING_FRAMES:
+        clip.warnings.append(f"{path.name} breaks off: {about.stored} of its {about.declared} frames could be read.")
+    if about.sound and clip.count:
+        clip.audio = Audio(path, about.origin + span.start, clip.count / clip.fps)
+    return clip

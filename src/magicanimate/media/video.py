@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from magicanimate.media.audio import Audio
 from magicanimate.media.writing import open_writer
 
 
@@ -24,6 +25,8 @@ class Video:
     fps: float
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    audio: Audio | None = None
+    """Sound that goes into mp4 and webm files."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -34,7 +37,7 @@ class Video:
         Raises:
             InputError: see `media.open_writer`.
         """
-        return save_frames(iter(self.frames), path, self.fps, self.settings, overwrite=overwrite)
+        return save_frames(iter(self.frames), path, self.fps, self.settings, overwrite=overwrite, audio=self.audio)
 
 
 @dataclass
@@ -46,6 +49,8 @@ class VideoStream:
     fps: float
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    audio: Audio | None = None
+    """Sound that goes into mp4 and webm files."""
 
     def __len__(self) -> int:
         return self.count
@@ -55,11 +60,11 @@ class VideoStream:
 
     def collect(self) -> Video:
         """All frames in memory."""
-        return Video(np.stack(list(self.source)), self.fps, self.settings, self.warnings)
+        return Video(np.stack(list(self.source)), self.fps, self.settings, self.warnings, self.audio)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """As `Video.save`, holding only a few frames at a time."""
-        return save_frames(self.source, path, self.fps, self.settings, overwrite=overwrite)
+        return save_frames(self.source, path, self.fps, self.settings, overwrite=overwrite, audio=self.audio)
 
 
 def save_frames(
@@ -69,10 +74,11 @@ def save_frames(
     settings: Mapping[str, Any],
     *,
     overwrite: bool = False,
+    audio: Audio | None = None,
 ) -> Path:
     """Write frames as they come; neither the video nor its settings appear unless both are complete."""
     path = Path(path)
-    with open_writer(path, fps, settings, overwrite) as sink:
+    with open_writer(path, fps, settings, overwrite, audio) as sink:
         for frame_HWC in frames:
             sink.write(frame_HWC)
     return path

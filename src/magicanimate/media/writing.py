@@ -25,6 +25,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from magicanimate.errors import InputError
+from magicanimate.media.audio import Audio, SoundTrack
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BT709 = 1
@@ -48,12 +49,14 @@ class Sink(Protocol):
 class _VideoSink:
     """H.264 or VP9, 4:2:0, BT.709. Odd sizes gain a repeated row or column, since 4:2:0 H.264 has none."""
 
-    def __init__(self, path: Path, suffix: str, fps: float, comment: str) -> None:
+    def __init__(self, path: Path, suffix: str, fps: float, comment: str, audio: Audio | None) -> None:
         container_name, self._codec, self._codec_options, options = _ENCODERS[suffix]
         self._container = av.open(str(path), "w", format=container_name, options=options)
         self._container.metadata["comment"] = comment
         self._fps = Fraction(fps).limit_denominator(1001)
         self._stream: Any = None
+        self._frames = 0
+        self._sound = SoundTrack(self._container, suffix, audio) if audio else None
 
     def _start(self, height: int, width: int) -> None:
         self._stream = self._container.add_stream(self._codec, rate=self._fps, options=dict(self._codec_options))
@@ -71,10 +74,15 @@ class _VideoSink:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
         converted = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         self._container.mux(self._stream.encode(converted))
+        self._frames += 1
+        if self._sound:
+            self._sound.write_until(self._frames / float(self._fps))
 
     def close(self) -> None:
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
+            if self._sound:
+                self._sound.close()
         self._container.close()
 
 
@@ -191,23 +199,28 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     return path
 
 
-def _sink(temporary: Path, path: Path, fps: float, comment: str) -> Sink:
+def _sink(temporary: Path, path: Path, fps: float, comment: str, audio: Audio | None) -> Sink:
     suffix = path.suffix.lower()
     if _is_folder(path):
         return _FolderSink(temporary, comment)
     if suffix in _ENCODERS:
-        return _VideoSink(temporary, suffix, fps, comment)
+        return _VideoSink(temporary, suffix, fps, comment, audio)
     return _AnimationSink(temporary, suffix, fps, comment)
 
 
 @contextmanager
 def open_writer(
-    path: str | Path, fps: float, settings: Mapping[str, Any] | None = None, overwrite: bool = False
+    path: str | Path,
+    fps: float,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    audio: Audio | None = None,
 ) -> Iterator[_Guarded]:
     """Write a video; it appears under its name only when the block ends well.
 
     The kind follows the name: .mp4 (H.264 that browsers play), .webm (VP9), .gif, .webp, or, without an ending, a
-    folder of PNG frames. `settings` go into the file's comment as JSON, and into a file beside it.
+    folder of PNG frames. `settings` go into the file's comment as JSON, and into a file beside it. `audio` becomes
+    the sound track of mp4 (AAC) and webm (Opus); the other kinds are silent.
 
     Raises:
         InputError: see `check_output`; and when the disk is full or writing fails.
@@ -218,7 +231,7 @@ def open_writer(
     comment = json.dumps(dict(settings or {}), ensure_ascii=True)
     try:
         with _explained(path):
-            sink = _Guarded(_sink(temporary, path, fps, comment), path)
+            sink = _Guarded(_sink(temporary, path, fps, comment, audio), path)
         try:
             yield sink
         except BaseException:

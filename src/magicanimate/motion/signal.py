@@ -5,8 +5,7 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +52,6 @@ def read_signal(
     frame: Frame,
     placement: Placement,
     *,
-    max_frames: int | None = None,
     raw: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> Signal:
@@ -63,7 +61,6 @@ def read_signal(
         frames: [H, W, 3] uint8 RGB, all of one size.
         frame: the video's frame and canvas.
         placement: how the clip lands in the frame.
-        max_frames: stop after so many.
         raw: also keep the colours as read, resized the way the original does.
         on_frame: told the number of frames read so far.
 
@@ -73,7 +70,7 @@ def read_signal(
     builder = ReportBuilder()
     parts: list[np.ndarray] = []
     colours: list[np.ndarray] = []
-    for frame_HWC in _limited(frames, max_frames):
+    for frame_HWC in frames:
         parts_HW, codes_HW = decode_frame(frame_HWC)
         builder.add(parts_HW, codes_HW)
         parts.append(frame.parts(parts_HW, placement))
@@ -84,10 +81,6 @@ def read_signal(
     if not parts:
         raise InputError("The motion has no frames; give a video with at least one.")
     return Signal(np.stack(parts), builder.finish(), np.stack(colours) if raw else None)
-
-
-def _limited(frames: Iterable[np.ndarray], count: int | None) -> Iterator[np.ndarray]:
-    return iter(frames) if count is None else itertools.islice(frames, count)
 
 
 def _resize_as_original(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
