@@ -26,6 +26,7 @@ class JobState(BaseModel):
     id: str = Field(description="32 hexadecimal digits")
     state: State
     model: str
+    preview: bool = Field(False, description="a rough preview, which comes before other jobs")
     settings: dict[str, Any] = Field(description="as given")
     position: int | None = Field(None, description="jobs that come before it, while it is queued")
     stage: str | None = Field(None, description="loading, reading, control, denoise or decode, while it is running")
