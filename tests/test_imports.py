@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "magicanimate"
 
 # From the top of the data flow to its bottom; a module imports only from its own row or from rows further down.
 LAYERS = [
-    {"__main__", "serve"},
+    {"__main__", "serve", "client"},
     {"cli"},
     {"models_cli", "animate_cli", "synth.cli", "train.cli", "provenance.cli"},
     {"train.run"},

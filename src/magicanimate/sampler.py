@@ -6,7 +6,6 @@ Latents of the whole video rest on the host in float32; only windows travel to t
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +20,15 @@ from magicanimate.conditions import ControlSource, FrameFeatures
 from magicanimate.control import ConditionFeatures, Residuals, control_residuals
 from magicanimate.errors import InputError
 from magicanimate.guidance import Conditions, predict_window, to_model
-from magicanimate.solvers import build_solver, set_steps
-from magicanimate.windows import Fusion, Window, frames_needed_later, fusion_weights, new_frames, plan_windows
+from magicanimate.resume import Checkpoint
+from magicanimate.runtime import Ranks
+from magicanimate.stepping import VideoSolver, host_tensor
+from magicanimate.windows import Fusion, Window, frame_groups, frames_needed_later, fusion_weights, plan_windows
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
 
+ALONE = Ranks()
 Progress = Callable[[str, int, int], None]
 """Called with (stage, step, total) after every piece of work; it may raise to cancel."""
 
@@ -70,11 +72,14 @@ class SampleSettings:
 
 
 class Step(NamedTuple):
-    """One finished solver step: its number, timestep, fused and guided prediction, and the new latents."""
+    """One finished solver step: its number, timestep, fused and guided prediction, and the new latents.
+
+    A step that was finished before an interruption has no prediction any more.
+    """
 
     number: int
     timestep: Tensor
-    prediction_BcFhw: Tensor
+    prediction_BcFhw: Tensor | None
     latents_BcFhw: Tensor
 
 
@@ -86,17 +91,22 @@ def sample(
     settings: SampleSettings,
     progress: Progress | None = None,
     text: tuple[Tensor, Tensor] | None = None,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> Tensor:
     """Denoise a whole video: latents `[B, c, F, h, w]` float32 on the CPU.
 
     ref_latents: clean, from `encode_images`. control: planes from `encode_control`, `[F, P, H', W']` or, with a batch
     of videos, `[B, F, P, H', W']`, or a source that makes them when they are needed. noise: standard normal, from
     `initial_noise`. text: embeddings (negative, positive), each `[T, D]` or `[B, T, D]`; default: the model's empty
-    prompt for both.
-    Results do not depend on how the work is divided into batches. Raises InputError for shapes that do not match.
+    prompt for both. ranks: the processes that share the windows. checkpoint: where finished steps are kept.
+    Results do not depend on how the work is divided into batches or among processes, nor on interruptions.
+    Raises InputError for shapes that do not match, and for more processes than windows.
     """
     latents = noise_BcFhw
-    for step in sample_steps(model, ref_latents_Bchw, control, noise_BcFhw, settings, progress, text):
+    for step in sample_steps(
+        model, ref_latents_Bchw, control, noise_BcFhw, settings, progress, text, ranks, checkpoint
+    ):
         latents = step.latents_BcFhw
     return latents
 
@@ -110,23 +120,36 @@ def sample_steps(
     settings: SampleSettings,
     progress: Progress | None = None,
     text: tuple[Tensor, Tensor] | None = None,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[Step]:
-    """As `sample`, step by step."""
+    """As `sample`, step by step; with a checkpoint that holds one, the first step is the last finished one."""
     source = ControlSource.of(control)
     check_shapes(model, ref_latents_Bchw, source, noise_BcFhw)
     windows = plan_windows(noise_BcFhw.shape[2], settings.window, settings.overlap, settings.wrap)
-    scheduler = build_solver(model.config.scheduler, settings.solver)
-    set_steps(scheduler, settings.steps)
-    extra = solver_arguments(scheduler, settings)
-    total = len(scheduler.timesteps) * len(windows)
-    report = Counter("denoise", total, progress)
-    conditions = prepare(model, ref_latents_Bchw, source, new_frames(windows), text, progress)
+    check_ranks(ranks, len(windows))
+    solver = VideoSolver(
+        model.config.scheduler, settings.solver, settings.steps, source.frames, eta=settings.eta, seed=settings.seed
+    )
+    report = Counter("denoise", len(solver.timesteps) * len(windows), progress)
+    held = ranks.of_first(checkpoint.load() if checkpoint and ranks.first else None)
+    group_of = frame_groups(windows)
+    groups = dict.fromkeys(group_of[frame] for index in ranks.share(len(windows)) for frame in windows[index])
+    conditions = prepare(model, ref_latents_Bchw, source, list(groups), text, progress)
 
-    latents = noise_BcFhw.to("cpu", torch.float32) * scheduler.init_noise_sigma
-    for number, timestep in enumerate(scheduler.timesteps):
-        scaled = scheduler.scale_model_input(latents, timestep)
-        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, report)
-        latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
+    if held is None:
+        finished, latents = 0, noise_BcFhw.to("cpu", torch.float32) * solver.first_sigma
+    else:
+        finished, latents = held["finished"], held["latents"]
+        solver.restore(held["solver"])
+        report.add(finished * len(windows))
+        yield Step(finished - 1, solver.timesteps[finished - 1], None, latents)
+    for number, timestep in enumerate(solver.timesteps[finished:], finished):
+        scaled = solver.scaled(latents, timestep)
+        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, report, ranks)
+        latents = solver.step(prediction, timestep, latents)
+        if checkpoint and ranks.first:
+            checkpoint.save({"finished": number + 1, "latents": latents, "solver": solver.state()})
         yield Step(number, timestep, prediction, latents)
 
 
@@ -134,15 +157,15 @@ def prepare(
     model: Model,
     ref_latents_Bchw: Tensor,
     control: ControlSource,
-    groups: list[list[int]],
+    groups: list[tuple[int, ...]],
     text: tuple[Tensor, Tensor] | None,
     progress: Progress | None,
 ) -> Conditions:
     """Everything that is the same in all steps; the condition embedding in the groups of frames it is asked for."""
-    report = Counter("control", control.frames, progress)
+    report = Counter("control", sum(len(frames) for frames in groups), progress)
     features = FrameFeatures(model, control)
     for frames in groups:
-        features.hold(frames)
+        features.hold(list(frames))
         report.add(len(frames))
     negative, positive = text or (model.empty_prompt, model.empty_prompt)
     batched = [to_model(t if t.ndim == 3 else t[None], model) for t in (positive, negative)]
@@ -157,11 +180,38 @@ def predict_video(
     windows: list[Window],
     settings: SampleSettings,
     report: Counter,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """The fused, guided prediction `[B, c, F, h, w]` for all frames at one timestep.
 
+    Every process computes its run of windows; all add up all of them, in the windows' order.
+    """
+    own = ranks.share(len(windows))
+    predictions = predict_windows(model, latents_BcFhw, timestep, conditions, windows, own, settings)
+    counted = (report.counted(prediction) for prediction in predictions)
+    fused = host_tensor(latents_BcFhw.shape).zero_()
+    weights = fusion_weights(windows, settings.fusion)
+    for index, prediction in enumerate(ranks.in_order(counted, len(windows))):
+        fused[:, :, list(windows[index])] += prediction * torch.tensor(weights[index])[:, None, None]
+        if index not in own:
+            report.add(1)
+    return fused
+
+
+def predict_windows(
+    model: Model,
+    latents_BcFhw: Tensor,
+    timestep: Tensor,
+    conditions: Conditions,
+    windows: list[Window],
+    own: range,
+    settings: SampleSettings,
+) -> Iterator[Tensor]:
+    """Guided predictions `[B, c, K, h, w]` of a run of windows.
+
     The bank is encoded and projected once, and each frame's residuals are computed once: those that a later window
-    needs again are kept until then.
+    needs again are kept until then. Frames go through ControlNet in the same groups whichever run they are in, so
+    that their residuals do not differ in the last bit.
     """
     time = timestep.to(model.device)
     coordinates = model.config.coordinates
@@ -169,30 +219,27 @@ def predict_video(
         model.appearance, conditions.ref_latents_Bchw, time, conditions.positive, coordinates=coordinates
     )
     projected = project_bank(model.denoiser, bank)
-    fused = torch.zeros_like(latents_BcFhw)
     held = HeldResiduals({})
-    weights = fusion_weights(windows, settings.fusion)
-    for window, weight, needed in zip(windows, weights, frames_needed_later(windows), strict=True):
-        index = list(window)
-        new = [frame for frame in window if frame not in held.frames]
-        held = held.add(new, control_frames(model, latents_BcFhw, conditions, time, new, settings.control_scale))
-        latents = to_model(latents_BcFhw[:, :, index], model)
-        guided = predict_window(
+    group_of, needed = frame_groups(windows), frames_needed_later(windows)
+    for index in own:
+        window = windows[index]
+        for group in dict.fromkeys(group_of[frame] for frame in window if frame not in held.frames):
+            frames = list(group)
+            held = held.add(
+                frames, control_frames(model, latents_BcFhw, conditions, time, frames, settings.control_scale)
+            )
+        latents = to_model(latents_BcFhw[:, :, list(window)], model)
+        yield predict_window(
             model, latents, time, conditions, projected, held.window(window),
             guidance=settings.guidance, temporal=settings.temporal,
         )  # fmt: skip
-        fused[:, :, index] += guided * torch.tensor(weight)[:, None, None]
-        held = held.keep(needed)
-        report.add(1)
-    return fused
+        held = held.keep(needed[index])
 
 
 def control_frames(
     model: Model, latents_BcFhw: Tensor, conditions: Conditions, time: Tensor, frames: list[int], scale: float
-) -> Residuals | None:
-    """ControlNet's residuals for some frames, `[B, frames, ...]` each; None for no frames."""
-    if not frames:
-        return None
+) -> Residuals:
+    """ControlNet's residuals for some frames, `[B, frames, ...]` each."""
     residuals = control_residuals(
         model.control,
         to_model(rearrange(latents_BcFhw[:, :, frames], "b c f h w -> (b f) c h w"), model),
@@ -212,10 +259,8 @@ class HeldResiduals:
 
     frames: dict[int, tuple[Tensor, ...]]
 
-    def add(self, frames: list[int], residuals: Residuals | None) -> HeldResiduals:
+    def add(self, frames: list[int], residuals: Residuals) -> HeldResiduals:
         """With those of further frames, `[B, frames, D, h, w]`."""
-        if residuals is None:
-            return self
         every = (*residuals.down, residuals.mid)
         return HeldResiduals(self.frames | {frame: tuple(x[:, i] for x in every) for i, frame in enumerate(frames)})
 
@@ -243,12 +288,10 @@ class Counter:
         if self.progress is not None:
             self.progress(self.stage, self.done, self.total)
 
-
-def solver_arguments(scheduler: Any, settings: SampleSettings) -> dict[str, Any]:
-    """The optional arguments that this solver's step takes: DDIM's eta, a generator for added noise."""
-    accepted = inspect.signature(scheduler.step).parameters
-    offered = {"eta": settings.eta, "generator": torch.Generator("cpu").manual_seed(settings.seed)}
-    return {name: value for name, value in offered.items() if name in accepted}
+    def counted(self, result: Tensor) -> Tensor:
+        """The result of one piece of work, which is thereby finished."""
+        self.add(1)
+        return result
 
 
 def check_shapes(model: Model, ref_latents_Bchw: Tensor, control: ControlSource, noise_BcFhw: Tensor) -> None:
@@ -262,3 +305,12 @@ def check_shapes(model: Model, ref_latents_Bchw: Tensor, control: ControlSource,
         )
     if (control.batch, control.frames) != (batch, frames):
         raise InputError(f"There are {control.frames} control frames for {frames} frames of noise.")
+
+
+def check_ranks(ranks: Ranks, windows: int) -> None:
+    """Raise InputError if a process would have no window to compute."""
+    if ranks.size > windows:
+        raise InputError(
+            f"{ranks.size} processes cannot share {windows} window{'s' * (windows > 1)}; start at most {windows}, or "
+            "make the windows smaller (--window)."
+        )

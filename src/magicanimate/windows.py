@@ -53,14 +53,13 @@ def fusion_weights(windows: list[Window], fusion: Fusion = "mean") -> list[list[
     ]
 
 
-def new_frames(windows: list[Window]) -> list[list[int]]:
-    """For each window, those of its frames that no window before it holds; together every frame once."""
-    seen: set[int] = set()
-    new: list[list[int]] = []
+def frame_groups(windows: list[Window]) -> dict[int, tuple[int, ...]]:
+    """For each frame, its group: the frames that are new in the first window that holds it."""
+    group_of: dict[int, tuple[int, ...]] = {}
     for window in windows:
-        new.append([frame for frame in window if frame not in seen])
-        seen.update(window)
-    return new
+        new = tuple(frame for frame in window if frame not in group_of)
+        group_of |= dict.fromkeys(new, new)
+    return group_of
 
 
 def frames_needed_later(windows: list[Window]) -> list[frozenset[int]]:
