@@ -99,12 +99,8 @@ class Backend(Protocol):
         ...
 
     def driver(self, job: str, client: str) -> Path | None:
-        """The motion as the model saw it, framed and timed like the result (mp4, parts in colours), for comparison;
-        None where there is none."""
-        ...
-
-    def inputs(self, job: str, client: str) -> tuple[Path, Path]:
-        """Picture and motion of a job as they were given, to submit them again."""
+        """The motion as the model saw it, framed and timed like the result (mp4, `Job.motion_frames`), for
+        comparison; None where there is none."""
         ...
 
     def cancel(self, job: str, client: str) -> JobState:
