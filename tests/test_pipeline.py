@@ -127,8 +127,8 @@ def test_raw_colours_reach_an_rgb_model_only_in_the_original(rgb_pipe):
     shifted = np.clip(MOTION[:2].astype(int) - 3, 0, 255).astype(np.uint8)
     original = rgb_pipe.prepare(PICTURE, shifted, make_settings(preset="original")).signal
     ours = rgb_pipe.prepare(PICTURE, shifted, make_settings()).signal
-    assert np.array_equal(original.rgb(0, 2), shifted)
-    assert np.array_equal(ours.rgb(0, 2), MOTION[:2])
+    assert np.array_equal(original.rgb(range(2)), shifted)
+    assert np.array_equal(ours.rgb(range(2)), MOTION[:2])
 
 
 def test_loop_closes_the_windows(pipe):

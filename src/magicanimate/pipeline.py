@@ -14,31 +14,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from magicanimate.conditions import ControlSource
 from magicanimate.control import encode_control, parts_to_planes
 from magicanimate.errors import InputError
 from magicanimate.job import Job, Progress, prepare_job
 from magicanimate.latents import decode_latents, encode_images, initial_noise, pixel_factor
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.motion.signal import Signal
+from magicanimate.resume import Checkpoint, digest, weights_digest
+from magicanimate.runtime import Ranks
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.settings import AnimateSettings, ChosenSettings, make_settings
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
 
-_PLANES_CHUNK = 16
+_DECIDING = ("magicanimate", "torch", "settings", "frames", "size")
 _DECODED_AT_ONCE = 8 * 256 * 256 / 16  # positions before the VAE: 8 frames of 256x256 with a patch of 4
 
 
 class MagicAnimatePipeline:
-    """Animates people with one model. Build it with `from_pretrained`."""
+    """Animates people with one model. Build it with `from_pretrained`.
 
-    def __init__(self, model: Model) -> None:
+    ranks: the processes that share each job; all of them must run the same calls.
+    """
+
+    def __init__(self, model: Model, ranks: Ranks | None = None) -> None:
         self.model = model
+        self.ranks = ranks or Ranks()
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path = "tiny", *, device: str = "auto", dtype: str = "auto"
+        cls, name_or_path: str | Path = "tiny", *, device: str = "auto", dtype: str = "auto", ranks: Ranks | None = None
     ) -> MagicAnimatePipeline:
         """Load a model: `tiny` (shipped), `magicanimate` (official), or a model folder.
 
@@ -46,15 +53,17 @@ class MagicAnimatePipeline:
             name_or_path: name or folder.
             device: auto, cpu, cuda, cuda:1, mps.
             dtype: auto, float32, bfloat16, float16.
+            ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
 
         Raises:
             InputError: unknown model, missing or damaged files, device that is not there.
         """
         from magicanimate.models import load_model
-        from magicanimate.runtime import select_device, select_dtype
+        from magicanimate.runtime import select_dtype
 
-        chosen = select_device(device)
-        return cls(load_model(name_or_path, select_dtype(dtype, chosen)).to(chosen))
+        ranks = ranks or Ranks()
+        chosen = ranks.device(device)
+        return cls(load_model(name_or_path, select_dtype(dtype, chosen)).to(chosen), ranks)
 
     @property
     def factor(self) -> int:
@@ -103,37 +112,52 @@ class MagicAnimatePipeline:
         """Stages 1 and 2: read and check everything, compute nothing yet."""
         return prepare_job(self.model.config, self.factor, image, motion, settings, progress)
 
-    def frames(self, job: Job, progress: Progress | None = None) -> Iterator[np.ndarray]:
-        """Stages 3 to 7: yields frames [H, W, 3] uint8 in order, as they are decoded."""
+    def frames(
+        self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
+    ) -> Iterator[np.ndarray]:
+        """Stages 3 to 7: yields frames [H, W, 3] uint8 in order, as they are decoded.
+
+        resume_folder: keeps the last finished step, from which a further call with the same job and folder goes on,
+        with the same result; it vanishes when all frames have been taken. patience: seconds before the first step is
+        kept. Of several processes (see `ranks`) only the first one yields frames.
+        """
         with _memory_explained():
-            signal = job.signal.padded(job.settings.pad_frames)
-            planes_FPhw = self._planes(signal)
+            checkpoint = Checkpoint(resume_folder, self._about(job), patience) if resume_folder else None
             ref_Bchw = self._encode(job.image_HWC)
             _, channels, height, width = ref_Bchw.shape
-            noise_BcFhw = initial_noise(
-                job.settings.seed,
-                len(signal),
-                (channels, height, width),
-                job.settings.noise,
-                job.settings.window,
-            )
+            signal = job.signal.padded(job.settings.pad_frames)
+            shape = (channels, height, width)
+            noise_BcFhw = initial_noise(job.settings.seed, len(signal), shape, job.settings.noise, job.settings.window)
             latents_BcFhw = sample(
-                self.model, ref_Bchw, planes_FPhw, noise_BcFhw, _sample_settings(job.settings), progress
-            )
+                self.model, ref_Bchw, self._control(signal), noise_BcFhw, _sample_settings(job.settings), progress,
+                ranks=self.ranks, checkpoint=checkpoint,
+            )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
+            if checkpoint and self.ranks.first:
+                checkpoint.remove()
 
-    def _planes(self, signal: Signal) -> Tensor:
-        """Control planes `[F, P, H/patch, W/patch]` on the host, made in chunks."""
+    def _about(self, job: Job) -> dict[str, Any]:
+        """All that decides the frames of a job."""
+        signal = job.signal
+        motion = [signal.parts_FHW.tobytes(), *([signal.raw_FHWC.tobytes()] if signal.raw_FHWC else [])]
+        described = {name: value for name, value in job.describe().items() if name in _DECIDING}
+        return described | {
+            "picture": digest(job.image_HWC.tobytes()),
+            "motion": digest(*motion),
+            "model": weights_digest(self.model),
+        }
+
+    def _control(self, signal: Signal) -> ControlSource:
+        """Control planes `[1, K, P, H/stride, W/stride]`, made when they are asked for."""
         config = self.model.config
-        planes = []
-        for start in range(0, len(signal), _PLANES_CHUNK):
-            stop = start + _PLANES_CHUNK
+
+        def planes(frames: list[int]) -> Tensor:
             if config.control_encoding == "parts":
-                planes.append(parts_to_planes(torch.from_numpy(signal.parts_FHW[start:stop]), config.control_stride))
-            else:
-                control_FCHW = torch.from_numpy(signal.rgb(start, stop)).permute(0, 3, 1, 2).float() / 255
-                planes.append(encode_control(control_FCHW, config))
-        return torch.cat(planes)
+                return parts_to_planes(torch.from_numpy(signal.parts_FHW[frames]), config.control_stride)[None]
+            control_FCHW = torch.from_numpy(signal.rgb(frames)).permute(0, 3, 1, 2).float() / 255
+            return encode_control(control_FCHW, config)[None]
+
+        return ControlSource(1, len(signal), planes)
 
     @torch.no_grad()
     def _encode(self, image_HWC: np.ndarray) -> Tensor:
@@ -143,20 +167,34 @@ class MagicAnimatePipeline:
         return encode_images(model.vae, image_BCHW.to(model.device, model.dtype), model.config.patch)
 
     def _decode(self, latents_BcFhw: Tensor, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
-        """Frames of the visible size, a few at a time so that memory does not grow with the video."""
-        patch, total = self.model.config.patch, len(job)
-        positions = job.frame.canvas[0] * job.frame.canvas[1] / patch**2
-        chunk = job.settings.decode_chunk or max(1, int(_DECODED_AT_ONCE / positions))
-        for start in range(0, total, chunk):
-            latents_Bchw = latents_BcFhw[0, :, start : start + chunk].transpose(0, 1)
-            with torch.no_grad():
-                images_BCHW = decode_latents(
-                    self.model.vae, latents_Bchw.to(self.model.device, self.model.dtype), patch
-                )
-            for frame_HWC in job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate)):
+        """Frames of the visible size, a few at a time so that memory does not grow with the video.
+
+        The processes take the chunks in turn, so that the first one can pass them on in order.
+        """
+        total, size = len(job), self._decode_chunk(job)
+        starts = range(0, total, size)
+        for turn in range(0, len(starts), self.ranks.size):
+            mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]
+            decoded = [self._decode_frames(latents_BcFhw[:, :, start : start + size], job) for start in mine]
+            done = turn * size
+            for frame_HWC in (frame for chunks in self.ranks.to_first(decoded) for chunk in chunks for frame in chunk):
                 yield np.ascontiguousarray(frame_HWC)
+                done += 1
             if progress:
-                progress("decode", min(start + chunk, total), total)
+                progress("decode", done, total)
+
+    def _decode_chunk(self, job: Job) -> int:
+        """How many frames are decoded at once."""
+        positions = job.frame.canvas[0] * job.frame.canvas[1] / self.model.config.patch**2
+        return job.settings.decode_chunk or max(1, int(_DECODED_AT_ONCE / positions))
+
+    @torch.no_grad()
+    def _decode_frames(self, latents_BcKhw: Tensor, job: Job) -> np.ndarray:
+        """[K, H, W, 3] uint8."""
+        model = self.model
+        latents_Bchw = latents_BcKhw[0].transpose(0, 1).to(model.device, model.dtype)
+        images_BCHW = decode_latents(model.vae, latents_Bchw, model.config.patch)
+        return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
 
 
 def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:

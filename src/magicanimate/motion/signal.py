@@ -5,7 +5,7 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,36 +15,33 @@ from magicanimate.errors import InputError
 from magicanimate.media.framing import Frame
 from magicanimate.media.pictures import Placement
 from magicanimate.motion.densepose import decode_frame, render_parts
+from magicanimate.motion.packed import PackedFrames
 from magicanimate.motion.report import MotionReport, ReportBuilder
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Control frames on the canvas. Kept as indices, 1 byte a pixel; colours are made where they are needed."""
+    """Control frames on the canvas. Kept as indices, compressed; colours are made where they are needed."""
 
-    parts_FHW: np.ndarray
+    parts_FHW: PackedFrames
     report: MotionReport
-    raw_FHWC: np.ndarray | None = None
+    raw_FHWC: PackedFrames | None = None
     """Colours as read, for models that the original's behaviour is asked of."""
 
     def __len__(self) -> int:
         return len(self.parts_FHW)
 
-    def rgb(self, start: int, stop: int) -> np.ndarray:
-        """Control frames start..stop as [F, H, W, 3] uint8."""
-        return render_parts(self.parts_FHW[start:stop]) if self.raw_FHWC is None else self.raw_FHWC[start:stop]
+    def rgb(self, frames: Sequence[int]) -> np.ndarray:
+        """Some control frames as [F, H, W, 3] uint8."""
+        return render_parts(self.parts_FHW[frames]) if self.raw_FHWC is None else self.raw_FHWC[frames]
 
     def padded(self, multiple: int) -> Signal:
         """The last frame repeated until the count is a multiple."""
         missing = -len(self) % multiple
         if not missing:
             return self
-        raw_FHWC = None if self.raw_FHWC is None else _repeat_last(self.raw_FHWC, missing)
-        return Signal(_repeat_last(self.parts_FHW, missing), self.report, raw_FHWC)
-
-
-def _repeat_last(frames: np.ndarray, count: int) -> np.ndarray:
-    return np.concatenate([frames, np.repeat(frames[-1:], count, axis=0)])
+        raw_FHWC = None if self.raw_FHWC is None else self.raw_FHWC.padded(missing)
+        return Signal(self.parts_FHW.padded(missing), self.report, raw_FHWC)
 
 
 def read_signal(
@@ -68,8 +65,7 @@ def read_signal(
         InputError: there is no frame.
     """
     builder = ReportBuilder()
-    parts: list[np.ndarray] = []
-    colours: list[np.ndarray] = []
+    parts, colours = PackedFrames(), PackedFrames()
     for frame_HWC in frames:
         parts_HW, codes_HW = decode_frame(frame_HWC)
         builder.add(parts_HW, codes_HW)
@@ -80,7 +76,7 @@ def read_signal(
             on_frame(len(parts))
     if not parts:
         raise InputError("The motion has no frames; give a video with at least one.")
-    return Signal(np.stack(parts), builder.finish(), np.stack(colours) if raw else None)
+    return Signal(parts, builder.finish(), colours if raw else None)
 
 
 def _resize_as_original(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
