@@ -1,0 +1,126 @@
+"""The web application: API, page, guard and supervisor put together."""
+
+from __future__ import annotations
+
+import errno
+import html
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import FastAPI, Form, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from magicanimate import __version__
+from magicanimate.errors import InputError
+from magicanimate.serve.api import router
+from magicanimate.serve.backend import ServiceError
+from magicanimate.serve.guard import COOKIE, LOGIN, Guard
+from magicanimate.serve.metrics import Metrics
+from magicanimate.serve.options import ServeOptions
+from magicanimate.serve.service import Service
+from magicanimate.serve.store import open_store
+from magicanimate.serve.supervisor import Supervisor
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORM_BYTES = 2**16
+
+
+def create_app(options: ServeOptions) -> FastAPI:
+    """The service of a data folder, ready for an ASGI server. Its workers start and end with it.
+
+    Raises:
+        InputError: the data folder or the store cannot be used, or the options are not safe.
+    """
+    options = options.checked()
+    try:
+        options.jobs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"The data folder {options.data} cannot be made: {error.strerror}.") from error
+    service = Service(options, open_store(options.data, options.redis))
+    metrics = Metrics(service)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        supervisor = Supervisor(service)
+        supervisor.start()
+        yield
+        await anyio.to_thread.run_sync(supervisor.stop)
+
+    app = FastAPI(
+        title="magicanimate", version=__version__, summary="Animate a picture of a person with a motion sequence.",
+        lifespan=lifespan, openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None,
+        max_body_size=options.limits.upload_bytes + _FORM_BYTES,
+        form_limits={"max_files": 2, "max_fields": 8, "max_part_size": _FORM_BYTES},
+    )  # fmt: skip
+    app.state.service, app.state.metrics = service, metrics
+    app.include_router(router)
+    _handle_errors(app)
+    _add_login(app, options)
+    if options.page:
+        _mount_page(app, service)
+    app.add_middleware(Guard, options=options)
+    app.add_middleware(metrics.counting)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Every refusal is JSON with one sentence under `detail`."""
+
+    @app.exception_handler(ServiceError)
+    async def refused(_: Request, error: ServiceError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+        return JSONResponse({"detail": "; ".join(problems) + "."}, 422)
+
+    @app.exception_handler(OSError)
+    async def failed(_: Request, error: OSError) -> JSONResponse:
+        if error.errno not in _FULL:
+            raise error
+        return JSONResponse({"detail": "The disk of the service is full; try again later."}, 507)
+
+
+def _add_login(app: FastAPI, options: ServeOptions) -> None:
+    """For browsers, which cannot send a token by themselves: a form that puts it into a cookie."""
+
+    @app.get(LOGIN, include_in_schema=False)
+    def login_form() -> HTMLResponse:
+        return HTMLResponse(_login_page(""))
+
+    @app.post(LOGIN, include_in_schema=False)
+    def login(request: Request, token: Annotated[str, Form()] = "") -> Response:
+        if options.client_of(token) is None:
+            return HTMLResponse(_login_page("This token is not known."), 401)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        return answer
+
+
+def _login_page(message: str) -> str:
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>magicanimate</title>
+<meta name="viewport" content="width=device-width"><body style="font-family:sans-serif;max-width:30em;margin:4em auto">
+<h1>magicanimate</h1><p role="alert">{html.escape(message)}</p><form method="post">
+<label>Token <input name="token" type="password" autocomplete="current-password" autofocus></label>
+<button>Enter</button></form></body></html>"""
+
+
+def _mount_page(app: FastAPI, service: Service) -> None:
+    try:
+        from magicanimate.serve.page import build_page
+    except ImportError:
+        return
+    import gradio as gr
+
+    gr.mount_gradio_app(
+        app,
+        build_page(service),
+        path="/",
+        allowed_paths=[str(service.options.jobs.resolve())],
+        max_file_size=service.options.limits.upload_bytes,
+        ssr_mode=False,
+    )

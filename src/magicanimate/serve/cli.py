@@ -1,0 +1,89 @@
+"""`magicanimate serve`, and the options that it shares with `magicanimate worker`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from magicanimate.errors import InputError
+from magicanimate.serve.options import Limits, ServeOptions, read_tokens
+
+app = typer.Typer(add_completion=False)
+
+Data = Annotated[Path, typer.Option(envvar="MAGICANIMATE_DATA", help="Folder for jobs and their files.")]
+Redis = Annotated[
+    str | None,
+    typer.Option(envvar="MAGICANIMATE_REDIS", help="redis://HOST for several machines. Default: SQLite in DATA."),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="A model that jobs may ask for; repeat it. Default: all that have a name."),
+]
+LimitOptions = Annotated[
+    list[str] | None, typer.Option("--limit", help="NAME=VALUE, such as keep_seconds=3600; repeat it.")
+]
+DEFAULT_DATA = Path("magicanimate-data")
+
+
+@app.command()
+def serve(
+    data: Data = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address to listen on; all but 127.0.0.1 need a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name under which browsers reach the service; repeat it.")
+    ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="File of clients, a line each: name token. Or set MAGICANIMATE_TOKEN.")
+    ] = None,
+    redis: Redis = None,
+    model: Models = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="auto, cpu, cuda:0 ...: a worker process each; repeat it. Default: auto.")
+    ] = None,
+    workers: Annotated[bool, typer.Option(help="Start workers; without, start `magicanimate worker` yourself.")] = True,
+    allow_paths: Annotated[
+        Path | None, typer.Option(help="Folder whose files API clients may name instead of uploading.")
+    ] = None,
+    page: Annotated[bool, typer.Option(help="The web page beside the API.")] = True,
+    limit: LimitOptions = None,
+) -> None:
+    """Serve the web page and the HTTP API, with workers that compute the jobs."""
+    options = ServeOptions(
+        data=data, host=host, port=port, hosts=tuple(allow_host or ()), tokens=read_tokens(tokens), redis=redis,
+        paths=allow_paths, models=tuple(model or ()), devices=tuple(device or ("auto",)) if workers else (),
+        page=page, limits=read_limits(limit),
+    ).checked()  # fmt: skip
+    import uvicorn
+
+    from magicanimate.serve.app import create_app
+
+    log_to_stderr()
+    service = create_app(options)
+    typer.echo(f"http://{host}:{port}", err=True)
+    uvicorn.run(
+        service, host=host, port=port, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
+        timeout_graceful_shutdown=3, ws="none",
+    )  # fmt: skip
+
+
+def read_limits(given: list[str] | None) -> Limits:
+    """Limits from NAME=VALUE; InputError names what is wrong and what there is."""
+    values = dict(pair.partition("=")[::2] for pair in given or ())
+    if unknown := set(values) - set(Limits.model_fields):
+        raise InputError(f"There is no limit {min(unknown)!r}: choose from {', '.join(Limits.model_fields)}.")
+    try:
+        return Limits.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise InputError(f"The limit {problem['loc'][0]} cannot be {problem['input']!r}: give a number.") from error
+
+
+def log_to_stderr() -> None:
+    """What the service does, by job ids: nothing that a user sent is ever logged."""
+    logging.basicConfig(format="%(asctime)s %(process)d %(message)s", level=logging.WARNING)
+    logging.getLogger("magicanimate").setLevel(logging.INFO)

@@ -1,0 +1,99 @@
+"""What stands before every request: the Host it names, the page it comes from, and who it is.
+
+A browser can be made to send requests by any page that its user looks at. Three things keep those out: names other
+than ours are refused (a foreign name can be made to point here), state is not changed for another page's origin, and
+where there are tokens nothing is told without one. CORS is never granted.
+"""
+
+from __future__ import annotations
+
+import json
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from magicanimate.serve.options import ServeOptions
+
+COOKIE = "magicanimate_token"
+LOGIN = "/login"
+OPEN = ("/api/v1/health", LOGIN)
+"""Paths that need no token."""
+
+_READING = ("GET", "HEAD", "OPTIONS")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware. The client's name goes into `request.state.client`."""
+
+    def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
+        self._app, self._options = app, options
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})  # nothing here speaks it
+        else:
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, path = Headers(scope=scope), scope["path"]
+        client = self._options.client_of(_token(headers))
+        if not self._options.allows_host(headers.get("host", "")):
+            await _refuse(send, 421, "This service does not answer to that name; start it with --allow-host NAME.")
+        elif scope["method"] not in _READING and _is_foreign(headers):
+            await _refuse(send, 403, "The request comes from another web page, which may not change anything here.")
+        elif client is None and path not in OPEN:
+            if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+                await _answer(send, 303, b"", {"location": LOGIN})
+            else:
+                await _refuse(send, 401, "A valid token is needed: send the header 'Authorization: Bearer TOKEN'.")
+        else:
+            scope.setdefault("state", {})["client"] = client
+
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    MutableHeaders(scope=message).update(_HEADERS)
+                await send(message)
+
+            await self._app(scope, receive, send_with_headers)
+
+
+def _token(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return token.strip()
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return cookie.value if cookie else None
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser says that another site's page sends this. Programs that are no browsers say nothing."""
+    origin = headers.get("origin")
+    if origin is not None:
+        return urlsplit(origin).netloc != headers.get("host")
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
+async def _refuse(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"detail": sentence}).encode()
+    headers = {"content-type": "application/json"} | ({"www-authenticate": "Bearer"} if status == 401 else {})
+    await _answer(send, status, body, headers)
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+    headers = headers | {"content-length": str(len(body))} | _HEADERS
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,75 @@
+"""Figures for Prometheus: requests by route, jobs by state, workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from magicanimate.serve.service import Service
+
+
+class Metrics:
+    """One registry per service, so that several can live in one process."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, service: Service) -> None:
+        self._registry = CollectorRegistry()
+        labels = ["method", "route"]
+        self.requests = Counter(
+            "magicanimate_requests", "Requests answered.", [*labels, "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "magicanimate_request_seconds", "Until the answer begins.", labels, registry=self._registry
+        )
+        self._registry.register(_Jobs(service))
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def counting(self, app: ASGIApp) -> Callable[[Scope, Receive, Send], Any]:
+        """ASGI middleware that counts. Routes go by their pattern, so that no id becomes a label."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                return await app(scope, receive, send)
+            started = time.perf_counter()
+
+            async def sent(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    route = getattr(scope.get("route"), "path", "other")
+                    self.requests.labels(scope["method"], route, message["status"]).inc()
+                    self.seconds.labels(scope["method"], route).observe(time.perf_counter() - started)
+                await send(message)
+
+            return await app(scope, receive, sent)
+
+        return counted
+
+
+class _Jobs(Collector):
+    """Read from the store when asked, so that they are true for all processes."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        jobs = GaugeMetricFamily("magicanimate_jobs", "Jobs that are known.", labels=["state"])
+        for state, count in self._service.store.counts().items():
+            jobs.add_metric([state], count)
+        yield jobs
+        workers = GaugeMetricFamily("magicanimate_workers", "Workers that are alive.", labels=["state"])
+        states: list[str] = [worker.state for worker in self._service.workers()]
+        for state in ("starting", "loading", "ready", "busy"):
+            workers.add_metric([state], states.count(state))
+        yield workers
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []

@@ -1,0 +1,115 @@
+"""What a service is started with: addresses, who may ask, limits, and how long things are kept."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from magicanimate.errors import InputError
+
+LOCAL = "local"
+"""The one client of a service without tokens."""
+
+_SHORTEST_TOKEN = 16
+
+
+class Limits(BaseModel):
+    """What one request, one client and the whole service may use."""
+
+    model_config = ConfigDict(frozen=True)
+
+    upload_bytes: int = Field(200 * 2**20, description="both files of a job together")
+    pixels: int = Field(40_000_000, description="of a picture, or of one frame of a motion")
+    seconds: float = Field(300, description="length of a motion")
+    frames: int = Field(3000, description="frames of a result")
+    video_pixels: int = Field(1024 * 1024, description="pixels of one frame of a result")
+    steps: int = Field(100, description="denoising steps")
+    job_seconds: float = Field(6 * 3600, description="computing time of one job")
+    client_jobs: int = Field(20, description="unfinished jobs of one client")
+    jobs: int = Field(2000, description="unfinished jobs of all clients")
+    disk_bytes: int = Field(20 * 2**30, description="all files of all jobs")
+    keep_seconds: float = Field(24 * 3600, description="how long a job is kept after its end")
+
+
+class ServeOptions(BaseModel):
+    """One service. `tokens` maps a client's name to its token; empty: nobody is asked, on this machine only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: Path = Field(description="folder for jobs and their files; nothing else is put there")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    hosts: tuple[str, ...] = Field((), description="names, beside localhost and addresses, that browsers may use")
+    tokens: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    redis: str | None = Field(None, repr=False)
+    paths: Path | None = Field(None, description="folder whose files may be named instead of uploaded")
+    models: tuple[str, ...] = Field((), description="models that may be asked for, the first by default; () is all")
+    devices: tuple[str, ...] = Field(("auto",), description="one worker process for each; () is none")
+    page: bool = True
+    limits: Limits = Limits()
+
+    @property
+    def jobs(self) -> Path:
+        """The folder with one folder per job."""
+        return self.data / "jobs"
+
+    def client_of(self, token: str | None) -> str | None:
+        """The client behind a token; None if it is wrong. Takes the same time for every wrong token."""
+        if not self.tokens:
+            return LOCAL
+        given = (token or "").encode()
+        matching = [name for name, known in self.tokens.items() if hmac.compare_digest(known.encode(), given)]
+        return matching[0] if matching else None
+
+    def allows_host(self, header: str) -> bool:
+        """Whether a Host header names this service. An address cannot be rebound to another, a name can."""
+        name = re.sub(r":\d+$", "", header).strip("[]").lower()
+        if name in ("localhost", self.host, *self.hosts):
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def checked(self) -> ServeOptions:
+        """Itself, if it is safe. InputError: an address that others can reach, without a token."""
+        if not self.tokens and not _is_local(self.host):
+            raise InputError(
+                f"Others can reach {self.host}, so a token is needed: set MAGICANIMATE_TOKEN or give --tokens FILE."
+            )
+        return self
+
+
+def read_tokens(path: Path | None) -> dict[str, str]:
+    """Client names and tokens: lines `name token` of a file, and MAGICANIMATE_TOKEN for the client `default`."""
+    tokens = {}
+    if path:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The token file {path} cannot be read: {error}.") from error
+        for number, line in enumerate(lines, 1):
+            words = line.split()
+            if len(words) != 2 and line.strip():
+                raise InputError(f"Line {number} of the token file {path} is not a name and a token.")
+            if words:
+                tokens[words[0]] = words[1]
+    if token := os.environ.get("MAGICANIMATE_TOKEN"):
+        tokens["default"] = token
+    if short := [name for name, token in tokens.items() if len(token) < _SHORTEST_TOKEN]:
+        raise InputError(f"The token of {short[0]} is shorter than {_SHORTEST_TOKEN} characters: choose a longer one.")
+    return tokens
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,167 @@
+"""The jobs of one service: checked, copied, queued, told about, deleted. What page and API call; see `backend`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from magicanimate.errors import InputError
+from magicanimate.places import model_folder, named_models
+from magicanimate.serve import uploads
+from magicanimate.serve.backend import JobState, ServiceError, WorkerState
+from magicanimate.serve.options import Limits, ServeOptions
+from magicanimate.serve.records import Record, stopped
+from magicanimate.serve.store import Store
+from magicanimate.settings import AnimateSettings, make_settings
+
+WORKER_SILENCE = 60.0
+"""Seconds after which a worker that says nothing is taken for gone."""
+
+
+class Service:
+    """Implements `backend.Backend` on a store and a data folder."""
+
+    def __init__(self, options: ServeOptions, store: Store) -> None:
+        self.options, self.store = options, store
+
+    def models(self) -> list[str]:
+        return list(self.options.models or named_models())
+
+    def workers(self) -> list[WorkerState]:
+        now = time.time()
+        return [worker for worker in self.store.workers() if now - worker.seen < WORKER_SILENCE]
+
+    def submit(
+        self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *,
+        model: str | None = None, preview: bool = False,
+    ) -> str:  # fmt: skip
+        with picture.open("rb") as picture_file, motion.open("rb") as motion_file:
+            return self.submit_files(picture_file, motion_file, settings, client, model=model, preview=preview)
+
+    def submit_files(
+        self, picture: BinaryIO, motion: BinaryIO, settings: Mapping[str, Any], client: str, *,
+        model: str | None = None, preview: bool = False,
+    ) -> str:  # fmt: skip
+        """As `submit`, from open files. Whatever goes wrong, nothing is left behind."""
+        limits = self.options.limits
+        given = limited(settings, limits).model_dump(mode="json", exclude_unset=True)
+        name = self._known(model)
+        self._room(client)
+        job, folder = uuid.uuid4().hex, None
+        try:
+            folder = self.folder(job)
+            folder.mkdir(parents=True)
+            size = uploads.store_upload(picture, folder / "picture", limits.upload_bytes)
+            size += uploads.store_upload(motion, folder / "motion", limits.upload_bytes - size)
+            picture_name = "picture" + uploads.picture_kind(folder / "picture", limits)
+            motion_name = "motion" + uploads.motion_kind(folder / "motion", limits)
+            (folder / "picture").rename(folder / picture_name)
+            (folder / "motion").rename(folder / motion_name)
+            record = Record(
+                id=job, client=client, model=name, settings=given, preview=preview, created=time.time(),
+                picture=picture_name, motion=motion_name, size=size,
+            )  # fmt: skip
+            self.store.add(record, lambda own, all_jobs, used: check_room(limits, own, all_jobs, used + size))
+        except BaseException:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return job
+
+    def state(self, job: str, client: str) -> JobState:
+        return self._told(self._own(job, client))
+
+    def jobs(self, client: str) -> list[JobState]:
+        return [self._told(record) for record in self.store.of_client(client)]
+
+    def result(self, job: str, client: str) -> Path:
+        record = self._own(job, client)
+        if record.state != "done" or record.result is None:
+            raise ServiceError(409, f"The job has no result: it is {record.state}.")
+        return self.folder(job) / record.result
+
+    def cancel(self, job: str, client: str) -> JobState:
+        self._own(job, client)
+        changed = self.store.change(job, lambda record: stopped(record, time.time()))
+        if changed is None:
+            raise unknown_job()
+        return self._told(changed)
+
+    def delete(self, job: str, client: str) -> None:
+        self._own(job, client)
+        self.remove(job)
+
+    def remove(self, job: str) -> None:
+        """Forget a job and delete its files; a worker that has it finds out by itself."""
+        self.store.remove(job)
+        shutil.rmtree(self.folder(job), ignore_errors=True)
+
+    def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
+        from magicanimate.config import read_config
+        from magicanimate.doctor import examine
+
+        config = read_config(model_folder(self._known(model)))
+        try:
+            return examine(picture, motion, config=config, settings=limited(settings, self.options.limits))
+        except InputError as error:
+            raise ServiceError(422, str(error)) from error
+
+    def folder(self, job: str) -> Path:
+        """Where a job's files are. Job ids are made here or come from the store, never from outside."""
+        return self.options.jobs / job
+
+    def _own(self, job: str, client: str) -> Record:
+        record = self.store.get(job)
+        if record is None or record.client != client:
+            raise unknown_job()
+        return record
+
+    def _told(self, record: Record) -> JobState:
+        return record.told(self.store.position(record), self.options.limits.keep_seconds)
+
+    def _known(self, model: str | None) -> str:
+        models = self.models()
+        if model is None:
+            return models[0]
+        if model not in models:
+            raise ServiceError(422, f"There is no model {model!r} here: choose one of {', '.join(models)}.")
+        return model
+
+    def _room(self, client: str) -> None:
+        """Refuse before the files are copied; `Store.add` decides."""
+        open_jobs = [record for record in self.store.of_client(client) if not record.ended]
+        check_room(self.options.limits, len(open_jobs), 0, 0)
+
+
+def check_room(limits: Limits, own: int, all_jobs: int, used: int) -> None:
+    """Whether one more job fits. ServiceError 429, 503 or 507."""
+    if own >= limits.client_jobs:
+        raise ServiceError(429, f"You have {own} unfinished jobs, which is the limit; wait for one, or cancel one.")
+    if all_jobs >= limits.jobs:
+        raise ServiceError(503, "The queue is full; try again later.")
+    if used > limits.disk_bytes:
+        raise ServiceError(507, "The service has no space left for files; delete finished jobs or try again later.")
+
+
+def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
+    """Checked settings within the service's limits. ServiceError 422 with a sentence."""
+    try:
+        chosen = make_settings(**settings)
+    except InputError as error:
+        raise ServiceError(422, str(error)) from error
+    if (chosen.steps or 0) > limits.steps:
+        raise ServiceError(422, f"steps: this service allows at most {limits.steps} (got {chosen.steps}).")
+    if (chosen.max_frames or 0) > limits.frames:
+        raise ServiceError(422, f"max_frames: this service allows at most {limits.frames} (got {chosen.max_frames}).")
+    if chosen.size != "auto" and chosen.size[0] * chosen.size[1] > limits.video_pixels:
+        raise ServiceError(422, f"size: this service allows at most {limits.video_pixels} pixels per frame.")
+    return chosen
+
+
+def unknown_job() -> ServiceError:
+    """The same for jobs that never were, are gone, or belong to others."""
+    return ServiceError(404, "There is no such job; it may have been deleted.")

@@ -1,0 +1,160 @@
+"""Jobs in an SQLite file, through SQLAlchemy's core. In WAL mode readers never wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from magicanimate.errors import InputError
+from magicanimate.serve.backend import ENDED, WorkerState
+from magicanimate.serve.records import Record, begun, counts_by_state
+from magicanimate.serve.store import Change
+
+_METADATA = sa.MetaData()
+# What is searched for has a column; the record itself is JSON.
+_JOBS = sa.Table(
+    "jobs", _METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("client", sa.String(200), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False, index=True),
+    sa.Column("preview", sa.Boolean, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("started", sa.Float),
+    sa.Column("finished", sa.Float),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+    sa.Index("client_started", "client", "started"),
+)  # fmt: skip
+_WORKERS = sa.Table(
+    "workers", _METADATA, sa.Column("id", sa.String(200), primary_key=True), sa.Column("record", sa.Text)
+)
+_COLUMNS = {column.name for column in _JOBS.columns} - {"record"}
+
+
+class SqlStore:
+    """See `store.Store`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = engine.execution_options(reads_only=True)
+        _METADATA.create_all(engine)
+
+    @classmethod
+    def open(cls, path: Path) -> SqlStore:
+        """Open the file, or make it; InputError if it cannot be opened."""
+        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+        sa.event.listen(engine, "connect", _configure)
+        sa.event.listen(engine, "begin", _begin)
+        try:
+            return cls(engine)
+        except sa.exc.SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise InputError(f"The job store {path} cannot be opened: {cause}.") from error
+
+    def add(self, job: Record, check: Callable[[int, int, int], None]) -> None:
+        with self._engine.begin() as connection:
+            open_jobs = sa.select(sa.func.count()).where(_JOBS.c.state.in_(("queued", "running")))
+            check(
+                connection.scalar(open_jobs.where(_JOBS.c.client == job.client)) or 0,
+                connection.scalar(open_jobs) or 0,
+                connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))) or 0,
+            )
+            connection.execute(sa.insert(_JOBS).values(_row(job)))
+
+    def get(self, job: str) -> Record | None:
+        with self._reader.connect() as connection:
+            return _one(connection, job)
+
+    def of_client(self, client: str, limit: int = 100) -> list[Record]:
+        wanted = sa.select(_JOBS.c.record).where(_JOBS.c.client == client)
+        return self._read(wanted.order_by(_JOBS.c.created.desc()).limit(limit))
+
+    def position(self, job: Record) -> int | None:
+        if job.state != "queued":
+            return None
+        before = sa.select(sa.func.count()).where(_JOBS.c.state == "queued", _JOBS.c.created < job.created)
+        with self._reader.connect() as connection:
+            return connection.scalar(before) or 0
+
+    def change(self, job: str, change: Change) -> Record | None:
+        with self._engine.begin() as connection:
+            old = _one(connection, job)
+            new = change(old) if old else None
+            if new:
+                connection.execute(sa.update(_JOBS).where(_JOBS.c.id == job).values(_row(new)))
+            return new
+
+    def claim(self, worker: str, now: float, lease: float) -> Record | None:
+        other = _JOBS.alias()
+        served = sa.select(sa.func.max(other.c.started)).where(other.c.client == _JOBS.c.client).scalar_subquery()
+        first = (
+            sa.select(_JOBS.c.record)
+            .where(_JOBS.c.state == "queued")
+            .order_by(_JOBS.c.preview.desc(), sa.func.coalesce(served, 0), _JOBS.c.created)
+            .limit(1)
+        )
+        with self._engine.begin() as connection:
+            record = connection.scalar(first)
+            if record is None:
+                return None
+            job = begun(Record.model_validate_json(record), worker, now, lease)
+            connection.execute(sa.update(_JOBS).where(_JOBS.c.id == job.id).values(_row(job)))
+            return job
+
+    def running(self) -> list[Record]:
+        return self._read(sa.select(_JOBS.c.record).where(_JOBS.c.state == "running"))
+
+    def finished_before(self, moment: float) -> list[str]:
+        ended = sa.select(_JOBS.c.id).where(_JOBS.c.state.in_(ENDED), _JOBS.c.finished < moment)
+        with self._reader.connect() as connection:
+            return list(connection.scalars(ended))
+
+    def remove(self, job: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_JOBS).where(_JOBS.c.id == job))
+
+    def counts(self) -> dict[str, int]:
+        grouped = sa.select(_JOBS.c.state, sa.func.count()).group_by(_JOBS.c.state)
+        with self._reader.connect() as connection:
+            return counts_by_state(dict(connection.execute(grouped).tuples().all()))
+
+    def greet(self, worker: WorkerState) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == worker.id))
+            connection.execute(sa.insert(_WORKERS).values(id=worker.id, record=worker.model_dump_json()))
+
+    def dismiss(self, worker: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == worker))
+
+    def workers(self) -> list[WorkerState]:
+        with self._reader.connect() as connection:
+            return [WorkerState.model_validate_json(text) for text in connection.scalars(sa.select(_WORKERS.c.record))]
+
+    def _read(self, wanted: sa.Select[Any]) -> list[Record]:
+        with self._reader.connect() as connection:
+            return [Record.model_validate_json(text) for text in connection.scalars(wanted)]
+
+
+def _row(job: Record) -> dict[str, Any]:
+    return job.model_dump(include=_COLUMNS) | {"record": job.model_dump_json()}
+
+
+def _one(connection: Connection, job: str) -> Record | None:
+    text = connection.scalar(sa.select(_JOBS.c.record).where(_JOBS.c.id == job))
+    return Record.model_validate_json(text) if text else None
+
+
+def _configure(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin`
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _begin(connection: Connection) -> None:
+    """Take the write lock at once: a transaction that reads and then writes can then not fail half-way."""
+    reads_only = connection.get_execution_options().get("reads_only")
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

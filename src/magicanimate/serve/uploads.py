@@ -1,0 +1,111 @@
+"""Files from outside: what they are is read from their content, never from their names, and limits come first.
+
+Only headers are read here; the worker decodes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from PIL import Image, UnidentifiedImageError
+
+from magicanimate.serve.backend import ServiceError
+from magicanimate.serve.options import Limits
+
+TOO_LARGE, WRONG_TYPE, UNREADABLE, NO_SPACE = 413, 415, 422, 507
+
+# FFmpeg also knows formats that open other files (playlists, concatenations): it only ever sees these three.
+_CONTAINERS: dict[str, Callable[[bytes], bool]] = {
+    "mov": lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),
+    "matroska": lambda head: head.startswith(b"\x1aE\xdf\xa3"),
+    "avi": lambda head: head.startswith(b"RIFF") and head[8:12] == b"AVI ",
+}
+_SUFFIXES = {
+    "PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif",
+    "mov": ".mp4", "matroska": ".webm", "avi": ".avi",
+}  # fmt: skip
+_CHUNK = 2**20
+
+
+def store_upload(source: BinaryIO, path: Path, allowed: int) -> int:
+    """Copy at most `allowed` bytes to a new file; returns their number."""
+    written = 0
+    with path.open("xb") as file:
+        while chunk := source.read(_CHUNK):
+            written += len(chunk)
+            if written > allowed:
+                raise ServiceError(
+                    TOO_LARGE, f"The files are larger than {allowed / 2**20:.0f} MiB; send smaller ones."
+                )
+            file.write(chunk)
+    return written
+
+
+def picture_kind(path: Path, limits: Limits) -> str:
+    """The ending that a picture's content calls for. ServiceError: not a picture, damaged, or too many pixels."""
+    with _image(path, ("PNG", "JPEG", "WEBP"), "The picture is not a PNG, JPEG or WebP file.") as image:
+        _check_pixels("picture", image.width, image.height, limits)
+        kind = image.format
+        try:
+            image.verify()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ServiceError(UNREADABLE, "The picture is damaged; save it again or send another.") from error
+    return _SUFFIXES[kind or ""]
+
+
+def motion_kind(path: Path, limits: Limits) -> str:
+    """The ending that a motion's content calls for. ServiceError: not a video, too many pixels, or too long."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    for container, matches in _CONTAINERS.items():
+        if matches(head):
+            _check_video(path, container, limits)
+            return _SUFFIXES[container]
+    refusal = "The motion is not an mp4, mov, webm or avi video, nor a GIF, WebP or PNG animation."
+    with _image(path, ("GIF", "WEBP", "PNG"), refusal) as image:
+        _check_pixels("motion", image.width, image.height, limits)
+        return _SUFFIXES[image.format or ""]
+
+
+def _image(path: Path, formats: tuple[str, ...], refusal: str) -> Image.Image:
+    try:
+        return Image.open(path, formats=formats)
+    except UnidentifiedImageError as error:
+        raise ServiceError(WRONG_TYPE, refusal) from error
+    except Image.DecompressionBombError as error:
+        raise ServiceError(TOO_LARGE, "The picture has far too many pixels; scale it down first.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ServiceError(UNREADABLE, "The picture is damaged; save it again or send another.") from error
+
+
+def _check_pixels(what: str, width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise ServiceError(
+            TOO_LARGE,
+            f"The {what} is {width}x{height}, more than {limits.pixels / 1e6:g} million pixels; scale it down first.",
+        )
+
+
+def _check_video(path: Path, container: str, limits: Limits) -> None:
+    try:
+        with av.open(str(path), format=container) as video:
+            if not video.streams.video:
+                raise ServiceError(UNREADABLE, "The motion has no video in it; send a video.")
+            stream = video.streams.video[0]
+            _check_pixels("motion", stream.width, stream.height, limits)
+            seconds = (video.duration or 0) / av.time_base
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise ServiceError(UNREADABLE, "The motion is damaged or cut off; send a complete video.") from error
+    if seconds > limits.seconds:
+        raise ServiceError(
+            TOO_LARGE, f"The motion lasts {seconds:.0f} s, more than {limits.seconds:.0f} s; send a shorter one."
+        )
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(entry.stat().st_size for entry in os.scandir(folder))

@@ -1,0 +1,161 @@
+"""A worker: one process, one device. Takes the next job, computes it, and says meanwhile that it is alive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from magicanimate.errors import InputError
+from magicanimate.serve.backend import WorkerState
+from magicanimate.serve.records import Record, advanced, ended, released
+from magicanimate.serve.service import Service
+from magicanimate.serve.uploads import folder_bytes
+from magicanimate.settings import make_settings
+
+if TYPE_CHECKING:
+    from magicanimate.pipeline import MagicAnimatePipeline
+
+LOG = logging.getLogger(__name__)
+LEASE = 30.0  # seconds without a word after which a job is taken from its worker
+_BEAT = 0.5  # seconds between words about a running job
+_GREETING = 5.0  # seconds between words about itself
+_IDLE = 0.2  # seconds between looks into an empty queue
+_OUR_FAULT = "The service failed on this job; its log says why."
+
+
+class Stopped(Exception):
+    """The job in hand is not wanted any more, or not ours; raised out of the pipeline's progress."""
+
+
+class Worker:
+    """See the module. `run` returns when the process is asked to end."""
+
+    def __init__(self, service: Service, name: str, device: str, *, supervised: bool = False) -> None:
+        self._service, self._store = service, service.store
+        self._about = WorkerState(id=name, device=device, state="starting", seen=time.time())
+        self._parent = os.getppid() if supervised else None
+        self._pipe: MagicAnimatePipeline | None = None
+        self._job: Record | None = None
+        self._progress: tuple[str, int, int | None] | None = None
+        self._halt = False
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; a job in hand then goes back into the queue, uncounted."""
+        threading.Thread(target=self._beat_for_ever, daemon=True).start()
+        try:
+            self._load(self._service.models()[0])
+            while True:
+                self._say("ready")
+                job = self._store.claim(self._about.id, time.time(), LEASE)
+                if job is None:
+                    time.sleep(_IDLE)
+                else:
+                    self._do(job)
+        except KeyboardInterrupt:
+            LOG.info("the worker ends")
+        finally:
+            self._store.dismiss(self._about.id)
+
+    def _load(self, model: str) -> MagicAnimatePipeline:
+        """The pipeline of a model; one is held at a time."""
+        if self._pipe is None or self._about.model != model:
+            self._pipe = None
+            self._say("loading", model)
+            from magicanimate.pipeline import MagicAnimatePipeline
+
+            self._pipe = MagicAnimatePipeline.from_pretrained(model, device=self._about.device)
+        return self._pipe
+
+    def _do(self, job: Record) -> None:
+        LOG.info("job %s begins, attempt %d", job.id, job.attempts)
+        self._progress, self._halt, self._job = None, False, job
+        try:
+            facts = self._compute(job)
+            self._end(job, lambda record: ended(record, "done", time.time(), **facts))
+        except Stopped:
+            self._end(job, lambda record: ended(record, "cancelled", time.time()))
+        except InputError as error:
+            sentence = str(error)
+            self._end(job, lambda record: ended(record, "failed", time.time(), error=sentence))
+        except KeyboardInterrupt:
+            self._end(job, released)
+            raise
+        except Exception:
+            LOG.exception("job %s", job.id)
+            self._end(job, lambda record: ended(record, "failed", time.time(), error=_OUR_FAULT))
+
+    def _compute(self, job: Record) -> dict[str, Any]:
+        """The video, and what is to be remembered of it."""
+        from magicanimate.media.video import save_frames
+
+        folder, limits = self._service.folder(job.id), self._service.options.limits
+        pipe = self._load(job.model)
+        self._say("busy")
+        settings = make_settings(**({"max_frames": limits.frames} | job.settings))
+        ready = pipe.prepare(folder / job.picture, folder / job.motion, settings, progress=self._told)
+        result = folder / f"result-{job.attempts}.mp4"
+        save_frames(pipe.frames(ready, progress=self._told), result, ready.fps, ready.describe(), overwrite=True)
+        for name in (job.picture, job.motion):
+            (folder / name).unlink()
+        return {
+            "result": result.name, "size": folder_bytes(folder), "summary": ready.summary(), "warnings": ready.warnings,
+        }  # fmt: skip
+
+    def _told(self, stage: str, done: int, total: int | None) -> None:
+        """The pipeline's progress; where a job is stopped."""
+        self._progress = (stage, done, total)
+        if self._halt:
+            raise Stopped
+        allowed = self._service.options.limits.job_seconds
+        if self._job and self._job.started and time.time() - self._job.started > allowed:
+            raise InputError(
+                f"The job took longer than {allowed:.0f} s, which is the limit; choose fewer frames or steps."
+            )
+
+    def _end(self, job: Record, step: Callable[[Record], Record]) -> None:
+        """The job's last word, if it is still ours. What failed or was deleted keeps no files."""
+        self._job = None
+        record = self._store.change(
+            job.id, lambda now: step(now) if now.held_by(self._about.id, job.attempts) else None
+        )
+        LOG.info("job %s is %s", job.id, record.state if record else "not ours any more")
+        folder = self._service.folder(job.id)
+        if self._store.get(job.id) is None or (record and record.state in ("failed", "cancelled")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _say(self, state: Any, model: str | None = None) -> None:
+        if (state, model or self._about.model) != (self._about.state, self._about.model):
+            self._about = self._about.model_copy(
+                update={"state": state, "model": model or self._about.model, "seen": time.time()}
+            )
+            self._store.greet(self._about)
+
+    def _beat_for_ever(self) -> None:
+        """Beside the computation: tell the store of the job and of itself. If that fails, the whole process ends."""
+        greeted = 0.0
+        try:
+            while self._parent is None or os.getppid() == self._parent:
+                if job := self._job:
+                    self._beat(job)
+                if time.time() - greeted > _GREETING:
+                    greeted = time.time()
+                    self._store.greet(self._about.model_copy(update={"seen": greeted}))
+                time.sleep(_BEAT)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _beat(self, job: Record) -> None:
+        record = self._store.change(
+            job.id,
+            lambda now: (
+                advanced(now, time.time(), LEASE, self._progress) if now.held_by(self._about.id, job.attempts) else None
+            ),
+        )
+        if (record is None or record.stop) and self._job is job:
+            self._halt = True
