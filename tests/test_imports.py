@@ -22,6 +22,7 @@ LAYERS = [
     {"train", "evaluate"},
     {"pipeline", "hub", "progress"},
     {"job"},
+    {"motion.sources"},
     {"settings", "body"},
     {"sampler", "motion.signal", "motion.align", "media"},
     {"models"},
