@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
-from magicanimate.job import motion_span
+from magicanimate import provenance
+from magicanimate.job import Job, motion_span
 from magicanimate.media import check_output, load_picture, open_clip, settings_path, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.progress import ProgressDisplay, memory_text
+from magicanimate.places import check_resume, discard_steps, resume_folder
 from magicanimate.settings import AnimateSettings
+
+if TYPE_CHECKING:
+    from magicanimate.runtime import Ranks
+
+PATIENCE = 20.0
+"""Seconds of work before a run that was not asked to be resumable keeps its finished steps all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +41,41 @@ class Request:
     overwrite: bool = False
     compare: bool = False
     dry_run: bool = False
+    resume: bool = False
 
 
 def run(request: Request, settings: AnimateSettings) -> None:
-    """Check all inputs, then animate. The cheap checks come before torch is imported.
+    """Check all inputs, then animate; as one of several processes if torchrun started this one.
 
     Raises:
         InputError: anything wrong with inputs, settings, model or output.
     """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        _animate(request, settings, None)
+        return
+    from magicanimate.runtime import Ranks
+
+    ranks = Ranks.from_environment()
+    with ranks.together():
+        _animate(request, settings, ranks)
+
+
+def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -> None:
+    """The cheap checks come before torch is imported. Only the first process prints and writes."""
     started = time.monotonic()
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    check_output(request.out, request.overwrite)
+    first = ranks is None or ranks.first
+    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not first)
+    if first:
+        check_output(request.out, request.overwrite)
+        check_resume(request.out, request.resume, request.overwrite)
+    provenance.configured()
     image_HWC = load_picture(request.image)
     clip = open_clip(request.motion, motion_span(settings))
     with ProgressDisplay(console) as progress:
         progress("loading", 0, 1)
         from magicanimate.pipeline import MagicAnimatePipeline
 
-        pipe = MagicAnimatePipeline.from_pretrained(request.model, device=request.device, dtype=request.dtype)
+        pipe = MagicAnimatePipeline.from_pretrained(request.model, device=request.device, dtype=request.dtype, ranks=ranks)
         progress("loading", 1, 1)
         job = pipe.prepare(image_HWC, clip, settings, progress=progress)
         for warning in job.warnings:
@@ -56,21 +84,40 @@ def run(request: Request, settings: AnimateSettings) -> None:
             console.print(note, markup=False)
         progress.expect(len(job), job.settings.steps)
         if not request.dry_run:
-            frames = pipe.frames(job, progress=progress)
-            if request.compare:
-                frames = _compared(frames, job.picture_HWC, job.motion_frames())
-            about = job.describe() | {"image": str(request.image), "motion": str(request.motion)}
-            save_frames(frames, request.out, job.fps, about, overwrite=request.overwrite, audio=job.audio)
+            steps = resume_folder(request.out)
+            frames = pipe.frames(job, progress, steps, patience=0 if request.resume else PATIENCE)
+            if first:
+                _write(request, job, frames)
+                discard_steps(steps)
+            else:
+                deque(frames, maxlen=0)
     console.print(job.summary(), markup=False)
     if request.dry_run:
         console.print(f"Nothing was written; {request.out} would be.", markup=False)
         return
+    for warning in provenance.mark(request.out):
+        console.print(f"Warning: {warning}", markup=False)
     seconds = time.monotonic() - started
     console.print(
         f"Wrote {request.out} ({len(job)} frames, {job.fps:g} fps) in {seconds:.0f} s, peak memory {memory_text()}; "
         f"settings in {settings_path(request.out).name}.",
         markup=False,
     )
+
+
+def _write(request: Request, job: Job, frames: Iterator[np.ndarray]) -> None:
+    if request.compare:
+        frames = _compared(frames, job.picture_HWC, job.motion_frames())
+    about = job.describe() | {"image": str(request.image), "motion": str(request.motion)}
+    try:
+        save_frames(frames, request.out, job.fps, about, overwrite=request.overwrite, audio=job.audio)
+    except KeyboardInterrupt as error:
+        steps = resume_folder(request.out)
+        if not steps.is_dir():
+            raise
+        raise KeyboardInterrupt(
+            f"the finished steps are in {steps}, and the same command with --resume goes on from there"
+        ) from error
 
 
 def _compared(

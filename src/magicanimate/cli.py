@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -20,6 +21,7 @@ _LAZY = {
     "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
     "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
     "train": ("magicanimate.train.cli", "Train a model."),
+    "batch": ("magicanimate.batch.cli", "Animate many pictures, listed in a file."),
     "serve": ("magicanimate.serve.cli", "Serve the web page and the HTTP API, with workers that compute the jobs."),
     "worker": ("magicanimate.serve.worker_cli", "Compute the jobs of a service."),
     "verify": ("magicanimate.provenance.cli", "Say whether a file is marked as AI-generated, and by whom."),
@@ -46,11 +48,17 @@ class _Root(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            typer.echo(f"Error: {error}", err=True)
+            _tell(f"Error: {error}")
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt as error:
-            typer.echo("Interrupted; nothing was left half-written.", err=True)
+            _tell(f"Interrupted; {str(error) or 'nothing was left half-written'}.")
             raise typer.Exit(INTERRUPTED) from error
+
+
+def _tell(sentence: str) -> None:
+    """Of the processes that torchrun started, the first one speaks for all."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(sentence, err=True)
 
 
 def _load(name: str) -> Any:
@@ -178,6 +186,10 @@ def animate(
     loop: Annotated[
         bool, typer.Option("--loop", help="Make the end run into the start.", rich_help_panel=_LOOK)
     ] = False,
+    label: Annotated[
+        bool,
+        typer.Option("--label", help="Write 'AI-generated' into a corner of the video.", rich_help_panel=_LOOK),
+    ] = False,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", rich_help_panel=_SOLVER)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; 1 is off.", rich_help_panel=_SOLVER)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise. Default: 1.", rich_help_panel=_SOLVER)] = None,
@@ -195,6 +207,12 @@ def animate(
     ] = None,
     window: Annotated[int | None, typer.Option(help="Frames per window.", rich_help_panel=_SOLVER)] = None,
     overlap: Annotated[int | None, typer.Option(help="Frames two windows share.", rich_help_panel=_SOLVER)] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on where an interrupted run of the same command stopped.", rich_help_panel=_OTHER
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -208,15 +226,15 @@ def animate(
 
     chosen = {
         "preset": preset, "steps": steps, "guidance": guidance, "seed": seed, "size": size, "fps": fps, "fit": fit,
-        "max_frames": max_frames, "align": align, "loop": loop or None, "scheduler": scheduler, "fusion": fusion,
-        "noise": noise, "window": window, "overlap": overlap, "start": start, "end": end, "extractor": extractor,
-        "person": person, "audio": False if no_audio else None,
+        "max_frames": max_frames, "align": align, "loop": loop or None, "label": label or None,
+        "scheduler": scheduler, "fusion": fusion, "noise": noise, "window": window, "overlap": overlap,
+        "start": start, "end": end, "extractor": extractor, "person": person, "audio": False if no_audio else None,
     }  # fmt: skip
     settings = make_settings(**{name: value for name, value in chosen.items() if value is not None})
     run(
         Request(
             image=image, motion=motion, out=out or Path(f"{image.stem}_{motion.stem}.mp4"), model=model,
-            device=device, dtype=dtype, overwrite=overwrite, compare=compare, dry_run=dry_run,
+            device=device, dtype=dtype, overwrite=overwrite, compare=compare, dry_run=dry_run, resume=resume,
         ),
         settings,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.motion.align import aligned_placement
 from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.signal import Signal, read_signal
+from magicanimate.provenance.marks import AI_GENERATED
 from magicanimate.settings import PRESETS, AnimateSettings, ChosenSettings
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Job:
             "motion_report": asdict(self.signal.report),
             "warnings": self.warnings,
             "notes": self.notes,
+            **AI_GENERATED,
         }
 
     def summary(self) -> str:

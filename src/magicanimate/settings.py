@@ -65,6 +65,7 @@ class AnimateSettings(BaseModel):
     align: Literal["auto", "none"] | None = Field(
         None, description="auto: give the motion the place, size and proportions of the person in the picture"
     )
+    label: bool = Field(False, description="write AI-generated into a corner of the video")
     loop: bool = Field(False, description="make the end run into the beginning")
     scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
     fusion: Literal["mean", "triangular"] | None = Field(None, description="weights where windows overlap")

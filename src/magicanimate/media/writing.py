@@ -26,6 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from magicanimate.errors import InputError
 from magicanimate.media.audio import Audio, SoundTrack
+from magicanimate.provenance.marks import append_xmp_box, xmp_packet
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BT709 = 1
@@ -46,13 +47,25 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+class _About:
+    """What a file tells about how it was made, in the forms that its format takes."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.comment = json.dumps(dict(settings), ensure_ascii=True)
+        self.source_type: str | None = settings.get("digital_source_type")
+        self.xmp = xmp_packet(settings)
+
+
 class _VideoSink:
     """H.264 or VP9, 4:2:0, BT.709. Odd sizes gain a repeated row or column, since 4:2:0 H.264 has none."""
 
-    def __init__(self, path: Path, suffix: str, fps: float, comment: str, audio: Audio | None) -> None:
+    def __init__(self, path: Path, suffix: str, fps: float, about: _About, audio: Audio | None) -> None:
+        self._path, self._xmp = path, about.xmp if suffix == ".mp4" else None
         container_name, self._codec, self._codec_options, options = _ENCODERS[suffix]
         self._container = av.open(str(path), "w", format=container_name, options=options)
-        self._container.metadata["comment"] = comment
+        self._container.metadata["comment"] = about.comment
+        if about.source_type and suffix == ".webm":  # which has no place for XMP
+            self._container.metadata["DIGITAL_SOURCE_TYPE"] = about.source_type
         self._fps = Fraction(fps).limit_denominator(1001)
         self._stream: Any = None
         self._frames = 0
@@ -84,13 +97,15 @@ class _VideoSink:
             if self._sound:
                 self._sound.close()
         self._container.close()
+        if self._xmp:
+            append_xmp_box(self._path, self._xmp)
 
 
 class _AnimationSink:
     """GIF and WebP through Pillow, which wants all frames at the end: they wait in memory (a GIF's as indices)."""
 
-    def __init__(self, path: Path, suffix: str, fps: float, comment: str) -> None:
-        self._path, self._suffix, self._fps, self._comment = path, suffix, fps, comment
+    def __init__(self, path: Path, suffix: str, fps: float, about: _About) -> None:
+        self._path, self._suffix, self._fps, self._about = path, suffix, fps, about
         self._frames: list[Image.Image] = []
 
     def write(self, frame_HWC: np.ndarray) -> None:
@@ -105,22 +120,24 @@ class _AnimationSink:
             "save_all": True, "append_images": self._frames[1:], "duration": durations, "loop": 0,
         }  # fmt: skip
         if self._suffix == ".gif":
-            common |= {"comment": self._comment.encode(), "format": "GIF"}
+            common |= {"comment": self._about.comment.encode(), "format": "GIF"}
         else:
             exif = Image.Exif()
-            exif[0x010E] = self._comment  # ImageDescription
-            common |= {"exif": exif, "quality": 90, "method": 4, "format": "WEBP"}
+            exif[0x010E] = self._about.comment  # ImageDescription
+            common |= {"exif": exif, "xmp": self._about.xmp or b"", "quality": 90, "method": 4, "format": "WEBP"}
         self._frames[0].save(self._path, **common)
 
 
 class _FolderSink:
     """A folder of PNG files."""
 
-    def __init__(self, path: Path, comment: str) -> None:
+    def __init__(self, path: Path, about: _About) -> None:
         path.mkdir()
         self._path, self._count = path, 0
         self._info = PngInfo()
-        self._info.add_text("Comment", comment)
+        self._info.add_text("Comment", about.comment)
+        if about.xmp:
+            self._info.add_itxt("XML:com.adobe.xmp", about.xmp.decode())
 
     def write(self, frame_HWC: np.ndarray) -> None:
         Image.fromarray(frame_HWC).save(self._path / f"frame_{self._count:05d}.png", pnginfo=self._info)
@@ -199,13 +216,13 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     return path
 
 
-def _sink(temporary: Path, path: Path, fps: float, comment: str, audio: Audio | None) -> Sink:
+def _sink(temporary: Path, path: Path, fps: float, about: _About, audio: Audio | None) -> Sink:
     suffix = path.suffix.lower()
     if _is_folder(path):
-        return _FolderSink(temporary, comment)
+        return _FolderSink(temporary, about)
     if suffix in _ENCODERS:
-        return _VideoSink(temporary, suffix, fps, comment, audio)
-    return _AnimationSink(temporary, suffix, fps, comment)
+        return _VideoSink(temporary, suffix, fps, about, audio)
+    return _AnimationSink(temporary, suffix, fps, about)
 
 
 @contextmanager
@@ -228,10 +245,10 @@ def open_writer(
     path = check_output(path, overwrite)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     described = temporary.with_suffix(".json.part")
-    comment = json.dumps(dict(settings or {}), ensure_ascii=True)
+    about = _About(settings or {})
     try:
         with _explained(path):
-            sink = _Guarded(_sink(temporary, path, fps, comment, audio), path)
+            sink = _Guarded(_sink(temporary, path, fps, about, audio), path)
         try:
             yield sink
         except BaseException:

@@ -161,7 +161,7 @@ def read_signature(path: Path, trust: bytes | None = None) -> Signature | None:
             manifest: dict[str, Any] = reader.get_active_manifest() or {}
             results = reader.get_validation_results() or {}
             state = reader.get_validation_state()
-    except c2pa.C2paError.ManifestNotFound:
+    except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):  # webm cannot be signed
         return None
     except c2pa.C2paError as error:
         return Signature("unknown", valid=False, trusted=False, ai_generated=False, problems=(str(error),))
