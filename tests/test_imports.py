@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "magicanimate"
 LAYERS = [
     {"__main__", "serve", "client"},
     {"cli"},
+    {"batch"},
     {"models_cli", "animate_cli", "synth.cli", "train.cli", "provenance.cli"},
     {"train.run"},
     {"train.config"},
@@ -28,7 +29,7 @@ LAYERS = [
     {"models"},
     {"official"},
     {"stepping", "resume"},
-    {"places", "weights", "solvers", "guidance"},
+    {"places", "weights", "solvers", "guidance", "policies"},
     {"official_layout", "denoiser", "appearance"},
     {"conditions"},
     {"control"},

@@ -18,7 +18,7 @@ from magicanimate.job import Job, motion_span
 from magicanimate.media import check_output, load_picture, open_clip, settings_path, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.progress import ProgressDisplay, memory_text
-from magicanimate.places import check_resume, discard_steps, resume_folder
+from magicanimate.resume import check_resume, discard_steps, resume_folder
 from magicanimate.settings import AnimateSettings
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
         progress("loading", 0, 1)
         from magicanimate.pipeline import MagicAnimatePipeline
 
-        pipe = MagicAnimatePipeline.from_pretrained(request.model, device=request.device, dtype=request.dtype, ranks=ranks)
+        pipe = MagicAnimatePipeline.from_pretrained(
+            request.model, device=request.device, dtype=request.dtype, ranks=ranks
+        )
         progress("loading", 1, 1)
         job = pipe.prepare(image_HWC, clip, settings, progress=progress)
         for warning in job.warnings:

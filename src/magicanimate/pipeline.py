@@ -118,8 +118,8 @@ class MagicAnimatePipeline:
         """Stages 3 to 7: yields frames [H, W, 3] uint8 in order, as they are decoded.
 
         resume_folder: keeps the last finished step, from which a further call with the same job and folder goes on,
-        with the same result; it vanishes when all frames have been taken. patience: seconds before the first step is
-        kept. Of several processes (see `ranks`) only the first one yields frames.
+        with the same result; the caller removes it when the video is written. patience: seconds before the first
+        step is kept. Of several processes (see `ranks`) only the first one yields frames.
         """
         with _memory_explained():
             checkpoint = Checkpoint(resume_folder, self._about(job), patience) if resume_folder else None
@@ -133,8 +133,6 @@ class MagicAnimatePipeline:
                 ranks=self.ranks, checkpoint=checkpoint,
             )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
-            if checkpoint and self.ranks.first:
-                checkpoint.remove()
 
     def _about(self, job: Job) -> dict[str, Any]:
         """All that decides the frames of a job."""

@@ -4,34 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from magicanimate.errors import InputError
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
 
-FILE_NAME = "step.pt"
+STEP_NAME = "step.pt"
 _SAMPLED = 64  # values of each weight tensor that tell models apart
 
 
 def resume_folder(out: Path) -> Path:
-    """Where the steps of a video rest until it is written: beside it, `dance.mp4` -> `dance.mp4.resume`."""
+    """Where the finished steps of a video rest until it is written: beside it, `dance.mp4` -> `dance.mp4.resume`."""
     return out.with_name(out.name + ".resume")
+
+
+def check_resume(out: Path, resume: bool, overwrite: bool) -> None:
+    """Without `resume`, finished steps of an interrupted run are in the way: removed with `overwrite`, else refused.
+
+    Raises:
+        InputError: finished steps are there, and neither is asked for.
+    """
+    folder = resume_folder(out)
+    if resume or not (folder / STEP_NAME).exists():
+        return
+    if not overwrite:
+        raise InputError(
+            f"{folder} holds the finished steps of an interrupted run; add --resume to go on from there, or "
+            "--overwrite to start anew."
+        )
+    discard_steps(folder)
+
+
+def discard_steps(folder: Path) -> None:
+    """Remove finished steps, and the folder unless other things are in it."""
+    (folder / STEP_NAME).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 class Checkpoint:
     """The last finished step of one run, in a folder of its own.
 
-    folder: made when it is needed, removed by `remove`. about: all that decides the result, as JSON-like values; a
-    step of a run about something else is refused. patience: seconds that must have passed before the first step is
-    written, so that short runs write nothing.
+    folder: made when it is needed; when the video is written, `discard_steps` removes it. about: all that decides the
+    result, as JSON-like values; a step of a run about something else is refused. patience: seconds that must have
+    passed before the first step is written, so that short runs write nothing.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], patience: float = 0.0) -> None:
@@ -44,7 +65,9 @@ class Checkpoint:
         Raises:
             InputError: the file is damaged, or belongs to other settings or inputs.
         """
-        path = self._folder / FILE_NAME
+        import torch
+
+        path = self._folder / STEP_NAME
         if not path.exists():
             return None
         try:
@@ -64,21 +87,19 @@ class Checkpoint:
         """Replace what was saved, at once and completely. Raises InputError if it cannot be written."""
         if time.monotonic() < self._from:
             return
-        temporary = self._folder / f".{FILE_NAME}.part"
+        import torch
+
+        temporary = self._folder / f".{STEP_NAME}.part"
         try:
             self._folder.mkdir(exist_ok=True)
             with temporary.open("wb") as file:
                 torch.save({"about": self._about, "state": dict(state)}, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self._folder / FILE_NAME)
+            os.replace(temporary, self._folder / STEP_NAME)
         except (OSError, RuntimeError) as error:  # torch has its own error for a full disk
             temporary.unlink(missing_ok=True)
             raise InputError(f"The finished step could not be written to {self._folder}: {error}.") from error
-
-    def remove(self) -> None:
-        """The video is complete, so nothing has to be continued."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
