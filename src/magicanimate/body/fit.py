@@ -1,0 +1,282 @@
+"""Fitting a body to a track: its proportions once, its pose and place in every frame.
+
+Everything is one least-squares-like problem, solved by Adam over all frames at once; long tracks go in stretches that
+overlap. Shape legend: F frames, J joints of the track, M of them that the rig knows, S points of the rig, P pose
+numbers, A angles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from magicanimate.body.kinematics import (
+    BONES,
+    POSE_NUMBERS,
+    TURN,
+    joint_frames,
+    limits,
+    points,
+    stretches,
+    turn_from_rotation,
+)
+from magicanimate.body.motion import BodyMotion, Proportions
+from magicanimate.body.rig import POINT_INDEX
+from magicanimate.body.smoothing import runs
+from magicanimate.body.track import RIG_POINTS, Track
+from magicanimate.errors import InputError
+
+Progress = Callable[[str, int, int | None], None]
+
+FOCAL = 1.6
+"""Focal length in picture heights that is assumed: between a telephone's and a portrait lens."""
+_STEPS = 240
+_STRETCH = 400  # frames that are fitted together
+_OVERLAP = 25
+_SAMPLE = 60  # frames from which the proportions are fitted
+_SCALE_SPREAD = 0.12  # of the logarithm of a bone's length
+_TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+# Directions that are compared with a track's world coordinates
+_SEGMENTS = tuple(
+    (f"{side}_{a}", f"{side}_{b}")
+    for side in ("left", "right")
+    for a, b in (
+        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
+        ("heel", "foot_index"), ("ear", "eye"), ("wrist", "index"), ("wrist", "pinky"),
+    )
+) + (("right_shoulder", "left_shoulder"), ("right_hip", "left_hip"), ("right_ear", "left_ear"),
+     ("right_index", "right_pinky"), ("left_index", "left_pinky"))  # fmt: skip
+
+
+@dataclass
+class _Problem:
+    """What a stretch of frames has to agree with, as tensors."""
+
+    at_FM2: Tensor  # pixels from the picture's middle, y up, in focal lengths
+    trust_FM: Tensor  # 0..1
+    rows_M: list[int]  # points of the rig
+    directions_FD3: Tensor | None  # unit vectors, and below how much each is trusted
+    direction_trust_FD: Tensor | None
+    ends_D2: list[tuple[int, int]]  # points of the rig
+    figure_F: Tensor  # the figure's size in focal lengths, the unit of errors
+
+    def part(self, frames: slice) -> _Problem:
+        return replace(
+            self,
+            at_FM2=self.at_FM2[frames],
+            trust_FM=self.trust_FM[frames],
+            directions_FD3=None if self.directions_FD3 is None else self.directions_FD3[frames],
+            direction_trust_FD=None if self.direction_trust_FD is None else self.direction_trust_FD[frames],
+            figure_F=self.figure_F[frames],
+        )
+
+
+@dataclass
+class _Unknowns:
+    """What is solved for."""
+
+    pose_FP: Tensor
+    position_F3: Tensor  # right, log of the distance, up; the first and last per distance
+    log_scales: Tensor
+
+    def place(self) -> Tensor:
+        distance = self.position_F3[:, 1].exp()
+        return torch.stack([self.position_F3[:, 0] * distance, distance, self.position_F3[:, 2] * distance], 1)
+
+
+def _problem(track: Track, frames: np.ndarray, focal: float) -> _Problem:
+    columns = [i for i, name in enumerate(track.names) if name in RIG_POINTS]
+    if not columns:
+        raise InputError("The track has no joints that the body knows, such as left_shoulder or right_knee.")
+    index = {track.names[i]: i for i in columns}
+    height, width = track.size
+    seen = torch.from_numpy(track.points_FJ3[frames]).float()
+    at = (seen[:, columns, :2] - torch.tensor([width / 2, height / 2])) / focal * torch.tensor([1.0, -1.0])
+    trust = seen[:, columns, 2].clamp(0, 1)
+    directions = directions_trust = None
+    ends: list[tuple[int, int]] = []
+    if track.world_FJ3 is not None:
+        pairs = [(a, b) for a, b in _SEGMENTS if a in index and b in index]
+        ends = [(POINT_INDEX[RIG_POINTS[a]], POINT_INDEX[RIG_POINTS[b]]) for a, b in pairs]
+        a, b = ([index[pair[k]] for pair in pairs] for k in (0, 1))
+        world = torch.from_numpy(track.world_FJ3[frames]).float()
+        directions = torch.nn.functional.normalize(world[:, b] - world[:, a], dim=-1)
+        directions_trust = torch.minimum(seen[:, a, 2], seen[:, b, 2]).clamp(0.1, 1) * (trust.amax(1, keepdim=True) > 0)
+    return _Problem(
+        at, trust, [POINT_INDEX[RIG_POINTS[track.names[i]]] for i in columns], directions, directions_trust, ends,
+        _figure_size(at, trust),
+    )  # fmt: skip
+
+
+def _figure_size(at_FM2: Tensor, trust_FM: Tensor) -> Tensor:
+    """Extent of the trusted joints, steadied over the sequence. [F]."""
+    good = trust_FM > 0.3
+    high = torch.where(good[..., None], at_FM2, -torch.inf).amax(1)
+    low = torch.where(good[..., None], at_FM2, torch.inf).amin(1)
+    extent = (high - low).amax(-1)
+    usable = torch.isfinite(extent) & (extent > 1e-4)
+    if not usable.any():
+        raise InputError("The track has no frame in which a body can be made out.")
+    return extent[usable].median().expand(len(extent)).clone()
+
+
+def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Proportions) -> _Unknowns:
+    """Upright, arms hanging, facing as shoulders and hips say, at the distance that the trunk's size says."""
+    count = len(frames)
+    pose = torch.zeros(count, POSE_NUMBERS)
+    pose[:, TURN:] = limits()["usual"]
+    turns = _facing(track, frames)
+    pose[:, :TURN] = torch.from_numpy(turn_from_rotation(turns)).float()
+    rest = torch.from_numpy(body.rest.points)[problem.rows_M]
+    centred_rest = rest - rest.mean(0)
+    weight = problem.trust_FM + 1e-4
+    centre = (problem.at_FM2 * weight[..., None]).sum(1) / weight.sum(1)[:, None]
+    # least squares of the distance: spread of the rest pose against spread in the picture
+    spread_seen = ((problem.at_FM2 - centre[:, None]).square().sum(-1) * weight).sum(1)
+    spread_rest = (centred_rest[:, [0, 2]].square().sum(-1) * weight).sum(1)
+    distance = (spread_rest / spread_seen.clamp_min(1e-9)).sqrt().clamp(0.3, 60)
+    distance = distance.median().expand(count)
+    offset = (rest[:, [0, 2]] * weight[..., None]).sum(1) / weight.sum(1)[:, None]
+    offset = offset - torch.from_numpy(body.rest.points[0, [0, 2]])
+    place = centre - offset / distance[:, None]
+    position = torch.stack([place[:, 0], distance.log(), place[:, 1]], 1)
+    return _Unknowns(pose, position, torch.from_numpy(np.log(body.scales)))
+
+
+def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
+    """First rotations of the pelvis from the trunk's joints, in the world or in the picture. [F,3,3]."""
+    at = [track.names.index(name) if name in track.names else -1 for name in _TORSO]
+    out = np.tile(np.eye(3), (len(frames), 1, 1))
+    if -1 in at:
+        return out
+    if track.world_FJ3 is None:
+        seen = track.points_FJ3[frames]
+        trusted = (seen[:, at[:2], 2].min(1) > 0) & (seen[:, at[0], 0] < seen[:, at[1], 0])
+        out[trusted] = np.diag([-1.0, -1.0, 1.0])  # the left shoulder is on the left of the picture: seen from behind
+        return out
+    ls, rs, lh, rh = (track.world_FJ3[frames, i] for i in at)
+    across = (ls - rs) + (lh - rh)
+    up = (ls + rs) - (lh + rh)
+    across[np.linalg.norm(across, axis=1) < 1e-6] = (1, 0, 0)
+    up[np.linalg.norm(up, axis=1) < 1e-6] = (0, 0, 1)
+    x = across / np.linalg.norm(across, axis=1, keepdims=True)
+    z = up - (up * x).sum(1, keepdims=True) * x
+    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
+    return np.stack([x, np.cross(z, x), z], -1)
+
+
+def _robust(error: Tensor, bend: float) -> Tensor:
+    """Squared near 0, linear beyond `bend` (Geman and McClure's cousin of Charbonnier)."""
+    return bend**2 * ((1 + error.square() / bend**2).sqrt() - 1)
+
+
+def _loss(unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float) -> Tensor:
+    """Mean over frames of what does not agree."""
+    stretch = stretches(unknowns.log_scales.exp(), body.rest)
+    place = unknowns.place()
+    linear, places = joint_frames(unknowns.pose_FP, place, body.rest, stretch)
+    found = points(linear, places, body.rest)
+    at = found[:, problem.rows_M][..., [0, 2]] / found[:, problem.rows_M, 1:2].clamp_min(0.05)
+    error = (at - problem.at_FM2).norm(dim=-1) / problem.figure_F[:, None]
+    loss = 400 * (problem.trust_FM * _robust(error, 0.03)).sum(1).mean()
+    if problem.directions_FD3 is not None:
+        a, b = ([pair[k] for pair in problem.ends_D2] for k in (0, 1))
+        own = torch.nn.functional.normalize(found[:, b] - found[:, a], dim=-1)
+        away = (own - problem.directions_FD3).square().sum(-1)
+        loss = loss + 0.35 * (problem.direction_trust_FD * _robust(away.clamp_min(1e-9).sqrt(), 0.5)).sum(1).mean()
+    return loss + _habits(unknowns, frame_seconds)
+
+
+def _habits(unknowns: _Unknowns, frame_seconds: float) -> Tensor:
+    """What bodies usually do: stay within their limits, near rest, move smoothly, and have usual proportions."""
+    bounds = limits()
+    angle = unknowns.pose_FP[:, TURN:]
+    beyond = (angle - bounds["high"]).clamp_min(0) + (bounds["low"] - angle).clamp_min(0)
+    usual = ((angle - bounds["usual"]) / bounds["spread"]).square()
+    loss = 20 * beyond.square().sum(1).mean() + 0.01 * usual.sum(1).mean()
+    loss = loss + 0.5 * (unknowns.log_scales / _SCALE_SPREAD).square().mean()
+    upright = (unknowns.pose_FP[:, :TURN].unflatten(1, (2, 3)).norm(dim=-1) - 1).square().sum(1).mean()
+    loss = loss + upright
+    if len(angle) > 2:
+        rate = 0.04 / frame_seconds  # accelerations are compared at 25 frames a second
+        second = unknowns.pose_FP[2:] - 2 * unknowns.pose_FP[1:-1] + unknowns.pose_FP[:-2]
+        second_place = unknowns.position_F3[2:] - 2 * unknowns.position_F3[1:-1] + unknowns.position_F3[:-2]
+        loss = loss + rate**2 * (2 * second.square().sum(1).mean() + 50 * second_place.square().sum(1).mean())
+    return loss
+
+
+def _solve(
+    unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_scales: bool
+) -> _Unknowns:
+    """Adam from large steps to small ones."""
+    pose = unknowns.pose_FP.clone().requires_grad_()
+    position = unknowns.position_F3.clone().requires_grad_()
+    scales = unknowns.log_scales.clone().requires_grad_(fit_scales)
+    groups = [{"params": [pose], "lr": 0.08}, {"params": [position], "lr": 0.03}]
+    if fit_scales:
+        groups.append({"params": [scales], "lr": 0.02})
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    current = _Unknowns(pose, position, scales)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        _loss(current, problem, body, frame_seconds).backward()
+        optimiser.step()
+        schedule.step()
+    return _Unknowns(pose.detach(), position.detach(), scales.detach())
+
+
+def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
+    """Fit a body to a track.
+
+    Raises:
+        InputError: the track has no frame with a person, or no joints that the body knows.
+    """
+    present_F = track.seen_F
+    frames = np.flatnonzero(present_F)
+    if not frames.size:
+        raise InputError("The track has no frame with a person in it.")
+    focal = FOCAL * track.size[0]
+    body = _fit_proportions(track, frames, focal)
+    pose = np.zeros((len(track), POSE_NUMBERS), np.float32)
+    position = np.zeros((len(track), 3), np.float32)
+    done = 0
+    for run in runs(present_F):
+        for stretch, keep in _stretches_of(run):
+            inside = np.arange(stretch.start, stretch.stop)
+            problem = _problem(track, inside, focal)
+            start = _first_guess(track, inside, problem, body)
+            solved = _solve(start, problem, body, 1 / track.fps, _STEPS, fit_scales=False)
+            kept = slice(keep.start - stretch.start, keep.stop - stretch.start)
+            pose[keep], position[keep] = solved.pose_FP[kept].numpy(), solved.place()[kept].numpy()
+            done += keep.stop - keep.start
+            if progress:
+                progress("fitting", done, len(frames))
+    return BodyMotion(body, pose, position, focal, track.size, track.fps, present_F)
+
+
+def _stretches_of(run: slice) -> list[tuple[slice, slice]]:
+    """Cut a run into stretches to solve, with those frames of each that are kept."""
+    out = []
+    for start in range(run.start, run.stop, _STRETCH):
+        keep = slice(start, min(start + _STRETCH, run.stop))
+        out.append((slice(max(run.start, start - _OVERLAP), min(run.stop, keep.stop + _OVERLAP)), keep))
+    return out
+
+
+def _fit_proportions(track: Track, frames: np.ndarray, focal: float) -> Proportions:
+    """Bone lengths from frames spread over the track, each on its own."""
+    body = Proportions.usual()
+    sample = frames[np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).round().astype(int))]
+    problem = _problem(track, sample, focal)
+    start = _first_guess(track, sample, problem, body)
+    # far-apart frames: an hour between them leaves no smoothness
+    solved = _solve(start, problem, body, 1e3, _STEPS, fit_scales=True)
+    return replace(body, scales=solved.log_scales.exp().numpy())

@@ -1,0 +1,152 @@
+"""A body in motion: one shape, a pose per frame, and the camera that sees it.
+
+Shape legend: F frames, P pose numbers, J joints, S points of the rig, H W pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from magicanimate.body.kinematics import BONES, POSE_NUMBERS, joint_frames, points, skin_transforms, stretches
+from magicanimate.body.rig import BodyShape, body_shape
+from magicanimate.errors import InputError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Proportions:
+    """What one person's body is like."""
+
+    sliders: Mapping[str, float]
+    """rig.SLIDERS."""
+    scales: np.ndarray
+    """[len(BONES)] float32, factors on the lengths of kinematics.BONES."""
+
+    @cached_property
+    def rest(self) -> BodyShape:
+        """The rest shape before its bones are lengthened."""
+        return body_shape(self.sliders)
+
+    @classmethod
+    def usual(cls) -> Proportions:
+        """A body of middle shape."""
+        return cls({"age": 2 / 3}, np.ones(len(BONES), np.float32))
+
+
+@dataclass(frozen=True)
+class BodyMotion:
+    """A body's motion as a camera at the origin sees it; it looks along +y."""
+
+    shape: Proportions
+    pose_FP: np.ndarray
+    """[F, P] float32; see kinematics."""
+    position_F3: np.ndarray
+    """[F, 3] float32, the pelvis in metres: to the right of the camera, away from it, above it."""
+    focal: float
+    """In pixels of `size`; the camera's axis meets the middle of the picture."""
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    fps: float
+    present_F: np.ndarray
+    """[F] bool: frames with a person. In the others pose and position are without meaning."""
+
+    def __len__(self) -> int:
+        return len(self.pose_FP)
+
+    def _frames(self, frames: slice):
+        import torch
+
+        rest = self.shape.rest
+        stretch = stretches(torch.from_numpy(self.shape.scales), rest)
+        pose, position = torch.from_numpy(self.pose_FP[frames]), torch.from_numpy(self.position_F3[frames])
+        return (*joint_frames(pose, position, rest, stretch), rest)
+
+    def transforms(self, frames: slice = slice(None)) -> np.ndarray:
+        """What takes the rest shape to each frame's. [F, J, 3, 4] float32."""
+        return skin_transforms(*self._frames(frames)).numpy()
+
+    def points(self, frames: slice = slice(None)) -> np.ndarray:
+        """The rig's points (rig.POINT_NAMES) in metres. [F, S, 3] float32."""
+        return points(*self._frames(frames)).numpy()
+
+    def project(self, points_3: np.ndarray) -> np.ndarray:
+        """Points [..., 3] in metres to pixels [..., 2], x and y."""
+        height, width = self.size
+        depth = np.maximum(points_3[..., 1], 1e-3)
+        x = width / 2 + self.focal * points_3[..., 0] / depth
+        y = height / 2 - self.focal * points_3[..., 2] / depth
+        return np.stack([x, y], -1)
+
+    def with_shape(self, other: Proportions) -> BodyMotion:
+        """The same angles on another body; its lower foot stays where this body's is, frame by frame."""
+        mine, theirs = self.points(), replace(self, shape=other).points()
+        lowest = mine[..., 2].min(1) - theirs[..., 2].min(1)
+        position = self.position_F3.copy()
+        position[:, 2] += lowest
+        return replace(self, shape=other, position_F3=position)
+
+    def moved(
+        self, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0), size: tuple[int, int] | None = None
+    ) -> BodyMotion:
+        """The same motion elsewhere in the picture.
+
+        Args:
+            scale: how much larger the body appears, about the middle of the picture; it comes nearer by that.
+            shift: pixels (x, y), of the new size, after scaling, at the body's median distance.
+            size: of the new picture (height, width); the old one is centred in it, pixel for pixel.
+        """
+        position = self.position_F3 * np.array([1.0, 1 / scale, 1.0], np.float32)
+        moved = position + np.array([shift[0], 0, -shift[1]]) * np.median(position[:, 1]) / self.focal
+        return replace(self, position_F3=moved.astype(np.float32), size=size or self.size)
+
+    def resized(self, size: tuple[int, int]) -> BodyMotion:
+        """Seen at another resolution (height, width); what the height shows stays the same."""
+        return replace(self, focal=self.focal * size[0] / self.size[0], size=size)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to an npz file, all or nothing."""
+        path = Path(path)
+        about = {
+            "format": _FORMAT, "sliders": dict(self.shape.sliders), "focal": self.focal, "size": self.size,
+            "fps": self.fps, "bones": list(BONES),
+        }  # fmt: skip
+        temporary = path.with_name(f".{path.name}.part")
+        with temporary.open("wb") as file:
+            np.savez_compressed(
+                file, about=json.dumps(about), scales=self.shape.scales, pose=self.pose_FP,
+                position=self.position_F3, present=self.present_F,
+            )  # fmt: skip
+        os.replace(temporary, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> BodyMotion:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: it is no such file.
+        """
+        try:
+            with np.load(path) as file:
+                about = json.loads(str(file["about"]))
+                if about["format"] != _FORMAT or about["bones"] != list(BONES):
+                    raise InputError(f"{path} was written by another version; extract the motion again.")
+                pose = file["pose"]
+                if pose.ndim != 2 or pose.shape[1] != POSE_NUMBERS:
+                    raise KeyError("pose")
+                return cls(
+                    Proportions(about["sliders"], file["scales"]), pose, file["position"], float(about["focal"]),
+                    tuple(about["size"]), float(about["fps"]), file["present"],
+                )  # fmt: skip
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is not a body motion that can be read; extract the motion again.") from error
