@@ -15,11 +15,12 @@ from einops import rearrange
 from torch import Tensor
 
 from magicanimate.appearance import reference_bank
-from magicanimate.attention import project_bank
+from magicanimate.attention import ProjectedBank, project_bank
 from magicanimate.conditions import ControlSource, FrameFeatures
 from magicanimate.control import ConditionFeatures, Residuals, control_residuals
 from magicanimate.errors import InputError
-from magicanimate.guidance import Conditions, predict_window, to_model
+from magicanimate.guidance import Conditions, Prompts, predict_window, to_model
+from magicanimate.policies import EXACT, Kept, Policies, StepPlan, check_policies, plan_step
 from magicanimate.resume import Checkpoint
 from magicanimate.runtime import Ranks
 from magicanimate.stepping import VideoSolver, host_tensor
@@ -40,7 +41,8 @@ class SampleSettings:
     steps: solver steps. guidance: classifier-free guidance on the reference; up to 1 only the conditional half is
     computed. window, overlap, wrap, fusion: see `plan_windows` and `fusion_weights`; the original wraps and takes
     the mean. solver: see solvers.py. eta: DDIM's noise. control_scale: factor of ControlNet's residuals.
-    temporal: False skips the motion modules. seed: of the noise that stochastic solvers add.
+    temporal: False skips the motion modules. seed: of the noise that stochastic solvers add. policies: approximations,
+    by default none.
     """
 
     steps: int = 25
@@ -54,6 +56,7 @@ class SampleSettings:
     temporal: bool = True
     eta: float = 0.0
     seed: int = 0
+    policies: Policies = EXACT
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -126,6 +129,7 @@ def sample_steps(
     """As `sample`, step by step; with a checkpoint that holds one, the first step is the last finished one."""
     source = ControlSource.of(control)
     check_shapes(model, ref_latents_Bchw, source, noise_BcFhw)
+    check_policies(settings.policies, model)
     windows = plan_windows(noise_BcFhw.shape[2], settings.window, settings.overlap, settings.wrap)
     check_ranks(ranks, len(windows))
     solver = VideoSolver(
@@ -144,9 +148,11 @@ def sample_steps(
         solver.restore(held["solver"])
         report.add(finished * len(windows))
         yield Step(finished - 1, solver.timesteps[finished - 1], None, latents)
+    kept = Kept()
     for number, timestep in enumerate(solver.timesteps[finished:], finished):
         scaled = solver.scaled(latents, timestep)
-        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, report, ranks)
+        plan = plan_step(settings.policies, number, len(solver.timesteps), settings.guidance, kept)
+        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks)
         latents = solver.step(prediction, timestep, latents)
         if checkpoint and ranks.first:
             checkpoint.save({"finished": number + 1, "latents": latents, "solver": solver.state()})
@@ -167,9 +173,8 @@ def prepare(
     for frames in groups:
         features.hold(list(frames))
         report.add(len(frames))
-    negative, positive = text or (model.empty_prompt, model.empty_prompt)
-    batched = [to_model(t if t.ndim == 3 else t[None], model) for t in (positive, negative)]
-    return Conditions(to_model(ref_latents_Bchw, model), features, *batched)
+    prompts = Prompts.of(model, *(text or (model.empty_prompt, model.empty_prompt)))
+    return Conditions(to_model(ref_latents_Bchw, model), features, prompts)
 
 
 def predict_video(
@@ -179,6 +184,8 @@ def predict_video(
     conditions: Conditions,
     windows: list[Window],
     settings: SampleSettings,
+    plan: StepPlan,
+    kept: Kept,
     report: Counter,
     ranks: Ranks = ALONE,
 ) -> Tensor:
@@ -187,7 +194,7 @@ def predict_video(
     Every process computes its run of windows; all add up all of them, in the windows' order.
     """
     own = ranks.share(len(windows))
-    predictions = predict_windows(model, latents_BcFhw, timestep, conditions, windows, own, settings)
+    predictions = predict_windows(model, latents_BcFhw, timestep, conditions, windows, own, settings, plan, kept)
     counted = (report.counted(prediction) for prediction in predictions)
     fused = host_tensor(latents_BcFhw.shape).zero_()
     weights = fusion_weights(windows, settings.fusion)
@@ -206,6 +213,8 @@ def predict_windows(
     windows: list[Window],
     own: range,
     settings: SampleSettings,
+    plan: StepPlan,
+    kept: Kept,
 ) -> Iterator[Tensor]:
     """Guided predictions `[B, c, K, h, w]` of a run of windows.
 
@@ -214,55 +223,65 @@ def predict_windows(
     that their residuals do not differ in the last bit.
     """
     time = timestep.to(model.device)
-    coordinates = model.config.coordinates
-    bank = reference_bank(
-        model.appearance, conditions.ref_latents_Bchw, time, conditions.positive, coordinates=coordinates
-    )
-    projected = project_bank(model.denoiser, bank)
+    bank = step_bank(model, conditions, time, plan, kept)
     held = HeldResiduals({})
     group_of, needed = frame_groups(windows), frames_needed_later(windows)
     for index in own:
         window = windows[index]
         for group in dict.fromkeys(group_of[frame] for frame in window if frame not in held.frames):
             frames = list(group)
-            held = held.add(
-                frames, control_frames(model, latents_BcFhw, conditions, time, frames, settings.control_scale)
-            )
+            levels = control_frames(model, latents_BcFhw, conditions, time, frames, settings.control_scale, plan)
+            held = held.add(frames, levels)
         latents = to_model(latents_BcFhw[:, :, list(window)], model)
         yield predict_window(
-            model, latents, time, conditions, projected, held.window(window),
-            guidance=settings.guidance, temporal=settings.temporal,
+            model, latents, time, conditions, bank, held.window(window, plan.shallow),
+            plan, kept.windows.setdefault(window, {}), settings.temporal,
         )  # fmt: skip
         held = held.keep(needed[index])
 
 
+def step_bank(model: Model, conditions: Conditions, time: Tensor, plan: StepPlan, kept: Kept) -> ProjectedBank:
+    """The reference bank as the denoiser's keys and values: one for all frames of a step, or of several steps."""
+    if plan.new_bank or kept.bank is None:
+        text, coordinates = conditions.prompts.appearance, model.config.coordinates
+        bank = reference_bank(model.appearance, conditions.ref_latents_Bchw, time, text, coordinates)
+        kept.bank = project_bank(model.denoiser, bank)
+    return kept.bank
+
+
 def control_frames(
-    model: Model, latents_BcFhw: Tensor, conditions: Conditions, time: Tensor, frames: list[int], scale: float
-) -> Residuals:
-    """ControlNet's residuals for some frames, `[B, frames, ...]` each."""
+    model: Model,
+    latents_BcFhw: Tensor,
+    conditions: Conditions,
+    time: Tensor,
+    frames: list[int],
+    scale: float,
+    plan: StepPlan,
+) -> tuple[Tensor, ...]:
+    """ControlNet's residuals for some frames, `[B, frames, ...]` each: skips, then the middle unless shallow."""
     residuals = control_residuals(
         model.control,
         to_model(rearrange(latents_BcFhw[:, :, frames], "b c f h w -> (b f) c h w"), model),
         ConditionFeatures(conditions.features(frames)),
         time,
-        conditions.positive,
+        conditions.prompts.control,
         scale,
         model.config.coordinates,
+        plan.layers if plan.shallow else None,
     )
-    shape = (latents_BcFhw.shape[0], len(frames))
-    return Residuals(tuple(x.unflatten(0, shape) for x in residuals.down), residuals.mid.unflatten(0, shape))
+    levels = residuals.down if residuals.mid is None else (*residuals.down, residuals.mid)
+    return tuple(level.unflatten(0, (latents_BcFhw.shape[0], len(frames))) for level in levels)
 
 
 @dataclass(frozen=True)
 class HeldResiduals:
-    """Residuals of some frames of the video. frames: frame -> (down..., mid), each `[B, D, h, w]`."""
+    """Residuals of some frames of the video. frames: frame -> levels, each `[B, D, h, w]`; see `control_frames`."""
 
     frames: dict[int, tuple[Tensor, ...]]
 
-    def add(self, frames: list[int], residuals: Residuals) -> HeldResiduals:
+    def add(self, frames: list[int], levels: tuple[Tensor, ...]) -> HeldResiduals:
         """With those of further frames, `[B, frames, D, h, w]`."""
-        every = (*residuals.down, residuals.mid)
-        return HeldResiduals(self.frames | {frame: tuple(x[:, i] for x in every) for i, frame in enumerate(frames)})
+        return HeldResiduals(self.frames | {frame: tuple(x[:, i] for x in levels) for i, frame in enumerate(frames)})
 
     def keep(self, needed: frozenset[int]) -> HeldResiduals:
         """Only those of `needed` frames; copied, so that the tensors of the others can be freed."""
@@ -270,11 +289,11 @@ class HeldResiduals:
             {frame: tuple(x.clone() for x in every) for frame, every in self.frames.items() if frame in needed}
         )
 
-    def window(self, window: Window) -> Residuals:
-        """Residuals of one window with B*K rows, sample first."""
+    def window(self, window: Window, shallow: bool) -> Residuals:
+        """Residuals of one window with B*K rows, sample first. shallow: they are those of skips only."""
         per_level = zip(*(self.frames[frame] for frame in window), strict=True)
-        *down, mid = (torch.stack(level, dim=1).flatten(0, 1) for level in per_level)
-        return Residuals(tuple(down), mid)
+        levels = tuple(torch.stack(level, dim=1).flatten(0, 1) for level in per_level)
+        return Residuals(levels, None) if shallow else Residuals(levels[:-1], levels[-1])
 
 
 class Counter:
