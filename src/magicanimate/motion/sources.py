@@ -15,13 +15,14 @@ import numpy as np
 from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, open_clip
 from magicanimate.media.timing import WHOLE
-from magicanimate.motion.palettes import PALETTE_NAMES
+from magicanimate.motion.palettes import PALETTE_NAMES, VIRIDIS, Colouring
 from magicanimate.motion.recognise import Recognised, recognise, sample
 
 if TYPE_CHECKING:
     from magicanimate.body.fit import BodyMotion
 
 Extractor = Literal["auto", "mediapipe", "densepose", "dwpose"]
+_BLACK_SHARE = 0.05  # of pixels, from which a black background is one
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -45,8 +46,6 @@ class MotionClip:
     """Name of the palette that a part map was painted with."""
     near: float = 1.0
     """Share of pixels that had one of its colours, among those looked at."""
-    black: float = 0.0
-    """Share of pixels that were black, likewise."""
     colours: Clip | None = None
     """The clip of a part map as it was painted."""
     body: BodyMotion | None = None
@@ -92,9 +91,18 @@ def _painted(clip: Clip, found: Recognised) -> MotionClip:
     return MotionClip(
         clip.path, "densepose", clip.fps, clip.size, clip.count,
         lambda: (colouring.decode(frame_HWC) for frame_HWC in clip),
-        notes=[*clip.notes, *([colouring.note] if colouring.note else [])], warnings=clip.warnings,
-        colouring=colouring.name, near=found.near, black=found.black, colours=clip, audio=clip.audio,
+        notes=[*clip.notes, *_converted(colouring, found)], warnings=clip.warnings,
+        colouring=colouring.name, near=found.near, colours=clip, audio=clip.audio,
     )  # fmt: skip
+
+
+def _converted(colouring: Colouring, found: Recognised) -> list[str]:
+    """What was done to a part map, in a sentence."""
+    if colouring is not VIRIDIS:
+        return [colouring.note]
+    if found.black > _BLACK_SHARE:
+        return [f"The motion's background is black ({found.black:.0%} of its pixels); it was repainted purple."]
+    return []
 
 
 def _not_understood(path: Path, found: Recognised) -> str:
