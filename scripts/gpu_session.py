@@ -150,7 +150,7 @@ def info(session: Session) -> None:
     from magicanimate.synth.render import Renderer
 
     facts = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-    for name in ("torch", "diffusers", "numpy", "anny", "moderngl", "av"):
+    for name in ("torch", "diffusers", "numpy", "moderngl", "av"):
         try:
             facts[name] = getattr(__import__(name), "__version__", "installed")
         except ImportError as error:

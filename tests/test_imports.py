@@ -39,7 +39,7 @@ LAYERS = [
     {"synth.clip"},
     {"synth.render"},
     {"synth.mesh", "synth.pose"},
-    {"synth.body", "synth.outfit", "synth.background"},
+    {"synth.outfit", "synth.background"},
     {"body"},
     {"body.people", "body.draw"},
     {"body.fit"},
@@ -128,7 +128,7 @@ def test_an_upward_import_is_seen():
     [
         ("synth.clip", "train.run"),
         ("synth.dataset", "models"),
-        ("synth.body", "synth.render"),
+        ("body.rig", "synth.render"),
         ("train.loop", "train.run"),
         ("sampler", "train.objective"),
         ("evaluate.basic", "synth.clip"),

@@ -1,7 +1,4 @@
-"""The generator: deterministic, anatomically labelled, written by any number of processes alike.
-
-All in one file: the body model fills a cache of its own on a machine's first use, which only one process should do.
-"""
+"""The generator: deterministic, anatomically labelled, written by any number of processes alike."""
 
 from __future__ import annotations
 
@@ -10,16 +7,16 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("anny", reason="the body model (anny) is not installed")
-moderngl = pytest.importorskip("moderngl", reason="moderngl is not installed")
+pytest.importorskip("moderngl", reason="moderngl is not installed")
 
-from magicanimate.errors import InputError  # noqa: E402
-from magicanimate.synth.body import JOINT_INDEX, REGION_PARTS, body_shape, template  # noqa: E402
-from magicanimate.synth.clip import render_clip  # noqa: E402
-from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset  # noqa: E402
-from magicanimate.synth.outfit import random_outfit  # noqa: E402
-from magicanimate.synth.pose import joint_transforms, pose_at, random_motion  # noqa: E402
-from magicanimate.synth.render import Renderer  # noqa: E402
+from magicanimate.body.rig import JOINT_INDEX, body_shape
+from magicanimate.body.template import REGION_PARTS, template
+from magicanimate.errors import InputError
+from magicanimate.synth.clip import render_clip
+from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset
+from magicanimate.synth.outfit import random_outfit
+from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
+from magicanimate.synth.render import Renderer
 
 SIZE = 64
 

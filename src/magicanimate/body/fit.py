@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from magicanimate.body.kinematics import (
-    BONES,
     POSE_NUMBERS,
     TURN,
     joint_frames,
@@ -42,15 +41,17 @@ _SAMPLE = 60  # frames from which the proportions are fitted
 _SCALE_SPREAD = 0.12  # of the logarithm of a bone's length
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 # Directions that are compared with a track's world coordinates
-_SEGMENTS = tuple(
-    (f"{side}_{a}", f"{side}_{b}")
-    for side in ("left", "right")
-    for a, b in (
-        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
-        ("heel", "foot_index"), ("ear", "eye"), ("wrist", "index"), ("wrist", "pinky"),
-    )
-) + (("right_shoulder", "left_shoulder"), ("right_hip", "left_hip"), ("right_ear", "left_ear"),
-     ("right_index", "right_pinky"), ("left_index", "left_pinky"))  # fmt: skip
+_SEGMENTS = (
+    *((f"right_{name}", f"left_{name}") for name in ("shoulder", "hip", "ear")),
+    *(
+        (f"{side}_{a}", f"{side}_{b}")
+        for side in ("left", "right")
+        for a, b in (
+            ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
+            ("heel", "foot_index"), ("ear", "eye"), ("wrist", "index"), ("wrist", "pinky"), ("index", "pinky"),
+        )
+    ),
+)  # fmt: skip
 
 
 @dataclass

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import moderngl
 
 _SHADERS = Path(__file__).parent / "shaders"
+COMMON, SKIN = _SHADERS / "common.glsl", _SHADERS / "skin.glsl"
+"""Shader files for others to include: regions of the surface; skinning and projection."""
 ATTRIBUTES = (
     "in_position", "in_normal", "in_joints", "in_weights", "in_region0", "in_region1", "in_region2", "in_region3",
     "in_split",
@@ -68,10 +70,10 @@ def open_context() -> moderngl.Context:
     return context
 
 
-def shader(path: Path, *included: str) -> str:
-    """A stage's source after those files of this package's shaders that it includes."""
-    pieces = [(_SHADERS / name).read_text() for name in included]
-    return "\n".join(["#version 330", *pieces, path.read_text()]).replace("JOINT_COUNT", str(len(JOINT_NAMES)))
+def shader(*files: Path) -> str:
+    """Source of one stage, from files that follow each other."""
+    pieces = [file.read_text() for file in files]
+    return "\n".join(["#version 330", *pieces]).replace("JOINT_COUNT", str(len(JOINT_NAMES)))
 
 
 def body_vertices(shape: BodyShape) -> np.ndarray:
@@ -108,9 +110,7 @@ class PartDrawer:
 
     def __init__(self, context: moderngl.Context, size: tuple[int, int]) -> None:
         self.context, self.size = context, size
-        self.program = context.program(
-            shader(_SHADERS / "parts.vert", "skin.glsl"), shader(_SHADERS / "parts.frag", "common.glsl")
-        )
+        self.program = context.program(shader(SKIN, _SHADERS / "parts.vert"), shader(COMMON, _SHADERS / "parts.frag"))
         shape = (size[1], size[0])
         self._frame = context.framebuffer(
             [

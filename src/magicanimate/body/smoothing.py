@@ -5,6 +5,8 @@ Shape legend: F frames; the other axes of a signal are independent.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -21,7 +23,7 @@ def bridge_gaps(values: np.ndarray, known_F: np.ndarray, longest: int) -> tuple[
     """
     known = np.flatnonzero(known_F)
     filled, now = values.copy(), known_F.copy()
-    for before, after in zip(known[:-1], known[1:], strict=True):
+    for before, after in pairwise(known):
         if 1 < after - before <= longest + 1:
             inside = np.arange(before + 1, after)
             share = ((inside - before) / (after - before)).reshape(-1, *[1] * (values.ndim - 1))

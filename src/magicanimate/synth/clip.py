@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from magicanimate.body.rig import JOINT_INDEX, BodyShape, body_shape
 from magicanimate.synth.background import random_background
-from magicanimate.synth.body import JOINT_INDEX, BodyShape, body_shape
 from magicanimate.synth.outfit import random_outfit
 from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
 from magicanimate.synth.render import Camera, Light, Person, Renderer
@@ -29,15 +29,6 @@ class Clip:
 @lru_cache(maxsize=4)
 def _renderer(size: int) -> Renderer:
     return Renderer(size)
-
-
-@lru_cache(maxsize=1)
-def _mean_height() -> float:
-    return _height(body_shape({}))
-
-
-def _height(shape: BodyShape) -> float:
-    return float(np.ptp(shape.vertices[:, 2]))
 
 
 def _random_camera(rng: np.random.Generator, height: float, people: int) -> Camera:
@@ -106,7 +97,7 @@ def render_clip(
         track = np.stack([joint_transforms(pose, people[i].shape) for pose in poses])
         track[..., 0, 3] += (0.36 if i else -0.36) * (count - 1)
         tracks.append(track)
-    camera = _random_camera(lens, _height(people[0].shape), count)
+    camera = _random_camera(lens, people[0].shape.height, count)
     light = _random_light(place)
     backdrop, floor = random_background(place, size)
     darkness = place.uniform(0.15, 0.5) if floor else 0.0

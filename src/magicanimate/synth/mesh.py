@@ -1,29 +1,23 @@
 """Vertex arrays of a person: the body and the loose pieces (hanging hair, skirt) that only the picture shows.
 
-Layout per vertex (37 floats): position 3, normal 3, joints 4, weights 4, regions 14, splits 3, along 3, and 3 of hair,
-eyeball, material.
+Layout per vertex (37 floats): the naked body's 31 (body/graphics.py), along 3, and 3 of hair, eyeball, material.
 """
 
 import numpy as np
 
-from magicanimate.synth.body import JOINT_INDEX, REGIONS, BodyShape, BodyTemplate
+from magicanimate.body.graphics import body_vertices
+from magicanimate.body.rig import JOINT_INDEX, REGIONS, BodyShape
+from magicanimate.body.template import BodyTemplate
 from magicanimate.synth.outfit import Outfit
 
 FLOATS_PER_VERTEX = 37
 HANGING_HAIR, SKIRT = 1, 2
 
 
-def _vertices(position, normal, joints, weights, regions, splits, along, misc) -> np.ndarray:
-    return np.concatenate([position, normal, joints, weights, regions, splits, along, misc], 1).astype(np.float32)
-
-
-def body_vertices(template: BodyTemplate, shape: BodyShape) -> np.ndarray:
-    """[V, FLOATS_PER_VERTEX] float32 for the naked body."""
+def dressed_vertices(template: BodyTemplate, shape: BodyShape) -> np.ndarray:
+    """[V, FLOATS_PER_VERTEX] float32 for the body, to which the shader adds clothes."""
     misc = np.stack([template.hair, template.eyeball, np.zeros(len(template.hair))], 1)
-    return _vertices(
-        shape.vertices, shape.normals, template.joint_indices, template.joint_weights,
-        template.region_weights, template.split, template.along, misc,
-    )  # fmt: skip
+    return np.concatenate([body_vertices(shape), template.along, misc], 1).astype(np.float32)
 
 
 def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int) -> np.ndarray:
@@ -38,9 +32,8 @@ def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int) ->
         joints[:, i], weights[:, i] = JOINT_INDEX[name], weight.reshape(-1)
     regions = np.zeros((n, len(REGIONS)))
     misc = np.tile([-9.0, 0.0, material], (n, 1))
-    return _vertices(
-        position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 3)), np.zeros((n, 3)), misc
-    )
+    columns = (position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 6)), misc)
+    return np.concatenate(columns, 1).astype(np.float32)
 
 
 def _sheet_triangles(rows: int, columns: int, start: int) -> np.ndarray:

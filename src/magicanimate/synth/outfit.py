@@ -60,7 +60,7 @@ def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, object]:
 def random_outfit(rng: np.random.Generator) -> Outfit:
     """Draw a person: phenotype, skin, hair, face and clothes."""
     gender = float(np.clip(rng.choice([0.05, 0.95]) + 0.1 * rng.standard_normal(), 0, 1))
-    feminine = gender > 0.5  # anny's slider: 0 male, 1 female
+    feminine = gender > 0.5  # the slider: 0 male, 1 female
     phenotype = {
         "gender": gender,
         "age": float(rng.uniform(0.55, 0.8)),

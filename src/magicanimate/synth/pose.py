@@ -5,7 +5,7 @@ A pose is a dict of named numbers (radians unless said), so that motion is plain
 
 import numpy as np
 
-from magicanimate.synth.body import JOINT_INDEX, JOINT_NAMES, JOINTS, BodyShape
+from magicanimate.body.rig import JOINT_INDEX, JOINT_NAMES, PARENTS, BodyShape
 
 _ARM = ("raise", "forward", "elbow", "hinge_up", "hinge_in", "hand", "fingers")
 _LEG = ("lift", "open", "knee")
@@ -181,7 +181,7 @@ def joint_transforms(pose: np.ndarray, shape: BodyShape) -> np.ndarray:
     rotations = _rotations(pose, rest)
     position = {"pelvis": np.array([pose[FIELD_INDEX["shift_x"]], 0.0, 0.0])}
     for name in JOINT_NAMES[1:]:
-        parent = JOINTS[name][0]
+        parent = PARENTS[name]
         assert parent is not None
         position[name] = position[parent] + rotations[parent] @ (rest[name] - rest[parent])
     sole = rest["foot.L"][2] - float(shape.vertices[:, 2].min())

@@ -4,7 +4,7 @@ uniform vec3 camera;        // centre x, centre z, distance
 uniform vec2 focal;         // half picture widths and heights at distance 1
 uniform vec2 span;          // metres: the nearest distance that is drawn, and how far from it the farthest is
 
-mat4x3 skin(vec4 which, vec4 weights) {
+mat4x3 skinned(vec4 which, vec4 weights) {
     return weights.x * joints[int(which.x)] + weights.y * joints[int(which.y)]
          + weights.z * joints[int(which.z)] + weights.w * joints[int(which.w)];
 }

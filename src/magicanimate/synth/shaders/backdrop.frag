@@ -2,7 +2,6 @@ in vec2 at;
 uniform sampler2D picture;
 uniform vec4 shadow[2];     // per person: centre x, y in [0,1], half width, darkness
 layout(location = 0) out vec4 colour;
-layout(location = 1) out float distance_out;
 
 void main() {
     float shade = 1.0;
@@ -11,5 +10,4 @@ void main() {
         shade *= 1.0 - shadow[i].w * exp(-dot(d, d));
     }
     colour = vec4(texture(picture, at).rgb * shade, 1.0);
-    distance_out = 0.0;
 }

@@ -3,14 +3,10 @@ in vec4 region0, region1, region2;
 in vec2 region3;
 in vec3 split, along, misc;
 
-uniform bool clothed;
-uniform int parts[28];      // two parts per region: negative, positive side of its split
 uniform vec3 light, light_colour, ambient;
 uniform vec3 eye, mouth;
-uniform vec4 camera;
 
 layout(location = 0) out vec4 colour;
-layout(location = 1) out float distance_out;
 
 float hash(vec3 p) { p = fract(p * 0.3183099 + 0.1); p *= 17.0; return fract(p.x * p.y * p.z * (p.x + p.y + p.z)); }
 
@@ -66,12 +62,6 @@ vec3 surface(int region, int material) {
 
 void main() {
     int region = strongest(region0, region1, region2, region3);
-    float part_split = region < 2 ? (region == TORSO ? split.x : split.z) : (is_arm(region) ? split.y : split.x);
-    distance_out = world.y + camera.z;
-    if (!clothed) {
-        colour = vec4(float(parts[2 * region + (part_split > 0.0 ? 1 : 0)]) / 255.0);
-        return;
-    }
     int material = int(misc.z + 0.5);
     vec3 base = surface(region, material);
     vec3 n = normalize(normal);

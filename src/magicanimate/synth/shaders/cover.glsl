@@ -1,4 +1,4 @@
-// Shared by the vertex and the fragment stage: what covers a point of the body's surface.
+// Shared by the vertex and the fragment stage, after the body's common.glsl: what covers a point of its surface.
 uniform vec3 skin, hair_colour, lip, iris, shoe, print_colour;
 uniform float hair_edge, hair_thickness, sleeve, hem, waist, trousers, shoe_top, print_size, wrinkle_seed;
 uniform vec3 neckline;      // depth below the neck (trunk coordinate), half width in metres, 1 for a V
@@ -6,20 +6,9 @@ uniform vec3 top_colour, top_second, bottom_colour, bottom_second;
 uniform int top_pattern, bottom_pattern;
 uniform float top_scale, bottom_scale, top_thickness, bottom_thickness;
 
-const int TORSO = 0, HEAD = 1;
 const int BODY = 0, HANGING_HAIR = 1, SKIRT = 2;
 const int SKIN = 0, TOP = 1, BOTTOM = 2, SHOE = 3, HAIR = 4;
 
-// Index of the region with the largest weight.
-int strongest(vec4 a, vec4 b, vec4 c, vec2 d) {
-    float all[14] = float[14](a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, c.y, c.z, c.w, d.x, d.y);
-    float best = -1.0;
-    int index = 0;
-    for (int i = 0; i < 14; i++) if (all[i] > best) { best = all[i]; index = i; }
-    return index;
-}
-
-bool is_arm(int r) { return r == 2 || r == 3 || r == 5 || r == 6; }
 bool is_leg(int r) { return r == 8 || r == 9 || r == 11 || r == 12; }
 bool is_foot(int r) { return r == 10 || r == 13; }
 
