@@ -10,8 +10,10 @@ from typing import Annotated
 
 import anyio.to_thread
 from fastapi import FastAPI, Form, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
 
 from magicanimate import __version__
 from magicanimate.errors import InputError
@@ -60,7 +62,9 @@ def create_app(options: ServeOptions) -> FastAPI:
     _handle_errors(app)
     _add_login(app, options)
     if options.page:
-        _mount_page(app, service)
+        from magicanimate.serve.page import mount_page
+
+        mount_page(app, service, jobs=options.jobs, upload_bytes=options.limits.upload_bytes)
     app.add_middleware(Guard, options=options)
     app.add_middleware(metrics.counting)
     return app
@@ -83,6 +87,12 @@ def _handle_errors(app: FastAPI) -> None:
         if error.errno not in _FULL:
             raise error
         return JSONResponse({"detail": "The disk of the service is full; try again later."}, 507)
+
+    @app.exception_handler(HTTPException)
+    async def stopped(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, OSError):  # an upload that could not be buffered
+            return await failed(request, error.__cause__)
+        return await http_exception_handler(request, error)
 
 
 def _add_login(app: FastAPI, options: ServeOptions) -> None:
@@ -107,20 +117,3 @@ def _login_page(message: str) -> str:
 <h1>magicanimate</h1><p role="alert">{html.escape(message)}</p><form method="post">
 <label>Token <input name="token" type="password" autocomplete="current-password" autofocus></label>
 <button>Enter</button></form></body></html>"""
-
-
-def _mount_page(app: FastAPI, service: Service) -> None:
-    try:
-        from magicanimate.serve.page import build_page
-    except ImportError:
-        return
-    import gradio as gr
-
-    gr.mount_gradio_app(
-        app,
-        build_page(service),
-        path="/",
-        allowed_paths=[str(service.options.jobs.resolve())],
-        max_file_size=service.options.limits.upload_bytes,
-        ssr_mode=False,
-    )

@@ -1,0 +1,44 @@
+"""The settings that the page offers, folded away, and how they become `AnimateSettings` by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+_SIZES = ["auto", "256x256", "384x384", "512x512", "384x512", "512x768"]
+
+
+def add_controls(models: list[str]) -> list[Any]:
+    """Add them to the page; returns the components in the order that `chosen_settings` expects.
+
+    What is left empty is chosen by the model.
+    """
+    with gr.Accordion("Settings", open=False, elem_classes="controls"):
+        model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
+        preset = gr.Radio([("Best quality", "quality"), ("Faster", "fast")], value="quality", label="Speed")
+        with gr.Row():
+            start = gr.Number(None, label="Start (s)", minimum=0, placeholder="0", min_width=110)
+            end = gr.Number(None, label="End (s)", minimum=0, placeholder="end", min_width=110)
+        with gr.Row():
+            size = gr.Dropdown(_SIZES, value="auto", label="Size", allow_custom_value=True, min_width=110)
+            seed = gr.Number(1, label="Seed", minimum=0, precision=0, min_width=110)
+        with gr.Row():
+            steps = gr.Number(None, label="Steps", minimum=1, precision=0, placeholder="auto", min_width=110)
+            guidance = gr.Number(None, label="Guidance", minimum=0, placeholder="auto", min_width=110)
+        align = gr.Checkbox(True, label="Fit the motion to the person in the picture")
+        loop = gr.Checkbox(False, label="Make the end run into the beginning")
+        label = gr.Checkbox(False, label="Write “AI-generated” into the video")
+    return [model, preset, start, end, size, seed, steps, guidance, align, loop, label]
+
+
+def chosen_settings(values: Sequence[Any]) -> tuple[dict[str, Any], str]:
+    """Values of the controls -> settings by name, without what is left to the model; and the model's name."""
+    model, preset, start, end, size, seed, steps, guidance, align, loop, label = values
+    settings = {
+        "preset": preset, "start": start, "end": end, "size": size if size != "auto" else None, "seed": seed,
+        "steps": steps, "guidance": guidance, "align": None if align else "none", "loop": loop or None,
+        "label": label or None,
+    }  # fmt: skip
+    return {name: value for name, value in settings.items() if value is not None}, model

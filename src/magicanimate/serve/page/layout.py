@@ -1,0 +1,298 @@
+"""The page's layout, and which action follows which event.
+
+Every event does one thing to the visitor's `Session` and then shows all of it anew; panels that stay as they are, are
+not sent. A timer asks how far things are while something is under way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+from magicanimate.media import settings_path
+from magicanimate.serve.backend import Backend, JobState, ServiceError
+from magicanimate.serve.page import views
+from magicanimate.serve.page.controls import add_controls, chosen_settings
+from magicanimate.serve.page.session import Input, Session
+from magicanimate.serve.page.shelf import EXAMPLES, SHELF
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+HERE = Path(__file__).parent
+_EVERY = 0.5  # seconds between looks while something is under way
+_EXAMINERS = 2  # doctors at work at once, for all visitors
+_KEPT = (3600, 24 * 3600)  # uploads are looked through so often, and deleted at this age; seconds
+
+_INTRO = """<header class="intro"><h1>MagicAnimate</h1>
+<p>A picture of a person and a motion become a video of that person moving.</p></header>"""
+_CONSENT = """<p class="consent">Use pictures of people only with their consent.
+Every video is marked as AI-generated in its file.</p>"""
+_EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
+<li>Choose a picture of one person, seen well.</li><li>Choose a motion: a video of someone moving.</li>
+<li>Look at the check and the rough preview, then animate.</li></ol>
+<p class="facts">Or start with one of the examples.</p></section>"""
+
+
+@dataclass
+class _Visit:
+    """A session, and what its page shows now, so that only news is sent."""
+
+    session: Session
+    sent: dict[str, Any] = field(default_factory=dict)
+
+
+def build_page(backend: Backend) -> gr.Blocks:
+    """The page. Mount it with `mount_page`, which also brings its style."""
+    return _Page(backend).blocks
+
+
+def mount_page(app: FastAPI, backend: Backend, *, jobs: Path, upload_bytes: int) -> None:
+    """Put the page at "/" of a web application.
+
+    Args:
+        app: the application.
+        backend: what the page talks to.
+        jobs: folder of the jobs' files, which the browser may fetch.
+        upload_bytes: largest upload.
+    """
+    gr.mount_gradio_app(
+        app, build_page(backend), path="/",
+        allowed_paths=[str(jobs.resolve()), str(EXAMPLES)], max_file_size=upload_bytes,
+        theme=_theme(), css_paths=[HERE / "page.css"], footer_links=[], run_history=False,
+        ssr_mode=False, show_error=False,
+    )  # fmt: skip
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the visitor's own system: nothing is fetched from elsewhere."""
+    return gr.themes.Base(
+        primary_hue="indigo", neutral_hue="slate", radius_size="lg",
+        font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"],
+    )  # fmt: skip
+
+
+class _Page:
+    """Builds the components once; the visits are in gradio's session state."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._examiners = ThreadPoolExecutor(_EXAMINERS, thread_name_prefix="examine")
+        with gr.Blocks(title="MagicAnimate", analytics_enabled=False, delete_cache=_KEPT) as self.blocks:
+            self._browser = gr.BrowserState(storage_key="magicanimate", secret="visitor")
+            self._visit = gr.State()
+            self._panels = self._lay_out()
+            self._timer = gr.Timer(_EVERY, active=False)
+            self._wire()
+
+    def _lay_out(self) -> dict[str, Any]:
+        panels: dict[str, Any] = {}
+        with gr.Row(elem_classes="top"):
+            gr.HTML(_INTRO)
+            panels["status"] = gr.HTML()
+        with gr.Row(elem_classes="columns"):
+            with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
+                gr.HTML("<h2>Examples</h2>")
+                self._examples = gr.HTML(views.examples(), js_on_load=_script("pick"))
+                gr.HTML("<h2>Picture</h2>")
+                panels["picture"] = gr.HTML(views.drop_zone("picture", None), js_on_load=_script("drop"))
+                gr.HTML("<h2>Motion</h2>")
+                panels["motion"] = gr.HTML(views.drop_zone("motion", None), js_on_load=_script("drop"))
+                self._motions = gr.HTML(views.motions(), js_on_load=_script("pick"))
+                self._controls = add_controls(self._backend.models())
+                panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run")
+                gr.HTML(_CONSENT)
+            with gr.Column(scale=5, min_width=320, elem_classes="stage", elem_id="stage"):
+                panels["notice"] = gr.HTML()
+                panels["progress"] = gr.HTML()
+                panels["cancel"] = gr.Button("Cancel", visible=False, elem_id="cancel")
+                panels["player"] = gr.HTML(js_on_load=_script("player"))
+                with gr.Row(visible=False, elem_classes="actions") as panels["actions"]:
+                    self._again = gr.Button("Again with another seed", elem_id="again")
+                    self._delete = gr.Button("Delete", elem_id="delete")
+                panels["made_with"] = gr.HTML()
+                panels["empty"] = gr.HTML(_EMPTY)
+                panels["preview"] = gr.HTML()
+                panels["check"] = gr.HTML()
+        gr.HTML("<h2>Your videos</h2>")
+        panels["gallery"] = gr.HTML(js_on_load=_script("pick"))
+        return panels
+
+    def _wire(self) -> None:
+        shown = [*self._panels.values(), self._timer]
+        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        plain = {"inputs": [self._visit], "outputs": shown} | silent
+        self.blocks.load(self._enter, [self._browser], [self._browser, self._visit, *shown], **silent)
+        for what in ("picture", "motion"):
+            zone = self._panels[what]
+            zone.chosen(self._on_chosen(what), **plain)
+            zone.cleared(self._then(lambda session, what=what: session.drop(what)), **plain)
+        self._examples.picked(self._on_example, **plain, js=_SCROLL)
+        self._motions.picked(self._on_motion, **plain)
+        self._panels["gallery"].picked(self._on_gallery, **plain, js=_SCROLL)
+        self._panels["run"].click(self._then(Session.run), **plain, js=_SCROLL)
+        self._panels["cancel"].click(self._then(Session.cancel), **plain)
+        self._again.click(self._then(Session.again), **plain, js=_SCROLL)
+        self._delete.click(self._then(Session.delete), **plain)
+        self._timer.tick(self._then(Session.look), **plain)
+        gr.on(
+            [control.change for control in self._controls], self._on_settings,
+            inputs=[self._visit, *self._controls], outputs=shown, trigger_mode="always_last", **silent,
+        )  # fmt: skip
+
+    def _enter(self, client: Any) -> list[Any]:
+        """A page was opened: `client` is what this browser was called before, if it ever was here."""
+        known = isinstance(client, str) and re.fullmatch("page-[0-9a-f]{32}", client)
+        client = client if known else f"page-{uuid.uuid4().hex}"
+        visit = _Visit(Session(self._backend, self._examiners.submit, client))
+        visit.session.begin()
+        return [client, visit, *self._show(visit)]
+
+    def _then(self, action: Callable[[Session], None]) -> Callable[[_Visit], list[Any]]:
+        """Do something to the session, and show it."""
+
+        def do(visit: _Visit) -> list[Any]:
+            action(visit.session)
+            return self._show(visit)
+
+        return do
+
+    def _on_chosen(self, what: str) -> Callable[..., list[Any]]:
+        def do(visit: _Visit, event: gr.EventData) -> list[Any]:
+            visit.session.choose(**{what: _uploaded(event.path, event.name, event.url)})
+            return self._show(visit)
+
+        return do
+
+    def _on_example(self, visit: _Visit, event: gr.EventData) -> list[Any]:
+        example = SHELF[event.key]
+        visit.session.choose(
+            picture=_shipped(example.picture, f"{example.title}.png"),
+            motion=_shipped(example.motion, f"{example.dance}.mp4"),
+            preview=False,
+        )
+        visit.session.run()
+        return self._show(visit)
+
+    def _on_motion(self, visit: _Visit, event: gr.EventData) -> list[Any]:
+        example = SHELF[event.key]
+        visit.session.choose(motion=_shipped(example.motion, f"{example.dance}.mp4"))
+        return self._show(visit)
+
+    def _on_gallery(self, visit: _Visit, event: gr.EventData) -> list[Any]:
+        visit.session.show(str(event.key))
+        return self._show(visit)
+
+    def _on_settings(self, visit: _Visit, *values: Any) -> list[Any]:
+        settings, model = chosen_settings(values)
+        visit.session.adjust(settings, model)
+        return self._show(visit)
+
+    def _show(self, visit: _Visit) -> list[Any]:
+        """One value for every panel and the timer; those that would not change are left alone."""
+        session = visit.session
+        wanted = self._panels_of(session) | {"timer": session.busy}
+        news = {name: value for name, value in wanted.items() if visit.sent.get(name, ...) != value}
+        visit.sent |= news
+        return [_update(name, news[name]) if name in news else gr.skip() for name in [*self._panels, "timer"]]
+
+    def _panels_of(self, session: Session) -> dict[str, Any]:
+        running = session.job is not None and not session.job.ended
+        ready = session.picture is not None and session.motion is not None
+        return {
+            "status": views.status(session),
+            "picture": views.drop_zone("picture", session.picture),
+            "motion": views.drop_zone("motion", session.motion),
+            "run": ready and not running,
+            "notice": views.notice(session),
+            "progress": views.progress(session),
+            "cancel": running,
+            "player": "" if running else views.player(session.shown, self._urls(session)),
+            "actions": session.shown is not None and not running,
+            "made_with": "" if running else views.made_with(self._settings_of(session)),
+            "empty": _EMPTY if not (ready or running or session.shown) else "",
+            "preview": views.preview(session, self._preview_url(session)),
+            "check": views.check(session),
+            "gallery": views.gallery(session, self._results(session)),
+        }
+
+    def _urls(self, session: Session) -> dict[str, str]:
+        """What the player needs of the shown result."""
+        result = self._file(session, session.shown)
+        if session.shown is None or result is None:
+            return {}
+        urls = {"result": views.file_url(result), "name": f"magicanimate-{session.shown.id[:8]}.mp4"}
+        driver = self._backend.driver(session.shown.id, session.client)
+        if driver is not None:
+            urls["motion"] = views.file_url(driver)
+        if session.shown.id in session.inputs:
+            urls["picture"] = session.inputs[session.shown.id][0].url
+        return urls
+
+    def _file(self, session: Session, job: JobState | None) -> Path | None:
+        """The video of a finished job; None once it is deleted, by the visitor or by time."""
+        if job is None or job.state != "done":
+            return None
+        try:
+            return self._backend.result(job.id, session.client)
+        except ServiceError:
+            return None
+
+    def _preview_url(self, session: Session) -> str | None:
+        result = self._file(session, session.preview)
+        return views.file_url(result) if result else None
+
+    def _results(self, session: Session) -> dict[str, str]:
+        files = {job.id: self._file(session, job) for job in session.results}
+        return {job: views.file_url(path) for job, path in files.items() if path}
+
+    def _settings_of(self, session: Session) -> dict[str, Any]:
+        result = self._file(session, session.shown)
+        if result is None or not settings_path(result).is_file():
+            return {}
+        about = json.loads(settings_path(result).read_text(encoding="utf-8"))
+        model = about.get("model", {})
+        return {"model": f"{model.get('name')} {model.get('version')}"} | about.get("settings", {})
+
+
+_SCROLL = """(...given) => {
+  const stage = document.getElementById("stage");
+  if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView({ behavior: "smooth" });
+  return given;
+}"""
+
+
+def _script(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+
+
+def _update(name: str, value: Any) -> Any:
+    if name == "timer":
+        return gr.Timer(active=value)
+    if name == "run":
+        return gr.Button(interactive=value)
+    if name in ("cancel", "actions"):
+        return gr.update(visible=value)
+    return value
+
+
+def _uploaded(path: str, name: str, url: str) -> Input:
+    """A file that was sent through the page. What the browser says is not believed: it must lie where uploads lie."""
+    folder = Path(get_upload_folder())
+    file = Path(path).resolve()
+    if not is_in_or_equal(file, folder) or not file.is_file():
+        raise gr.Error("The file was not sent through this page; choose it again.")
+    return Input(file, Path(name).name, url)
+
+
+def _shipped(path: Path, name: str) -> Input:
+    return Input(path, name, views.file_url(path))

@@ -1,0 +1,224 @@
+"""What one visitor is doing: inputs, settings, and the jobs that came of them. Knows nothing of how it is shown.
+
+All work happens elsewhere: in the workers, and, for the doctor's look at the inputs, in a thread. `look` asks how far
+it is; the page calls it twice a second while `busy`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from magicanimate.serve.backend import Backend, JobState, ServiceError
+from magicanimate.serve.page.pace import Pace
+
+PREVIEW = {"steps": 2, "max_frames": 8}
+"""What a rough preview has at most."""
+PREVIEW_SIDE = 256
+NEW_SEEDS = 2**31
+
+Submit = Callable[..., "Future[Any]"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that was dropped or chosen."""
+
+    path: Path
+    name: str
+    """As the visitor knows it."""
+    url: str
+    """Where the browser finds it."""
+
+
+@dataclass
+class Session:
+    """One visitor's page. Methods raise nothing: what goes wrong is in `error`."""
+
+    backend: Backend
+    run_aside: Submit
+    """Runs a function in a thread."""
+    client: str
+    picture: Input | None = None
+    motion: Input | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    error: str | None = None
+    examination: Any = None
+    """The doctor's `Examination`, or the sentence why there is none."""
+    preview: JobState | None = None
+    job: JobState | None = None
+    """The full run that is under way, or that ended badly."""
+    shown: JobState | None = None
+    """The result in the player."""
+    results: list[JobState] = field(default_factory=list)
+    """Finished videos, newest first."""
+    inputs: dict[str, tuple[Input, Input]] = field(default_factory=dict)
+    """What the jobs of this visit were made from."""
+    pace: Pace = field(default_factory=Pace)
+    ready: bool = False
+    """Whether a worker has its model."""
+    workers: list[Any] = field(default_factory=list)
+    _examining: Future[Any] | None = None
+
+    def begin(self) -> None:
+        """Take up what this visitor left: a page may be reloaded while a job runs."""
+        self._attempt(self._take_up)
+
+    def choose(self, picture: Input | None = None, motion: Input | None = None, *, preview: bool = True) -> None:
+        """Another picture or motion; both are examined, and tried out, as soon as both are there."""
+        self.picture, self.motion = picture or self.picture, motion or self.motion
+        self.error = self.examination = None
+        self._examine()
+        self._attempt(self._try_out if preview else self._forget_preview)
+
+    def drop(self, what: str) -> None:
+        """Take the `picture` or the `motion` away."""
+        setattr(self, what, None)
+        self.error = self.examination = self._examining = None
+        self._attempt(self._forget_preview)
+
+    def adjust(self, settings: dict[str, Any], model: str | None) -> None:
+        """Other settings."""
+        if (settings, model) == (self.settings, self.model):
+            return
+        self.settings, self.model = settings, model
+        self.error = None
+        self._examine()
+        self._attempt(self._try_out)
+
+    def run(self) -> None:
+        """The full video."""
+        if self.picture is None or self.motion is None:
+            missing = "a picture" if self.picture is None else "a motion"
+            self.error = f"Choose {missing} first."
+            return
+        picture, motion = self.picture, self.motion
+        self._attempt(lambda: self._submit(picture, motion, self.settings, self.model))
+
+    def again(self) -> None:
+        """The shown result once more, with another seed, as long as its inputs are known."""
+        if self.shown is not None and self.shown.id in self.inputs:
+            shown = self.shown
+            (picture, motion), settings = self.inputs[shown.id], shown.settings | {"seed": random.randrange(NEW_SEEDS)}
+            self._attempt(lambda: self._submit(picture, motion, settings, shown.model))
+
+    def cancel(self) -> None:
+        if self.job is not None:
+            job = self.job
+            self._attempt(lambda: self._cancel(job))
+
+    def show(self, job: str) -> None:
+        """Put a finished video into the player."""
+        self.shown = next((state for state in self.results if state.id == job), self.shown)
+
+    def delete(self) -> None:
+        """Delete the shown result for good."""
+        if self.shown is not None:
+            job = self.shown.id
+            self.shown = None
+            self._attempt(lambda: self.backend.delete(job, self.client))
+            self._attempt(self._list)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way that `look` should be asked about."""
+        running = any(job is not None and not job.ended for job in (self.job, self.preview))
+        return running or self._examining is not None or not self.ready
+
+    @property
+    def examining(self) -> bool:
+        return self._examining is not None
+
+    def look(self) -> None:
+        """How far everything is."""
+        self._attempt(self._look)
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except ServiceError as error:
+            self.error = str(error)
+
+    def _take_up(self) -> None:
+        self._list()
+        running = [job for job in self.backend.jobs(self.client) if not job.ended and not job.preview]
+        self.job = running[0] if running else None
+        self.pace = Pace()
+        self.shown = self.results[0] if self.results else None
+        self._meet_workers()
+
+    def _list(self) -> None:
+        self.results = [job for job in self.backend.jobs(self.client) if job.state == "done" and not job.preview]
+
+    def _examine(self) -> None:
+        if self.picture is None or self.motion is None:
+            return
+        self._examining = self.run_aside(
+            self.backend.examine, self.picture.path, self.motion.path, dict(self.settings), model=self.model
+        )
+
+    def _try_out(self) -> None:
+        """A rough preview of the inputs and settings as they are."""
+        self._forget_preview()
+        if self.picture is None or self.motion is None:
+            return
+        asked = self.settings.get("max_frames") or PREVIEW["max_frames"], self.settings.get("steps") or PREVIEW["steps"]
+        rough = {
+            "max_frames": min(asked[0], PREVIEW["max_frames"]),
+            "steps": min(asked[1], PREVIEW["steps"]),
+            "audio": False,
+        }
+        job = self.backend.submit(
+            self.picture.path, self.motion.path, self.settings | rough, self.client, model=self.model, preview=True
+        )
+        self.preview = self.backend.state(job, self.client)
+
+    def _forget_preview(self) -> None:
+        old, self.preview = self.preview, None
+        if old is not None:
+            self.backend.delete(old.id, self.client)
+
+    def _submit(self, picture: Input, motion: Input, settings: dict[str, Any], model: str | None) -> None:
+        if self.job is not None and not self.job.ended:
+            self.error = "A video is being made; wait for it or cancel it first."
+            return
+        self.error = None
+        job = self.backend.submit(picture.path, motion.path, settings, self.client, model=model)
+        self.inputs[job] = (picture, motion)
+        frames = getattr(self.examination, "frames", None)
+        self.pace = Pace(frames if isinstance(frames, int) else None)
+        self.job = self.backend.state(job, self.client)
+
+    def _cancel(self, job: JobState) -> None:
+        self.job = self.backend.cancel(job.id, self.client)
+
+    def _look(self) -> None:
+        self._meet_workers()
+        if self._examining is not None and self._examining.done():
+            self.examination, self._examining = _outcome(self._examining), None
+        if self.preview is not None and not self.preview.ended:
+            self.preview = self.backend.state(self.preview.id, self.client)
+        if self.job is not None and not self.job.ended:
+            self.job = self.backend.state(self.job.id, self.client)
+            self.pace.see(self.job, time.time())
+            if self.job.state == "done":
+                self.shown, self.job = self.job, None
+                self._list()
+
+    def _meet_workers(self) -> None:
+        self.workers = self.backend.workers()
+        self.ready = any(worker.state in ("ready", "busy") for worker in self.workers)
+
+
+def _outcome(examining: Future[Any]) -> Any:
+    """What the doctor found, or the sentence why nothing."""
+    try:
+        return examining.result()
+    except ServiceError as error:
+        return str(error)

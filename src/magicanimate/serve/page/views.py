@@ -1,0 +1,279 @@
+"""A session as HTML: one function per panel, from what is known to what is seen. Everything from outside is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from magicanimate.serve.backend import JobState
+from magicanimate.serve.page.pace import Pace
+from magicanimate.serve.page.session import Input, Session
+from magicanimate.serve.page.shelf import SHELF, thumbnail
+
+STAGES = {
+    "loading": "Loading the model",
+    "reading": "Reading the motion",
+    "control": "Preparing the motion",
+    "denoise": "Making the video",
+    "decode": "Finishing the video",
+}
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_VIDEOS = (".mp4", ".webm", ".mov", ".m4v", ".avi")
+_LEVELS = {"ok": "Good", "note": "Note", "warning": "Caution", "error": "Problem"}
+
+
+def file_url(path: Path) -> str:
+    """Where the browser finds a file that it may see; relative, so that it holds behind a proxy too."""
+    return f"gradio_api/file={path.resolve()}"
+
+
+def status(session: Session) -> str:
+    """Whether the service can work, in a few words."""
+    states = {worker.state for worker in session.workers}
+    if not states:
+        kind, text = "waiting", "Starting …"
+    elif states <= {"starting", "loading"}:
+        kind, text = "waiting", "Loading the model …"
+    elif "ready" in states:
+        kind, text = "ready", "Ready"
+    else:
+        kind, text = "busy", "At work"
+    return f'<p class="status {kind}" role="status"><span class="dot" aria-hidden="true"></span>{text}</p>'
+
+
+def drop_zone(what: str, chosen: Input | None) -> str:
+    """Where a `picture` or a `motion` is dropped; what was chosen, once it is."""
+    accept = "image/*" if what == "picture" else "video/*,image/gif,image/webp,.bvh,.json,.npz,.zip"
+    hint = "PNG, JPEG or WebP" if what == "picture" else "a video of someone moving"
+    inner = (
+        f'<span class="drop-icon" aria-hidden="true">{_ICONS[what]}</span>'
+        f'<span class="drop-text"><strong>Drop a {what} here</strong> or choose a file</span>'
+        f'<span class="drop-hint">{hint}</span>'
+    )
+    if chosen is not None:
+        inner = (
+            f'{_shown_input(what, chosen)}<span class="drop-name">{escape(chosen.name)}</span>'
+            f'<button type="button" class="quiet drop-clear" aria-label="Remove the {what}">Remove</button>'
+        )
+    label = f"Choose a {what}: {hint}"
+    return (
+        f'<div class="drop {"filled" if chosen else "empty"}"><input type="file" accept="{accept}" aria-label="{label}">'
+        f'{inner}<p class="drop-message" role="alert"></p></div>'
+    )
+
+
+def _shown_input(what: str, chosen: Input) -> str:
+    suffix = Path(chosen.name).suffix.lower()
+    if suffix in _PICTURES:
+        return f'<img src="{escape(chosen.url)}" alt="The chosen {what}">'
+    if suffix in _VIDEOS:
+        return f'<video src="{escape(chosen.url)}" aria-label="The chosen {what}" muted loop autoplay playsinline></video>'
+    return f'<span class="drop-icon" aria-hidden="true">{_ICONS["motion"]}</span>'
+
+
+def examples() -> str:
+    """The shipped examples: one click runs one."""
+    return '<div class="strip">' + "".join(
+        f'<button type="button" class="card" data-key="{example.key}" aria-label="Run the example {example.title}: '
+        f'{example.person}"><img src="{thumbnail(example.picture)}" alt=""><span>{example.title}</span></button>'
+        for example in SHELF.values()
+    ) + "</div>"  # fmt: skip
+
+
+def motions() -> str:
+    """The shipped motions."""
+    return '<div class="strip small">' + "".join(
+        f'<button type="button" class="card" data-key="{example.key}" aria-label="Use the motion {example.dance}">'
+        f'<img src="{thumbnail(example.motion)}" alt=""><span>{example.dance}</span></button>'
+        for example in SHELF.values()
+    ) + "</div>"  # fmt: skip
+
+
+def notice(session: Session) -> str:
+    """What went wrong, if anything did."""
+    return f'<p class="alert" role="alert">{escape(session.error)}</p>' if session.error else ""
+
+
+def check(session: Session) -> str:
+    """The doctor's view."""
+    if session.picture is None or session.motion is None:
+        return ""
+    if session.examining:
+        return _card("Check", '<p class="wait">Looking at your picture and motion …</p>')
+    found = session.examination
+    if isinstance(found, str):
+        return _card("Check", f'<p class="alert" role="alert">{escape(found)}</p>')
+    if found is None:
+        return ""
+    lines = "".join(
+        f'<li class="{finding.level}"><strong>{_LEVELS.get(finding.level, "Note")}</strong> {escape(finding.text)}'
+        + (f" <em>{escape(finding.advice)}</em>" if finding.advice else "")
+        + "</li>"
+        for finding in found.findings
+    )
+    sheet = (
+        f'<img class="sheet" src="{_picture_url(found.sheet_HWC)}" alt="Your picture with the person that was found, '
+        'frames of the motion, and the figure over the picture">'
+        if found.sheet_HWC is not None
+        else ""
+    )
+    facts = f"{found.frames} frames, {found.frames / found.fps:.1f} s of video" if found.frames and found.fps else ""
+    if found.seconds:
+        facts += f" · takes about {duration(found.seconds)}"
+    return _card("Check", f'{sheet}<p class="facts">{facts}</p><ul class="findings">{lines}</ul>')
+
+
+def preview(session: Session, url: str | None) -> str:
+    """The rough preview; `url` is that of its finished video."""
+    job = session.preview
+    if job is None:
+        return ""
+    if url:
+        inner = (
+            f'<video class="rough" src="{escape(url)}" aria-label="Rough preview" muted loop autoplay playsinline></video>'
+            '<p class="facts">Few frames, few steps: the full video is longer and finer.</p>'
+        )
+    elif job.state == "failed":
+        inner = f'<p class="alert" role="alert">{escape(job.error or "The preview failed.")}</p>'
+    elif job.state == "running" or session.ready and not job.position:
+        inner = '<p class="wait">Drawing a rough preview …</p>'
+    else:
+        inner = '<p class="wait">The preview comes as soon as the model is free …</p>'
+    return _card("Rough preview", inner)
+
+
+def progress(session: Session) -> str:
+    """The full run under way, or how it ended if not well."""
+    job = session.job
+    if job is None:
+        return ""
+    if job.state == "failed":
+        return _card("Stopped", f'<p class="alert" role="alert">{escape(job.error or "The video could not be made.")}</p>')
+    if job.state == "cancelled":
+        return _card("Cancelled", '<p class="facts">Nothing was kept.</p>')
+    percent = round(100 * session.pace.fraction)
+    return _card(
+        "Your video",
+        f'<div class="bar" role="progressbar" aria-label="Progress of your video" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
+        f'<p class="facts" role="status">{escape(_pace_text(job, session.pace))}</p>',
+    )
+
+
+def _pace_text(job: JobState, pace: Pace) -> str:
+    if job.state == "queued":
+        return f"Waiting for {job.position} other{'s' if job.position != 1 else ''}" if job.position else "Starting …"
+    words = [STAGES.get(job.stage or "", "Starting …")]
+    if pace.frames_per_second:
+        words.append(f"{pace.frames_per_second:.1f} frames per second")
+    if pace.seconds_left is not None:
+        words.append(f"{duration(pace.seconds_left)} left")
+    return " · ".join(words)
+
+
+def player(job: JobState | None, urls: dict[str, str]) -> str:
+    """A finished video; `urls` has `result`, and where there are such `motion`, `picture` and a file `name`."""
+    if job is None:
+        return ""
+    compared = "motion" in urls
+    modes = (
+        '<fieldset class="modes"><legend class="hidden">View</legend>'
+        + "".join(
+            f'<label><input type="radio" name="view-{job.id}" value="{mode}"{" checked" if mode == "alone" else ""}>'
+            f"<span>{text}</span></label>"
+            for mode, text in (("alone", "Result"), ("beside", "Side by side"), ("slider", "Slider"))
+        )
+        + "</fieldset>"
+        if compared
+        else ""
+    )
+    motion = (
+        f'<video class="motion" src="{escape(urls["motion"])}" aria-label="The motion" muted loop playsinline></video>'
+        '<input class="wipe" type="range" min="0" max="100" value="50" aria-label="How much of the result is seen">'
+        if compared
+        else ""
+    )
+    picture = f'<img class="picture" src="{escape(urls["picture"])}" alt="The picture">' if "picture" in urls else ""
+    return _card(
+        "Result",
+        f'<div class="player" data-mode="alone">{modes}<div class="screen">{picture}'
+        f'<video class="result" src="{escape(urls["result"])}" aria-label="The finished video" '
+        f'controls loop autoplay muted playsinline></video>{motion}</div></div>'
+        f'<p class="facts">{escape(job.summary or "")}</p>{_warnings(job)}'
+        f'<p class="links"><a class="primary" href="{escape(urls["result"])}" download="{escape(urls["name"])}">Download</a></p>',
+    )
+
+
+def _warnings(job: JobState) -> str:
+    return "".join(f'<p class="facts">{escape(warning)}</p>' for warning in job.warnings)
+
+
+def made_with(settings: dict[str, Any]) -> str:
+    """The settings of a result, as its file tells them."""
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(name.replace('_', ' '))}</th><td>{escape(_plain(value))}</td></tr>"
+        for name, value in settings.items()
+        if value not in (None, "", [], {})
+    )
+    return f'<details class="settings"><summary>Settings of this video</summary><table>{rows}</table></details>' if rows else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def gallery(session: Session, urls: dict[str, str]) -> str:
+    """This visitor's finished videos; `urls` by job."""
+    if not session.results:
+        return '<p class="facts">Finished videos appear here and stay for a while.</p>'
+    now = time.time()
+    return '<div class="strip wide">' + "".join(
+        f'<button type="button" class="card{" current" if session.shown and session.shown.id == job.id else ""}" '
+        f'data-key="{job.id}" aria-label="Show the video made {_ago(now - (job.finished or now))}, seed {_seed(job)}">'
+        f'<video src="{escape(urls[job.id])}" muted playsinline preload="metadata" tabindex="-1"></video>'
+        f"<span>Seed {_seed(job)}</span></button>"
+        for job in session.results
+        if job.id in urls
+    ) + "</div>"  # fmt: skip
+
+
+def _seed(job: JobState) -> Any:
+    return job.settings.get("seed", 1)
+
+
+def _ago(seconds: float) -> str:
+    return "just now" if seconds < 60 else f"{duration(seconds)} ago"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _picture_url(image_HWC: Any) -> str:
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(image_HWC).save(data, "WEBP", quality=85)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _card(title: str, inner: str) -> str:
+    return f'<section class="panel" aria-label="{escape(title)}"><h2>{escape(title)}</h2>{inner}</section>'
+
+
+_LINES = 'viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round"'
+_ICONS = {
+    "picture": f'<svg {_LINES}><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="12" cy="9.5" r="2.8"/>'
+    '<path d="M5.5 20c.8-3.6 3.3-5.4 6.5-5.4s5.700 1.800 6.500 5.400"/></svg>',
+    "motion": f'<svg {_LINES}><rect x="3" y="5" width="18" height="14" rx="3"/><path d="M10.500 9.300v5.400l4.500-2.700z"/></svg>',
+}
