@@ -1,0 +1,104 @@
+"""Counted work of one denoising step, engine against plain twin: `python benchmarks/counting.py --size 512`.
+
+Floating point operations (one multiply-add counts as 2) of convolutions, matrix products and attention. Nothing is
+computed: tensors have a shape and no content, so that any size is counted in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+import torch  # noqa: E402
+from benchmarks.plain import plain_attention, plain_prediction  # noqa: E402
+from benchmarks.sizes import SIZES, sized_model  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count  # noqa: E402
+
+from magicanimate.conditions import ControlSource  # noqa: E402
+from magicanimate.models import Model  # noqa: E402
+from magicanimate.policies import Kept, plan_step  # noqa: E402
+from magicanimate.sampler import Counter, SampleSettings, predict_video, prepare  # noqa: E402
+from magicanimate.windows import frame_groups, plan_windows  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="official", choices=list(SIZES))
+    parser.add_argument("--size", type=int, default=512, help="height and width in pixels")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    chosen = parser.parse_args(arguments)
+    counted = count_step(chosen.model, chosen.size, chosen.frames)
+    print(f"{chosen.model}, {chosen.frames} frames of {chosen.size}x{chosen.size}, one guided step, TFLOP:")
+    for name, count in counted.items():
+        print(f"  {name:<12} {count / 1e12:8.3f}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(counted, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def count_step(name: str, size: int, frames: int) -> dict[str, int]:
+    """FLOPs of one guided step by the plain twin and by the engine, and what the engine does once for a video."""
+    settings = SampleSettings(steps=1, guidance=7.5)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        model = sized_model(name)
+        inputs = step_inputs(model, size, frames)
+        text_2TD = model.empty_prompt.expand(2, -1, -1)
+        with plain_attention(model):
+            plain = flops(lambda: plain_prediction(model, *inputs, torch.tensor(500), text_2TD, settings))
+        return {"plain step": plain, **engine_flops(model, inputs, settings)}
+
+
+def step_inputs(model: Model, size: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Reference latents, control planes and noisy latents."""
+    channels, side = model.latent_channels, size // model.pixel_factor
+    planes = model.control.config["conditioning_channels"]
+    stride = size // model.config.control_stride
+    return (
+        torch.randn(1, channels, side, side),
+        torch.rand(frames, planes, stride, stride),
+        torch.randn(1, channels, frames, side, side),
+    )
+
+
+def engine_flops(model: Model, inputs: tuple[Tensor, Tensor, Tensor], settings: SampleSettings) -> dict[str, int]:
+    """FLOPs of what the engine does once, and in one step."""
+    ref, planes, latents = inputs
+    windows = plan_windows(latents.shape[2], settings.window, settings.overlap, settings.wrap)
+    groups = list(dict.fromkeys(frame_groups(windows).values()))
+    made: list[Any] = []
+    once = flops(lambda: made.append(prepare(model, ref, ControlSource.of(planes), groups, None, None)))
+    plan = plan_step(settings.policies, 0, 1, settings.guidance, Kept())
+    step = flops(
+        lambda: predict_video(
+            model, latents, torch.tensor(500), made[0], windows, settings, plan, Kept(), Counter("", 1, None)
+        )
+    )
+    return {"engine once": once, "engine step": step}
+
+
+def flops(work: Callable[[], Any]) -> int:
+    """FLOPs of a piece of work."""
+    # The counter knows the fused attention of GPUs, but not the CPU's.
+    cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(display=False, custom_mapping={cpu_attention: attention_flops}) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def attention_flops(query_shape: Any, key_shape: Any, value_shape: Any, *unused: Any, **unused_too: Any) -> int:
+    return sdpa_flop_count(query_shape, key_shape, value_shape)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
