@@ -14,18 +14,15 @@ import numpy as np
 from rich.console import Console
 
 from magicanimate import provenance
-from magicanimate.job import Job, motion_span
-from magicanimate.media import check_output, load_picture, open_clip, settings_path, side_by_side
+from magicanimate.job import Job, as_motion
+from magicanimate.media import check_output, load_picture, settings_path, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.progress import ProgressDisplay, memory_text
-from magicanimate.resume import check_resume, discard_steps, resume_folder
+from magicanimate.resume import PATIENCE, check_resume, discard_steps, resume_folder
 from magicanimate.settings import AnimateSettings
 
 if TYPE_CHECKING:
     from magicanimate.runtime import Ranks
-
-PATIENCE = 20.0
-"""Seconds of work before a run that was not asked to be resumable keeps its finished steps all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +67,8 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
         check_resume(request.out, request.resume, request.overwrite)
     provenance.configured()
     image_HWC = load_picture(request.image)
-    clip = open_clip(request.motion, motion_span(settings))
     with ProgressDisplay(console) as progress:
+        motion = as_motion(request.motion, settings, progress)
         progress("loading", 0, 1)
         from magicanimate.pipeline import MagicAnimatePipeline
 
@@ -79,7 +76,7 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
             request.model, device=request.device, dtype=request.dtype, ranks=ranks
         )
         progress("loading", 1, 1)
-        job = pipe.prepare(image_HWC, clip, settings, progress=progress)
+        job = pipe.prepare(image_HWC, motion, settings, progress=progress)
         for warning in job.warnings:
             console.print(f"Warning: {warning}", markup=False)
         for note in job.notes:

@@ -1,0 +1,125 @@
+"""`magicanimate batch`: animate many pictures, listed in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from magicanimate.batch.jobs import BadRow, BatchJob
+    from magicanimate.batch.results import Results
+    from magicanimate.batch.worker import Outcome, WorkerOptions
+
+app = typer.Typer(help="Animate many pictures, listed in a file.")
+
+
+@app.command()
+def batch(
+    jobs: Annotated[Path, typer.Argument(help="CSV or JSONL: image, motion, perhaps out, and any setting, by row.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the videos. Default: named after the list.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.")] = "tiny",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: start one here.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="At most so many at once. Default: one per GPU, or per machine.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Without Ray, one job after the other.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace videos of other jobs.")] = False,
+) -> None:
+    """Animate every row of a list. Run again, it does what is missing.
+
+    Exit code 2 if a row was bad or a job failed; results.jsonl in the folder says how each ended.
+    """
+    from rich.console import Console
+
+    from magicanimate.batch.jobs import read_jobs
+    from magicanimate.batch.results import Results
+    from magicanimate.batch.worker import WorkerOptions
+    from magicanimate.errors import InputError
+
+    if local and ray:
+        raise InputError("--local runs without Ray, so it has no --ray address; leave one of them out.")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    folder = out or Path(jobs.stem)
+    wanted, bad = read_jobs(jobs, folder.resolve())
+    results = Results(folder)
+    missing = [job for job in wanted if not results.is_done(job.key, job.out)]
+    for row in bad:
+        console.print(f"Line {row.line}: {row.sentence}", markup=False)
+        results.add(_bad_row(row))
+    options = WorkerOptions(model=model, device=device, dtype=dtype, overwrite=overwrite)
+    failed = 0
+    if missing:
+        outcomes = _local(missing, options) if local else _on_ray(missing, options, ray, workers, console)
+        failed = _follow(outcomes, missing, len(wanted) - len(missing), results, console)
+    console.print(
+        f"{len(wanted) - failed} of {len(wanted) + len(bad)} videos are in {folder}"
+        f" ({len(wanted) - len(missing)} were there before), {failed} failed, {len(bad)} bad rows.",
+        markup=False,
+    )
+    if bad or failed:
+        raise typer.Exit(2)
+
+
+def _local(jobs: list[BatchJob], options: WorkerOptions) -> Iterator[Outcome]:
+    from magicanimate.batch.worker import Animator
+
+    animator = Animator(options)
+    return map(animator.animate, jobs)
+
+
+def _on_ray(
+    jobs: list[BatchJob], options: WorkerOptions, address: str | None, workers: int | None, console: Console
+) -> Iterator[Outcome]:
+    from magicanimate.batch.on_ray import ray_outcomes
+
+    return ray_outcomes(
+        jobs, options, address=address, workers=workers, say=lambda told: console.print(told, markup=False)
+    )
+
+
+def _follow(outcomes: Iterator[Outcome], jobs: list[BatchJob], done: int, results: Results, console: Console) -> int:
+    """Write every job's row as it ends, and say how it goes; returns how many failed."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("Videos", total=len(jobs))
+            for outcome in outcomes:
+                results.add(_row(outcome))
+                failed += outcome.error is not None
+                done += outcome.error is None
+                told = outcome.error or f"{outcome.job.out.name} in {outcome.seconds:.0f} s"
+                console.print(f"Line {outcome.job.line}: {told}", markup=False)
+                bar.update(task, advance=1, description=f"Videos ({failed} failed)" if failed else "Videos")
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{done} videos are done, and the same command goes on with the others") from error
+    return failed
+
+
+def _row(outcome: Outcome) -> dict[str, object]:
+    from magicanimate.batch.results import DONE, FAILED
+
+    job = outcome.job
+    return {
+        "key": job.key, "state": FAILED if outcome.error else DONE, "line": job.line, "image": str(job.image),
+        "motion": str(job.motion), "out": str(job.out), "settings": job.settings.model_dump(exclude_unset=True),
+        "frames": outcome.frames, "seconds": round(outcome.seconds, 2), "attempts": outcome.attempts,
+        "warnings": outcome.warnings, "error": outcome.error,
+    }  # fmt: skip
+
+
+def _bad_row(row: BadRow) -> dict[str, object]:
+    from magicanimate.batch.results import BAD
+
+    return {"key": f"line {row.line}", "state": BAD, "line": row.line, "error": row.sentence}
