@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture, open_clip, place
+from magicanimate.media import Audio, Clip, Span, clip_of_frames, fit_parts, load_picture, place
 from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.motion.align import aligned_placement
 from magicanimate.motion.densepose import render_parts
+from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
+from magicanimate.motion.sources import MotionClip, open_motion
 from magicanimate.provenance.marks import AI_GENERATED
 from magicanimate.settings import PRESETS, AnimateSettings, ChosenSettings
 
@@ -103,7 +105,7 @@ def prepare_job(
         config: the model's description.
         factor: pixels per latent along each axis: the canvas is a multiple of it.
         image: path, Pillow image, or `image_HWC` uint8.
-        motion: path, `Clip`, or `frames_FHWC` uint8.
+        motion: see `as_motion`.
         settings: what was chosen; the rest comes from the preset and the model.
         progress: told ("reading", done, total).
 
@@ -111,15 +113,15 @@ def prepare_job(
         InputError: bad input or settings.
     """
     chosen = settings.for_model(config)
-    image_HWC, clip = _as_picture(image), _as_clip(motion, chosen)
+    image_HWC, clip = _as_picture(image), as_motion(motion, chosen, progress)
     frame = choose_frame(clip.size, config.resolution, chosen.size, factor)
     reference_HWC = frame.picture(image_HWC, chosen.fit)
     placement, note = place(clip.size, frame.size, chosen.fit), None
     if chosen.align == "auto" and chosen.fit == "cover":
-        placement, note = aligned_placement(placement, clip.size, iter(clip), frame.crop(reference_HWC))
+        placement, note = aligned_placement(placement, clip.size, clip, frame.crop(reference_HWC))
     signal = read_signal(
-        clip, frame, placement,
-        raw=chosen.raw_control and config.control_encoding == "rgb",
+        (fit_parts(parts_HW, placement) for parts_HW in clip), frame, ReportBuilder(clip.colouring, clip.near),
+        colours=clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None,
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     return Job(
@@ -157,18 +159,30 @@ def motion_span(settings: AnimateSettings) -> Span:
     return Span(settings.start, settings.end, fps, settings.max_frames)
 
 
-def _as_clip(motion: Any, settings: AnimateSettings) -> Clip:
-    if isinstance(motion, Clip):
+def as_motion(motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
+    """Any motion as part maps.
+
+    Args:
+        motion: path, `Clip`, `MotionClip`, or `frames_FHWC` uint8 (25 fps unless the settings say otherwise).
+        settings: which frames, and how people are found in ordinary videos.
+        progress: told how far extraction is.
+
+    Raises:
+        InputError: it cannot be read, shows nobody, or is no motion.
+    """
+    if isinstance(motion, MotionClip):
         return motion
-    if isinstance(motion, str | Path):
-        return open_clip(motion, motion_span(settings))
-    frames_FHWC = np.asarray(motion)
-    if frames_FHWC.dtype != np.uint8 or frames_FHWC.ndim != 4 or frames_FHWC.shape[3] != 3 or 0 in frames_FHWC.shape:
-        raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
-    return clip_of_frames(frames_FHWC, settings.fps or 25.0, motion_span(settings))
+    span = motion_span(settings)
+    if not isinstance(motion, str | Path | Clip):
+        frames_FHWC = np.asarray(motion)
+        four = frames_FHWC.ndim == 4 and frames_FHWC.shape[3] == 3 and 0 not in frames_FHWC.shape
+        if frames_FHWC.dtype != np.uint8 or not four:
+            raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
+        motion = clip_of_frames(frames_FHWC, settings.fps or 25.0, span)
+    return open_motion(motion, span, extractor=settings.extractor, person=settings.person, progress=progress)
 
 
-def _frame_counter(clip: Clip, progress: Progress | None) -> Callable[[int], None] | None:
+def _frame_counter(clip: MotionClip, progress: Progress | None) -> Callable[[int], None] | None:
     if progress is None:
         return None
     return lambda done: progress("reading", done, clip.count)

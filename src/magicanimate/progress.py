@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 STAGES = {
     "loading": "Loading the model",
+    "looking": "Looking for the person",
+    "fitting": "Fitting a body",
     "reading": "Reading the motion",
     "control": "Preparing the motion",
     "denoise": "Denoising",

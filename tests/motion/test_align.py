@@ -7,7 +7,6 @@ import pytest
 
 from magicanimate.media.pictures import Placement, fit_parts, place
 from magicanimate.motion.align import align, aligned_placement, figure_of_mask, find_in_motion, find_in_picture
-from magicanimate.motion.densepose import render_parts
 
 SIZE = (128, 128)
 PERSON = (slice(30, 100), slice(70, 95))  # rows, columns of a standing figure
@@ -49,20 +48,20 @@ def test_doubtful_pictures_are_left_alone(image):
 
 
 def test_driver_is_measured_by_head_and_feet():
-    found = find_in_motion(render_parts(standing_motion(slice(10, 120), slice(40, 80))))
+    found = find_in_motion(standing_motion(slice(10, 120), slice(40, 80)))
     assert found is not None
     assert (found.top, found.bottom, found.centre) == pytest.approx((10 / 128, 120 / 128, 60 / 128), abs=0.01)
 
 
 def test_cut_off_and_several_drivers_are_left_alone():
-    assert find_in_motion(render_parts(standing_motion(slice(10, 128), slice(40, 80)))) is None
+    assert find_in_motion(standing_motion(slice(10, 128), slice(40, 80))) is None
     two = standing_motion(slice(10, 120), slice(10, 40)) + standing_motion(slice(10, 120), slice(80, 110))
-    assert find_in_motion(render_parts(two)) is None
+    assert find_in_motion(two) is None
 
 
 def test_the_driver_lands_on_the_person():
     parts = standing_motion(slice(10, 120), slice(20, 60))
-    placement, note = aligned_placement(place(SIZE, SIZE), SIZE, render_parts(parts), figure_picture())
+    placement, note = aligned_placement(place(SIZE, SIZE), SIZE, parts, figure_picture())
     assert note is not None
     assert "scaled by 0.6" in note
     landed = figure_of_mask(fit_parts(parts[0], placement) > 0)
@@ -79,7 +78,7 @@ def test_small_and_absurd_differences_change_nothing():
     assert person is not None
     same = place(SIZE, SIZE)
     assert align(same, SIZE, person, person) is None
-    tiny = find_in_motion(render_parts(standing_motion(slice(60, 80), slice(60, 70))))
+    tiny = find_in_motion(standing_motion(slice(60, 80), slice(60, 70)))
     assert tiny is not None
     assert align(same, SIZE, person, tiny) is None
 

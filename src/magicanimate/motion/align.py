@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from magicanimate.media.pictures import Placement
-from magicanimate.motion.densepose import BACKGROUND, decode_frame
+from magicanimate.motion.densepose import BACKGROUND
 from magicanimate.motion.report import count_heads
 
 _SMALL = 128  # pixels of the longer side at which the figure is looked for
@@ -115,7 +115,7 @@ def find_in_motion(frames: Iterable[np.ndarray]) -> Figure | None:
     The height is that of the tallest tenth of frames, so that crouching does not count. None if the body is cut off
     in most frames, or if there is not exactly one person.
     """
-    maps = [decode_frame(frame)[0] for index, frame in enumerate(frames) if index % _EVERY == 0]
+    maps = [parts_HW for index, parts_HW in enumerate(frames) if index % _EVERY == 0]
     whole = [figure for parts_HW in maps if (figure := figure_of_mask(parts_HW != BACKGROUND))]
     if not whole or len(whole) < len(maps) / 2 or np.median([count_heads(parts_HW) for parts_HW in maps]) != 1:
         return None
@@ -154,7 +154,7 @@ def aligned_placement(
     Args:
         placement: how the clip would land in the frame if nothing was moved; it must fill the frame.
         clip_size: (height, width) of the clip.
-        frames: the clip; read only if the picture shows plainly where the person is.
+        frames: its part maps [H, W]; read only if the picture shows plainly where the person is.
         picture_HWC: the picture as the frame shows it.
     """
     target = find_in_picture(picture_HWC)

@@ -13,8 +13,7 @@ from PIL import Image
 
 from magicanimate.errors import InputError
 from magicanimate.media.framing import Frame
-from magicanimate.media.pictures import Placement
-from magicanimate.motion.densepose import decode_frame, render_parts
+from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.packed import PackedFrames
 from magicanimate.motion.report import MotionReport, ReportBuilder
 
@@ -47,36 +46,35 @@ class Signal:
 def read_signal(
     frames: Iterable[np.ndarray],
     frame: Frame,
-    placement: Placement,
+    report: ReportBuilder,
     *,
-    raw: bool = False,
+    colours: Iterable[np.ndarray] | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Signal:
-    """Decode, check and place a DensePose clip, holding one frame of it at a time.
+    """Check and keep part maps, holding one frame of them at a time.
 
     Args:
-        frames: [H, W, 3] uint8 RGB, all of one size.
+        frames: parts [H, W] uint8 of the frame's size.
         frame: the video's frame and canvas.
-        placement: how the clip lands in the frame.
-        raw: also keep the colours as read, resized the way the original does.
+        report: counts them.
+        colours: the same frames [H, W, 3] as they were painted, of any size, to be kept resized the way the original
+            does.
         on_frame: told the number of frames read so far.
 
     Raises:
-        InputError: there is no frame.
+        InputError: there is no frame, or nobody in any.
     """
-    builder = ReportBuilder()
-    parts, colours = PackedFrames(), PackedFrames()
-    for frame_HWC in frames:
-        parts_HW, codes_HW = decode_frame(frame_HWC)
-        builder.add(parts_HW, codes_HW)
-        parts.append(frame.parts(parts_HW, placement))
-        if raw:
-            colours.append(frame.pad(_resize_as_original(frame_HWC, frame.size)))
+    parts, kept = PackedFrames(), PackedFrames()
+    for parts_HW in frames:
+        report.add(parts_HW)
+        parts.append(frame.pad(parts_HW))
         if on_frame:
             on_frame(len(parts))
     if not parts:
         raise InputError("The motion has no frames; give a video with at least one.")
-    return Signal(parts, builder.finish(), colours if raw else None)
+    for frame_HWC in () if colours is None else colours:
+        kept.append(frame.pad(_resize_as_original(frame_HWC, frame.size)))
+    return Signal(parts, report.finish(), None if colours is None else kept)
 
 
 def _resize_as_original(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
