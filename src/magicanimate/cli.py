@@ -205,6 +205,19 @@ def animate(
             help="shared (windows alike), independent or static. Default: the model's.", rich_help_panel=_SOLVER
         ),
     ] = None,
+    guidance_interval: Annotated[
+        str | None,
+        typer.Option(
+            help="Where guidance acts, from the noisy start (0) to the end (1), e.g. 0-0.5.", rich_help_panel=_SOLVER
+        ),
+    ] = None,
+    cache: Annotated[
+        int | None,
+        typer.Option(
+            help="Compute everything at every n-th step only and reuse deep features between (approximate).",
+            rich_help_panel=_SOLVER,
+        ),
+    ] = None,
     window: Annotated[int | None, typer.Option(help="Frames per window.", rich_help_panel=_SOLVER)] = None,
     overlap: Annotated[int | None, typer.Option(help="Frames two windows share.", rich_help_panel=_SOLVER)] = None,
     resume: Annotated[
@@ -227,7 +240,8 @@ def animate(
     chosen = {
         "preset": preset, "steps": steps, "guidance": guidance, "seed": seed, "size": size, "fps": fps, "fit": fit,
         "max_frames": max_frames, "align": align, "loop": loop or None, "label": label or None,
-        "scheduler": scheduler, "fusion": fusion, "noise": noise, "window": window, "overlap": overlap,
+        "scheduler": scheduler, "fusion": fusion, "noise": noise,
+        "guidance_interval": guidance_interval, "cache": cache, "window": window, "overlap": overlap,
         "start": start, "end": end, "extractor": extractor, "person": person, "audio": False if no_audio else None,
     }  # fmt: skip
     settings = make_settings(**{name: value for name, value in chosen.items() if value is not None})

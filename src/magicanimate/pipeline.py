@@ -21,6 +21,7 @@ from magicanimate.job import Job, Progress, prepare_job
 from magicanimate.latents import decode_latents, encode_images, initial_noise, pixel_factor
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.motion.signal import Signal
+from magicanimate.policies import FeatureReuse, GuidanceInterval, Policies, Reuse
 from magicanimate.resume import Checkpoint, digest, weights_digest
 from magicanimate.runtime import Ranks
 from magicanimate.sampler import SampleSettings, sample
@@ -203,7 +204,12 @@ def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:
 
 def _sample_settings(settings: ChosenSettings) -> SampleSettings:
     values = settings.model_dump(include={"steps", "guidance", "window", "overlap", "fusion", "seed"})
-    return SampleSettings(**values, solver=settings.scheduler, wrap=settings.wrap or settings.loop)
+    policies = Policies(
+        interval=GuidanceInterval(*settings.guidance_interval),
+        difference=Reuse(settings.guidance_every),
+        features=FeatureReuse(settings.cache, settings.cache_layers),
+    )
+    return SampleSettings(**values, solver=settings.scheduler, wrap=settings.wrap or settings.loop, policies=policies)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["original", "quality", "fast"]
 Size = tuple[int, int]
+Interval = tuple[float, float]
 Settings = TypeVar("Settings", bound="AnimateSettings")
 SMALLEST, LARGEST = 16, 4096
 """Pixels per side that are accepted."""
@@ -72,6 +73,19 @@ class AnimateSettings(BaseModel):
     noise: Literal["shared", "independent", "static"] | None = Field(
         None, description="initial noise: repeated for each window, each frame its own, or one for all frames"
     )
+    guidance_interval: Interval | None = Field(
+        None, description="where guidance acts, as fractions of the steps from noisy (0) to clean (1), e.g. 0-0.5"
+    )
+    guidance_every: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="compute the unconditional half at every n-th step; between, reuse its difference",
+    )
+    cache: int | None = Field(
+        None, ge=1, le=100, description="compute everything at every n-th step; between, reuse deep features; 1 is off"
+    )
+    cache_layers: int = Field(1, ge=1, description="layers at the end of the denoiser that cached steps compute")
     window: int | None = Field(None, ge=1, le=128, description="frames denoised together")
     overlap: int | None = Field(None, ge=0, le=127, description="frames that neighbouring windows share")
     decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
@@ -87,6 +101,18 @@ class AnimateSettings(BaseModel):
     @classmethod
     def _size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("guidance_interval", mode="before")
+    @classmethod
+    def _interval(cls, value: Any) -> Any:
+        return parse_interval(value) if isinstance(value, str) else value
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _interval_range(cls, value: Any) -> Any:
+        if value is not None and not 0 <= value[0] <= value[1] <= 1:
+            raise ValueError("must rise within 0 to 1")
+        return value
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -118,7 +144,7 @@ class AnimateSettings(BaseModel):
             "steps": min(config.steps, FAST_STEPS) if self.preset == "fast" else config.steps,
             "guidance": config.guidance, "window": config.window,
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
-            "fit": "cover", "align": "auto",
+            "fit": "cover", "align": "auto", "guidance_interval": (0.0, 1.0), "guidance_every": 1, "cache": 1,
         }  # fmt: skip
         filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
         if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
@@ -142,6 +168,9 @@ class ChosenSettings(AnimateSettings):
     scheduler: str
     fusion: Literal["mean", "triangular"]
     noise: Literal["shared", "independent", "static"]
+    guidance_interval: Interval
+    guidance_every: int
+    cache: int
     window: int
     overlap: int
 
@@ -155,6 +184,14 @@ def parse_size(text: str) -> Size | Literal["auto"]:
         raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, or auto")
     width, height = int(match[1]), int(match[2])
     return height, width
+
+
+def parse_interval(text: str) -> Interval:
+    """START-END, two numbers such as 0-0.5."""
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*-\s*(\d*\.?\d+)\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not an interval; write two numbers within 0 to 1 such as 0-0.5")
+    return float(match[1]), float(match[2])
 
 
 def parse_time(text: str) -> float:
