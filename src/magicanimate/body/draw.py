@@ -6,11 +6,10 @@ Shape legend: F frames, S points of the rig, H W pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from magicanimate.body.graphics import BodyMesh, PartDrawer, View, open_context
+from magicanimate.body.graphics import BodyMesh, PartDrawer, View, shared_context
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.rig import POINT_INDEX
 
@@ -24,11 +23,6 @@ _SKELETON = (
     ("nose", "eye.R"), ("eye.R", "ear.R"), ("nose", "eye.L"), ("eye.L", "ear.L"),
 )  # fmt: skip
 """Limbs in OpenPose's order; limb i has hue i / 18, as in its drawings."""
-
-
-@lru_cache(maxsize=1)
-def _context():
-    return open_context()
 
 
 def _view(motion: BodyMotion, size: tuple[int, int], span: tuple[float, float]) -> View:
@@ -91,7 +85,7 @@ def draw_motion(
     size = size or motion.size
     span = _span(motion)
     view = _view(motion, size, span)
-    drawer = PartDrawer(_context(), size)
+    drawer = PartDrawer(shared_context(), size)
     mesh = BodyMesh(drawer, motion.shape.rest)
     scale = np.array([size[1] / motion.size[1], size[0] / motion.size[0]])
     try:

@@ -5,6 +5,7 @@ Shape legend: V vertices, J joints, H W pixels.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +49,24 @@ class View:
         program["span"] = self.span
 
 
-def open_context() -> moderngl.Context:
-    """A context of OpenGL without a window. One per process: contexts must not cross a fork.
+_current = threading.local()
+
+
+def shared_context() -> moderngl.Context:
+    """This thread's OpenGL context, without a window; made at the first call.
+
+    There is one for each thread, because OpenGL's calls go to whatever context is current in the thread: with two, the
+    one that was made later would silently get the calls that are meant for the other. It must not cross a fork.
 
     Raises:
         InputError: moderngl or EGL is missing.
     """
+    if not hasattr(_current, "context"):
+        _current.context = _open_context()
+    return _current.context
+
+
+def _open_context() -> moderngl.Context:
     try:
         import moderngl
 

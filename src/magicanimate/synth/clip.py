@@ -23,7 +23,9 @@ class Clip:
     rgb: np.ndarray  # [F,H,W,3] uint8
     parts: np.ndarray  # [F,H,W] uint8, DensePose part 0..24
     distance: np.ndarray  # [F,H,W] float32 metres, 0 where there is nobody
-    joints: np.ndarray  # [F,J,2] float32, picture coordinates in [0,1] of the first person's joints (body.JOINT_NAMES)
+    joints: np.ndarray  # [F,J,2] float32, picture coordinates in [0,1] of the first person's joints (rig.JOINT_NAMES)
+    stature: float  # the first person's standing height in heights of the picture
+    people: int
 
 
 @lru_cache(maxsize=4)
@@ -113,4 +115,5 @@ def render_clip(
         joints.append(camera.project(world).astype(np.float32))
     for person in people:
         person.release()
-    return Clip(np.stack(rgb), np.stack(parts), np.stack(distance), np.stack(joints))
+    stature = 0.5 * camera.focal * people[0].shape.height / camera.distance
+    return Clip(np.stack(rgb), np.stack(parts), np.stack(distance), np.stack(joints), stature, count)

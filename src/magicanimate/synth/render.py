@@ -16,9 +16,9 @@ from magicanimate.body.graphics import (
     BodyMesh,
     PartDrawer,
     View,
-    open_context,
     send_joints,
     shader,
+    shared_context,
 )
 from magicanimate.body.rig import BodyShape
 from magicanimate.body.template import template
@@ -77,11 +77,11 @@ class Person:
 
 
 class Renderer:
-    """Square pictures of one size. One per process: OpenGL contexts must not cross a fork."""
+    """Square pictures of one size. For use in the thread that made it: see body/graphics.py on contexts."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.context = context = open_context()
+        self.context = context = shared_context()
         self.drawer = PartDrawer(context, (size, size))
         surface = (COMMON, _SHADERS / "cover.glsl")
         self.body = context.program(
