@@ -33,7 +33,8 @@ class Record(BaseModel):
     motion: str
     """Names of the inputs in the job's folder, ours."""
     result: str | None = None
-    """The same of the finished video."""
+    driver: str | None = None
+    """The same of the finished video, and of the motion as the model saw it."""
     size: int = 0
     """Bytes on the disk."""
     worker: str | None = None
@@ -84,8 +85,10 @@ def advanced(job: Record, now: float, lease: float, progress: tuple[str, int, in
 
 
 def ended(job: Record, state: State, now: float, **facts: Any) -> Record:
-    """Over, for better or worse; `facts` are error, or result, size, summary and warnings."""
-    return job.model_copy(update={"state": state, "finished": now, "worker": None, "lease": None, **facts})
+    """Over, for better or worse; `facts` are more fields, such as error or result."""
+    return job.model_copy(
+        update={"state": state, "finished": now, "worker": None, "lease": None, "stage": None, **facts}
+    )
 
 
 def released(job: Record) -> Record:

@@ -84,6 +84,10 @@ class Service:
             raise ServiceError(409, f"The job has no result: it is {record.state}.")
         return self.folder(job) / record.result
 
+    def driver(self, job: str, client: str) -> Path | None:
+        record = self._own(job, client)
+        return self.folder(job) / record.driver if record.driver else None
+
     def cancel(self, job: str, client: str) -> JobState:
         self._own(job, client)
         changed = self.store.change(job, lambda record: stopped(record, time.time()))

@@ -16,6 +16,7 @@ from magicanimate.serve.backend import WorkerState
 from magicanimate.serve.records import Record, begun, counts_by_state
 from magicanimate.serve.store import Change
 
+_BEFORE_ALL = 1e-12  # puts clients who were never served before all others, by age
 _PREFIX = "magicanimate:"
 _TURNS, _ENDED, _SIZES, _WORKERS = (_PREFIX + name for name in ("turns", "ended", "sizes", "workers"))
 
@@ -160,7 +161,7 @@ def _write(pipe: Any, old: Record | None, new: Record) -> None:
     pipe.hset(_SIZES, new.id, new.size)
     if new.state == "queued":
         pipe.zadd((_previews if new.preview else _queue)(new.client), {new.id: new.created})
-        pipe.zadd(_TURNS, {new.client: 0}, nx=True)
+        pipe.zadd(_TURNS, {new.client: new.created * _BEFORE_ALL}, nx=True)
     if new.ended:
         pipe.zadd(_ENDED, {new.id: new.finished})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ class SqlStore:
             raise InputError(f"The job store {path} cannot be opened: {cause}.") from error
 
     def add(self, job: Record, check: Callable[[int, int, int], None]) -> None:
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             open_jobs = sa.select(sa.func.count()).where(_JOBS.c.state.in_(("queued", "running")))
             check(
                 connection.scalar(open_jobs.where(_JOBS.c.client == job.client)) or 0,
@@ -81,7 +83,7 @@ class SqlStore:
             return connection.scalar(before) or 0
 
     def change(self, job: str, change: Change) -> Record | None:
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             old = _one(connection, job)
             new = change(old) if old else None
             if new:
@@ -97,7 +99,7 @@ class SqlStore:
             .order_by(_JOBS.c.preview.desc(), sa.func.coalesce(served, 0), _JOBS.c.created)
             .limit(1)
         )
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             record = connection.scalar(first)
             if record is None:
                 return None
@@ -114,26 +116,37 @@ class SqlStore:
             return list(connection.scalars(ended))
 
     def remove(self, job: str) -> None:
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.delete(_JOBS).where(_JOBS.c.id == job))
 
     def counts(self) -> dict[str, int]:
         grouped = sa.select(_JOBS.c.state, sa.func.count()).group_by(_JOBS.c.state)
         with self._reader.connect() as connection:
-            return counts_by_state(dict(connection.execute(grouped).tuples().all()))
+            return counts_by_state(dict(map(tuple, connection.execute(grouped))))
 
     def greet(self, worker: WorkerState) -> None:
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == worker.id))
             connection.execute(sa.insert(_WORKERS).values(id=worker.id, record=worker.model_dump_json()))
 
     def dismiss(self, worker: str) -> None:
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == worker))
 
     def workers(self) -> list[WorkerState]:
         with self._reader.connect() as connection:
             return [WorkerState.model_validate_json(text) for text in connection.scalars(sa.select(_WORKERS.c.record))]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction. A full disk is an OSError, as it is for files."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            if "disk" not in str(error.orig):
+                raise
+            raise OSError(errno.ENOSPC, str(error.orig)) from error
 
     def _read(self, wanted: sa.Select[Any]) -> list[Record]:
         with self._reader.connect() as connection:

@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 LEASE = 30.0  # seconds without a word after which a job is taken from its worker
 _BEAT = 0.5  # seconds between words about a running job
 _GREETING = 5.0  # seconds between words about itself
+_PATIENCE = 20.0  # seconds of denoising before a step is kept, to go on from after a crash
 _IDLE = 0.2  # seconds between looks into an empty queue
 _OUR_FAULT = "The service failed on this job; its log says why."
 
@@ -81,7 +82,9 @@ class Worker:
         except Stopped:
             self._end(job, lambda record: ended(record, "cancelled", time.time()))
         except InputError as error:
-            sentence = str(error)
+            sentence = str(error).replace(
+                f"{self._service.folder(job.id)}{os.sep}", ""
+            )  # our paths tell nobody anything
             self._end(job, lambda record: ended(record, "failed", time.time(), error=sentence))
         except KeyboardInterrupt:
             self._end(job, released)
@@ -92,19 +95,25 @@ class Worker:
 
     def _compute(self, job: Record) -> dict[str, Any]:
         """The video, and what is to be remembered of it."""
+        from magicanimate.media import settings_path
         from magicanimate.media.video import save_frames
+        from magicanimate.provenance import mark
 
         folder, limits = self._service.folder(job.id), self._service.options.limits
         pipe = self._load(job.model)
         self._say("busy")
         settings = make_settings(**({"max_frames": limits.frames} | job.settings))
         ready = pipe.prepare(folder / job.picture, folder / job.motion, settings, progress=self._told)
-        result = folder / f"result-{job.attempts}.mp4"
-        save_frames(pipe.frames(ready, progress=self._told), result, ready.fps, ready.describe(), overwrite=True)
-        for name in (job.picture, job.motion):
+        frames = pipe.frames(ready, progress=self._told, resume_folder=folder / "resume", patience=_PATIENCE)
+        result, driver = (folder / f"{name}-{job.attempts}.mp4" for name in ("result", "driver"))
+        save_frames(frames, result, ready.fps, ready.describe(), overwrite=True)
+        warnings = [*ready.warnings, *mark(result)]
+        save_frames(ready.motion_frames(), driver, ready.fps, {}, overwrite=True)
+        for name in (job.picture, job.motion, settings_path(driver).name):
             (folder / name).unlink()
         return {
-            "result": result.name, "size": folder_bytes(folder), "summary": ready.summary(), "warnings": ready.warnings,
+            "result": result.name, "driver": driver.name, "size": folder_bytes(folder),
+            "summary": ready.summary(), "warnings": warnings,
         }  # fmt: skip
 
     def _told(self, stage: str, done: int, total: int | None) -> None:

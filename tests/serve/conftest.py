@@ -1,0 +1,126 @@
+"""A service with a small random model, in this process without workers, or as real processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from magicanimate.client import Client
+from magicanimate.serve.app import create_app
+from magicanimate.serve.options import ServeOptions
+
+SMALL = {"steps": 1, "max_frames": 2}
+
+
+@pytest.fixture(scope="session")
+def models_home(model_folder) -> Path:
+    """A cache folder in which the random model lies under the name `parts`."""
+    return model_folder.parent
+
+
+@pytest.fixture
+def app(tmp_path, models_home, monkeypatch) -> Callable[..., TestClient]:
+    """Makes services without workers: `app(limits=..., tokens=...)`."""
+    monkeypatch.setenv("MAGICANIMATE_HOME", str(models_home))
+
+    def make(**options: Any) -> TestClient:
+        values = {"data": tmp_path / "data", "devices": (), "page": False, "models": ("parts",)} | options
+        return TestClient(create_app(ServeOptions(**values)), base_url="http://127.0.0.1:8000")
+
+    return make
+
+
+class Processes:
+    """A service as its users start it; `base` is what all its commands share."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.data, self.log = folder / "data", folder / "log.txt"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.client = Client(f"http://127.0.0.1:{self.port}")
+        self.base = ["--data", str(self.data), "--model", "parts"]
+        self._environment = os.environ | {"MAGICANIMATE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, command: str, *options: str) -> subprocess.Popen[bytes]:
+        arguments = [sys.executable, "-m", "magicanimate", command, *self.base, *options]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(arguments, env=self._environment, stdout=log, stderr=log)
+        self._running.append(process)
+        return process
+
+    def serve(self, *options: str) -> None:
+        self.server = self.start("serve", "--port", str(self.port), "--no-page", *options)
+        self.until(self._answers)
+
+    def ready(self) -> None:
+        """Wait for a worker that has its model."""
+        self.until(lambda: self.client.health()["status"] == "ok")
+
+    def worker_pid(self) -> int:
+        """The process of the worker that the supervisor started."""
+        found: list[int] = []
+
+        def look() -> bool:
+            for status in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    words = status.read_bytes().split(b"\0")
+                except OSError:  # it ended this moment
+                    continue
+                if b"worker" in words and str(self.data).encode() in words:
+                    found.append(int(status.parent.name))
+            return bool(found)
+
+        self.until(look)
+        return found[0]
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.client.close()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.health())
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def processes(tmp_path, models_home) -> Iterator[Processes]:
+    """Processes of one test."""
+    running = Processes(tmp_path, models_home)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, models_home) -> Iterator[Processes]:
+    """A running service with a ready worker, shared by the tests of a module."""
+    running = Processes(tmp_path_factory.mktemp("service"), models_home)
+    running.serve()
+    running.ready()
+    yield running
+    running.stop()

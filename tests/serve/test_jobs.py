@@ -1,0 +1,111 @@
+"""Jobs through real processes: done, cancelled, deleted; and that none is lost when processes are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import fakeredis
+import pytest
+
+from magicanimate.client import RequestError
+from magicanimate.media import open_clip
+
+LONG = {"steps": 100, "max_frames": 4}
+
+
+def submit(service, picture_path, motion_path, **settings):
+    return service.client.submit(picture_path, motion_path, **({"steps": 1, "max_frames": 2} | settings))
+
+
+def test_a_job_from_upload_to_video(service, picture_path, motion_path, tmp_path):
+    client = service.client
+    assert client.models() == ["parts"]
+    job = submit(service, picture_path, motion_path, seed=7)
+    states = list(client.watch(job.id))
+    assert states[-1].state == "done"
+    assert states[-1].summary.startswith("2 frames of 64x64")
+    assert len(list(open_clip(client.save(job.id, tmp_path / "out.mp4")))) == 2
+    about = client.result_settings(job.id)
+    assert about["settings"]["seed"] == 7
+    assert str(service.data) not in str(about)
+    assert [state.id for state in client.jobs()] == [job.id]
+    names = {path.name for path in (service.data / "jobs" / job.id).iterdir()}
+    assert names == {"result-1.mp4", "result-1.mp4.json", "driver-1.mp4"}  # the inputs are gone
+    client.delete(job.id)
+    assert list((service.data / "jobs").iterdir()) == []
+    with pytest.raises(RequestError, match="no such job"):
+        client.state(job.id)
+
+
+def test_the_same_settings_give_the_same_video(service, picture_path, motion_path, tmp_path):
+    files = []
+    for seed in (1, 1, 2):
+        job = submit(service, picture_path, motion_path, seed=seed)
+        service.client.wait(job.id, every=0.05)
+        files.append(service.client.save(job.id, tmp_path / f"{job.id}.mp4").read_bytes())
+    frames = [file.split(b"mdat")[-1] for file in files]
+    assert frames[0] == frames[1]
+    assert frames[0] != frames[2]
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_a_running_job_stops(service, picture_path, motion_path, end):
+    client = service.client
+    job = submit(service, picture_path, motion_path, **LONG)
+    service.until(lambda: client.state(job.id).state == "running")
+    getattr(client, end)(job.id)
+    if end == "cancel":
+        service.until(lambda: client.state(job.id).state == "cancelled")
+    service.until(lambda: not (service.data / "jobs" / job.id).exists())
+    quick = submit(service, picture_path, motion_path)
+    client.wait(quick.id, every=0.05)
+
+
+def test_what_only_the_worker_sees_fails_in_a_sentence(service, motion_path, picture_path, tmp_path):
+    cut = tmp_path / "cut.jpg"
+    from PIL import Image
+
+    with Image.open(picture_path) as image:
+        image.resize((300, 300)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    job = submit(service, cut, motion_path)
+    with pytest.raises(RequestError, match=r"damaged.*\.$") as refusal:
+        service.client.wait(job.id, every=0.05)
+    assert str(service.data) not in str(refusal.value)
+    assert not (service.data / "jobs" / job.id).exists()
+
+
+def test_a_killed_worker_loses_no_job(service, picture_path, motion_path):
+    client = service.client
+    jobs = [submit(service, picture_path, motion_path, seed=n, **({} if n else LONG)) for n in range(5)]
+    service.until(lambda: client.state(jobs[0].id).state == "running")
+    os.kill(service.worker_pid(), signal.SIGKILL)
+    states = [client.wait(job.id, every=0.05) for job in jobs]
+    assert [state.attempts for state in states] == [2, 1, 1, 1, 1]
+
+
+def test_a_killed_server_loses_no_job(service, picture_path, motion_path):
+    jobs = [submit(service, picture_path, motion_path, **(LONG if n == 0 else {})) for n in range(3)]
+    service.until(lambda: service.client.state(jobs[0].id).state == "running")
+    service.server.kill()
+    service.server.wait()
+    service.serve()
+    assert {service.client.wait(job.id, every=0.05).state for job in jobs} == {"done"}
+
+
+def test_web_and_worker_apart_on_redis(processes, picture_path, motion_path):
+    """The commands of compose.yaml, without containers."""
+    redis = fakeredis.TcpFakeServer(("127.0.0.1", 0), server_type="redis")
+    threading.Thread(target=redis.serve_forever, daemon=True).start()
+    address = f"redis://127.0.0.1:{redis.server_address[1]}/0"
+    processes.serve("--no-workers", "--redis", address)
+    assert processes.client.health()["status"] == "no worker"
+    job = submit(processes, picture_path, motion_path)
+    worker = processes.start("worker", "--redis", address, "--device", "cpu")
+    assert processes.client.wait(job.id, every=0.05).attempts == 1
+    worker.terminate()
+    assert worker.wait(20) == 0
+    assert processes.client.health()["workers"] == []
+    redis.shutdown()
