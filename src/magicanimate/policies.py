@@ -135,3 +135,10 @@ def plan_step(policies: Policies, step: int, steps: int, guidance: float, kept: 
         keep_difference=guided and new_difference and more and policies.difference.every > 1,
         new_bank=kept.bank is None or (not shallow and policies.appearance.fresh(step)),
     )
+
+
+def starts_anew(policies: Policies, step: int, steps: int, guidance: float, kept: Kept) -> bool:
+    """Whether a step takes over nothing, so that a run can be interrupted before it without another result."""
+    return step == steps or plan_step(policies, step, steps, guidance, kept) == plan_step(
+        policies, step, steps, guidance, Kept()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], patience: float = 0.0) -> None:
-        self._folder, self._about = folder, dict(about)
+        self._folder, self._about = folder, json.loads(json.dumps(about))
         self._from = time.monotonic() + patience
 
     def load(self) -> dict[str, Any] | None:
@@ -100,7 +101,8 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(temporary, self._folder / STEP_NAME)
         except (OSError, RuntimeError) as error:  # torch has its own error for a full disk
-            temporary.unlink(missing_ok=True)
+            if self._folder.is_dir():
+                temporary.unlink(missing_ok=True)
             raise InputError(f"The finished step could not be written to {self._folder}: {error}.") from error
 
 

@@ -20,7 +20,7 @@ from magicanimate.conditions import ControlSource, FrameFeatures
 from magicanimate.control import ConditionFeatures, Residuals, control_residuals
 from magicanimate.errors import InputError
 from magicanimate.guidance import Conditions, Prompts, predict_window, to_model
-from magicanimate.policies import EXACT, Kept, Policies, StepPlan, check_policies, plan_step
+from magicanimate.policies import EXACT, Kept, Policies, StepPlan, check_policies, plan_step, starts_anew
 from magicanimate.resume import Checkpoint
 from magicanimate.runtime import Ranks
 from magicanimate.stepping import VideoSolver, host_tensor
@@ -148,13 +148,14 @@ def sample_steps(
         solver.restore(held["solver"])
         report.add(finished * len(windows))
         yield Step(finished - 1, solver.timesteps[finished - 1], None, latents)
-    kept = Kept()
+    kept, steps = Kept(), len(solver.timesteps)
     for number, timestep in enumerate(solver.timesteps[finished:], finished):
         scaled = solver.scaled(latents, timestep)
-        plan = plan_step(settings.policies, number, len(solver.timesteps), settings.guidance, kept)
+        plan = plan_step(settings.policies, number, steps, settings.guidance, kept)
         prediction = predict_video(model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks)
         latents = solver.step(prediction, timestep, latents)
-        if checkpoint and ranks.first:
+        resumable = starts_anew(settings.policies, number + 1, steps, settings.guidance, kept)
+        if checkpoint and ranks.first and resumable:
             checkpoint.save({"finished": number + 1, "latents": latents, "solver": solver.state()})
         yield Step(number, timestep, prediction, latents)
 
