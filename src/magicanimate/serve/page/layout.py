@@ -40,7 +40,7 @@ Every video is marked as AI-generated in its file.</p>"""
 _EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
 <li>Choose a picture of one person, seen well.</li><li>Choose a motion: a video of someone moving.</li>
 <li>Look at the check and the rough preview, then animate.</li></ol>
-<p class="facts">Or start with one of the examples.</p></section>"""
+</section>"""
 
 
 @dataclass
@@ -95,37 +95,39 @@ class _Page:
             self._wire()
 
     def _lay_out(self) -> dict[str, Any]:
+        """All components in their places; returns those that `_show` fills, by name."""
         panels: dict[str, Any] = {}
         with gr.Row(elem_classes="top"):
-            gr.HTML(_INTRO)
-            panels["status"] = gr.HTML()
+            _html(_INTRO)
+            panels["status"] = _html()
         with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=4, min_width=320, elem_classes="inputs"):
-                gr.HTML("<h2>Examples</h2>")
-                self._examples = gr.HTML(views.examples(), js_on_load=_script("pick"))
-                gr.HTML("<h2>Picture</h2>")
-                panels["picture"] = gr.HTML(views.drop_zone("picture", None), js_on_load=_script("drop"))
-                gr.HTML("<h2>Motion</h2>")
-                panels["motion"] = gr.HTML(views.drop_zone("motion", None), js_on_load=_script("drop"))
-                self._motions = gr.HTML(views.motions(), js_on_load=_script("pick"))
-                self._controls = add_controls(self._backend.models())
-                panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run")
-                gr.HTML(_CONSENT)
-            with gr.Column(scale=5, min_width=320, elem_classes="stage", elem_id="stage"):
-                panels["notice"] = gr.HTML()
-                panels["progress"] = gr.HTML()
-                panels["cancel"] = gr.Button("Cancel", visible=False, elem_id="cancel")
-                panels["player"] = gr.HTML(js_on_load=_script("player"))
-                with gr.Row(visible=False, elem_classes="actions") as panels["actions"]:
-                    self._again = gr.Button("Again with another seed", elem_id="again")
-                    self._delete = gr.Button("Delete", elem_id="delete")
-                panels["made_with"] = gr.HTML()
-                panels["empty"] = gr.HTML(_EMPTY)
-                panels["preview"] = gr.HTML()
-                panels["check"] = gr.HTML()
-        gr.HTML("<h2>Your videos</h2>")
-        panels["gallery"] = gr.HTML(js_on_load=_script("pick"))
+            with gr.Column(scale=4, min_width=320):
+                self._lay_out_inputs(panels)
+            with gr.Column(scale=5, min_width=320, elem_id="stage"):
+                self._lay_out_stage(panels)
+        panels["gallery"] = _html(script="pick")
         return panels
+
+    def _lay_out_inputs(self, panels: dict[str, Any]) -> None:
+        with gr.Column(elem_classes="inputs"):
+            with gr.Row(elem_classes="zones"):
+                panels["picture"] = _html(views.drop_zone("picture", None), script="drop")
+                panels["motion"] = _html(views.drop_zone("motion", None), script="drop")
+            self._motions = _html(views.motions(), script="pick")
+            self._controls = add_controls(self._backend.models())
+            panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run", interactive=False)
+            _html(_CONSENT)
+        panels["check"] = _html()
+
+    def _lay_out_stage(self, panels: dict[str, Any]) -> None:
+        panels["notice"] = _html()
+        panels["empty"] = _html(_EMPTY)
+        with gr.Column(visible=False, elem_classes="panel running") as panels["running"]:
+            panels["progress"] = _html()
+            self._cancel = gr.Button("Cancel", size="sm", elem_id="cancel")
+        panels["player"] = _html(script="player")
+        panels["preview"] = _html()
+        self._examples = _html(views.examples(), script="pick")
 
     def _wire(self) -> None:
         shown = [*self._panels.values(), self._timer]
@@ -140,9 +142,9 @@ class _Page:
         self._motions.picked(self._on_motion, **plain)
         self._panels["gallery"].picked(self._on_gallery, **plain, js=_SCROLL)
         self._panels["run"].click(self._then(Session.run), **plain, js=_SCROLL)
-        self._panels["cancel"].click(self._then(Session.cancel), **plain)
-        self._again.click(self._then(Session.again), **plain, js=_SCROLL)
-        self._delete.click(self._then(Session.delete), **plain)
+        self._cancel.click(self._then(Session.cancel), **plain)
+        self._panels["player"].again(self._then(Session.again), **plain, js=_SCROLL)
+        self._panels["player"].delete(self._then(Session.delete), **plain)
         self._timer.tick(self._then(Session.look), **plain)
         gr.on(
             [control.change for control in self._controls], self._on_settings,
@@ -215,10 +217,8 @@ class _Page:
             "run": ready and not running,
             "notice": views.notice(session),
             "progress": views.progress(session),
-            "cancel": running,
-            "player": "" if running else views.player(session.shown, self._urls(session)),
-            "actions": session.shown is not None and not running,
-            "made_with": "" if running else views.made_with(self._settings_of(session)),
+            "running": running,
+            "player": "" if running else views.player(session.shown, self._urls(session), self._settings_of(session)),
             "empty": _EMPTY if not (ready or running or session.shown) else "",
             "preview": views.preview(session, self._preview_url(session)),
             "check": views.check(session),
@@ -264,6 +264,12 @@ class _Page:
         return {"model": f"{model.get('name')} {model.get('version')}"} | about.get("settings", {})
 
 
+def _html(value: str = "", script: str | None = None) -> gr.HTML:
+    """A piece of the page that is ours, with its behaviour in a file of its own."""
+    code = (HERE / f"{script}.js").read_text(encoding="utf-8") if script else None
+    return gr.HTML(value, js_on_load=code, apply_default_css=False)
+
+
 _SCROLL = """(...given) => {
   const stage = document.getElementById("stage");
   if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView({ behavior: "smooth" });
@@ -271,16 +277,12 @@ _SCROLL = """(...given) => {
 }"""
 
 
-def _script(name: str) -> str:
-    return (HERE / f"{name}.js").read_text(encoding="utf-8")
-
-
 def _update(name: str, value: Any) -> Any:
     if name == "timer":
         return gr.Timer(active=value)
     if name == "run":
         return gr.Button(interactive=value)
-    if name in ("cancel", "actions"):
+    if name == "running":
         return gr.update(visible=value)
     return value
 

@@ -14,3 +14,8 @@ element.addEventListener("input", (event) => {
   if (event.target.type === "radio") player.dataset.mode = event.target.value;
   if (event.target.type === "range") player.style.setProperty("--wipe", `${event.target.value}%`);
 });
+element.addEventListener("click", (event) => {
+  const action = event.target.closest("[data-action]")?.dataset.action;
+  if (action === "again") trigger("again");
+  if (action === "delete" && confirm("Delete this video for good?")) trigger("delete");
+});

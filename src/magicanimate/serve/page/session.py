@@ -6,6 +6,7 @@ it is; the page calls it twice a second while `busy`.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 from magicanimate.serve.backend import Backend, JobState, ServiceError
 from magicanimate.serve.page.pace import Pace
 
+LOG = logging.getLogger(__name__)
 PREVIEW = {"steps": 2, "max_frames": 8}
 """What a rough preview has at most."""
 PREVIEW_SIDE = 256
@@ -218,7 +220,10 @@ class Session:
 
 def _outcome(examining: Future[Any]) -> Any:
     """What the doctor found, or the sentence why nothing."""
-    try:
-        return examining.result()
-    except ServiceError as error:
+    error = examining.exception()
+    if isinstance(error, ServiceError):
         return str(error)
+    if error is not None:
+        LOG.error("the check failed", exc_info=error)
+        return "The check failed; the video can be made all the same."
+    return examining.result()

@@ -49,21 +49,17 @@ def status(session: Session) -> str:
 def drop_zone(what: str, chosen: Input | None) -> str:
     """Where a `picture` or a `motion` is dropped; what was chosen, once it is."""
     accept = "image/*" if what == "picture" else "video/*,image/gif,image/webp,.bvh,.json,.npz,.zip"
-    hint = "PNG, JPEG or WebP" if what == "picture" else "a video of someone moving"
-    inner = (
-        f'<span class="drop-icon" aria-hidden="true">{_ICONS[what]}</span>'
-        f'<span class="drop-text"><strong>Drop a {what} here</strong> or choose a file</span>'
-        f'<span class="drop-hint">{hint}</span>'
-    )
-    if chosen is not None:
-        inner = (
-            f'{_shown_input(what, chosen)}<span class="drop-name">{escape(chosen.name)}</span>'
-            f'<button type="button" class="quiet drop-clear" aria-label="Remove the {what}">Remove</button>'
-        )
-    label = f"Choose a {what}: {hint}"
+    hint = "a picture of one person" if what == "picture" else "a video of someone moving"
+    title = what.capitalize()
+    field = f'<input type="file" accept="{accept}" aria-label="{title}: {hint}">'
+    if chosen is None:
+        inner = f"{_ICONS[what]}<strong>{title}</strong><span>Drop {hint} here, or <u>choose a file</u></span>"
+    else:
+        inner = f'{_shown_input(what, chosen)}<span class="drop-name">{escape(chosen.name)}</span>'
+    clear = f'<button type="button" class="drop-clear" aria-label="Remove the {what}" title="Remove">×</button>'
     return (
-        f'<div class="drop {"filled" if chosen else "empty"}"><input type="file" accept="{accept}" aria-label="{label}">'
-        f'{inner}<p class="drop-message" role="alert"></p></div>'
+        f'<div class="drop {"filled" if chosen else "empty"}">{field}{inner}{clear if chosen else ""}'
+        f'<p class="drop-message" role="alert"></p></div>'
     )
 
 
@@ -72,31 +68,42 @@ def _shown_input(what: str, chosen: Input) -> str:
     if suffix in _PICTURES:
         return f'<img src="{escape(chosen.url)}" alt="The chosen {what}">'
     if suffix in _VIDEOS:
-        return f'<video src="{escape(chosen.url)}" aria-label="The chosen {what}" muted loop autoplay playsinline></video>'
-    return f'<span class="drop-icon" aria-hidden="true">{_ICONS["motion"]}</span>'
+        return (
+            f'<video src="{escape(chosen.url)}" aria-label="The chosen {what}" muted loop autoplay playsinline></video>'
+        )
+    return _ICONS["motion"]
 
 
 def examples() -> str:
     """The shipped examples: one click runs one."""
-    return '<div class="strip">' + "".join(
+    cards = "".join(
         f'<button type="button" class="card" data-key="{example.key}" aria-label="Run the example {example.title}: '
         f'{example.person}"><img src="{thumbnail(example.picture)}" alt=""><span>{example.title}</span></button>'
         for example in SHELF.values()
-    ) + "</div>"  # fmt: skip
+    )
+    return _shelf("Examples", f'<h2>Run an example</h2><div class="strip">{cards}</div>')
 
 
 def motions() -> str:
     """The shipped motions."""
-    return '<div class="strip small">' + "".join(
-        f'<button type="button" class="card" data-key="{example.key}" aria-label="Use the motion {example.dance}">'
+    cards = "".join(
+        f'<button type="button" class="card chip" data-key="{example.key}" aria-label="Use the motion {example.dance}">'
         f'<img src="{thumbnail(example.motion)}" alt=""><span>{example.dance}</span></button>'
         for example in SHELF.values()
-    ) + "</div>"  # fmt: skip
+    )
+    return _shelf("Motions", f'<h3>No video at hand? Use one of these motions</h3><div class="strip">{cards}</div>')
 
 
 def notice(session: Session) -> str:
     """What went wrong, if anything did."""
-    return f'<p class="alert" role="alert">{escape(session.error)}</p>' if session.error else ""
+    job = session.job
+    if session.error:
+        return f'<p class="alert" role="alert">{escape(session.error)}</p>'
+    if job is not None and job.state == "failed":
+        return f'<p class="alert" role="alert">{escape(job.error or "The video could not be made.")}</p>'
+    if job is not None and job.state == "cancelled":
+        return '<p class="note" role="status">Cancelled; nothing was kept.</p>'
+    return ""
 
 
 def check(session: Session) -> str:
@@ -135,12 +142,13 @@ def preview(session: Session, url: str | None) -> str:
         return ""
     if url:
         inner = (
-            f'<video class="rough" src="{escape(url)}" aria-label="Rough preview" muted loop autoplay playsinline></video>'
+            f'<video class="rough" src="{escape(url)}" muted loop autoplay playsinline aria-label="Rough preview">'
+            "</video>"
             '<p class="facts">Few frames, few steps: the full video is longer and finer.</p>'
         )
     elif job.state == "failed":
         inner = f'<p class="alert" role="alert">{escape(job.error or "The preview failed.")}</p>'
-    elif job.state == "running" or session.ready and not job.position:
+    elif job.state == "running" or (session.ready and not job.position):
         inner = '<p class="wait">Drawing a rough preview …</p>'
     else:
         inner = '<p class="wait">The preview comes as soon as the model is free …</p>'
@@ -148,20 +156,15 @@ def preview(session: Session, url: str | None) -> str:
 
 
 def progress(session: Session) -> str:
-    """The full run under way, or how it ended if not well."""
+    """The full run under way."""
     job = session.job
-    if job is None:
+    if job is None or job.ended:
         return ""
-    if job.state == "failed":
-        return _card("Stopped", f'<p class="alert" role="alert">{escape(job.error or "The video could not be made.")}</p>')
-    if job.state == "cancelled":
-        return _card("Cancelled", '<p class="facts">Nothing was kept.</p>')
     percent = round(100 * session.pace.fraction)
-    return _card(
-        "Your video",
-        f'<div class="bar" role="progressbar" aria-label="Progress of your video" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
-        f'<p class="facts" role="status">{escape(_pace_text(job, session.pace))}</p>',
+    return (
+        '<h2>Your video</h2><div class="bar" role="progressbar" aria-label="Progress of your video" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
+        f'<p class="facts" role="status">{escape(_pace_text(job, session.pace))}</p>'
     )
 
 
@@ -176,36 +179,47 @@ def _pace_text(job: JobState, pace: Pace) -> str:
     return " · ".join(words)
 
 
-def player(job: JobState | None, urls: dict[str, str]) -> str:
-    """A finished video; `urls` has `result`, and where there are such `motion`, `picture` and a file `name`."""
-    if job is None:
+def player(job: JobState | None, urls: dict[str, str], about: dict[str, Any]) -> str:
+    """A finished video.
+
+    urls: `result` and a file `name`; where there are such, `motion` and `picture`.
+    about: the settings that made it.
+    """
+    if job is None or "result" not in urls:
         return ""
-    compared = "motion" in urls
-    modes = (
-        '<fieldset class="modes"><legend class="hidden">View</legend>'
-        + "".join(
-            f'<label><input type="radio" name="view-{job.id}" value="{mode}"{" checked" if mode == "alone" else ""}>'
-            f"<span>{text}</span></label>"
-            for mode, text in (("alone", "Result"), ("beside", "Side by side"), ("slider", "Slider"))
-        )
-        + "</fieldset>"
-        if compared
-        else ""
-    )
-    motion = (
-        f'<video class="motion" src="{escape(urls["motion"])}" aria-label="The motion" muted loop playsinline></video>'
-        '<input class="wipe" type="range" min="0" max="100" value="50" aria-label="How much of the result is seen">'
-        if compared
-        else ""
-    )
-    picture = f'<img class="picture" src="{escape(urls["picture"])}" alt="The picture">' if "picture" in urls else ""
+    again = '<button type="button" data-action="again">Again with another seed</button>' if "picture" in urls else ""
     return _card(
         "Result",
-        f'<div class="player" data-mode="alone">{modes}<div class="screen">{picture}'
-        f'<video class="result" src="{escape(urls["result"])}" aria-label="The finished video" '
-        f'controls loop autoplay muted playsinline></video>{motion}</div></div>'
-        f'<p class="facts">{escape(job.summary or "")}</p>{_warnings(job)}'
-        f'<p class="links"><a class="primary" href="{escape(urls["result"])}" download="{escape(urls["name"])}">Download</a></p>',
+        f'<div class="player" data-mode="alone">{_modes(job) if "motion" in urls else ""}{_screen(urls)}</div>'
+        f'<p class="facts">{escape((job.summary or "").partition(";")[0])}</p>{_warnings(job)}<div class="actions">'
+        f'<a class="button primary" href="{escape(urls["result"])}" download="{escape(urls["name"])}">Download</a>'
+        f'{again}<button type="button" data-action="delete">Delete</button></div>{_made_with(about)}',
+    )
+
+
+def _modes(job: JobState) -> str:
+    choices = "".join(
+        f'<label><input type="radio" name="view-{job.id}" value="{mode}"{" checked" if mode == "alone" else ""}>'
+        f"<span>{text}</span></label>"
+        for mode, text in (("alone", "Result"), ("beside", "Side by side"), ("slider", "Slider"))
+    )
+    return f'<fieldset class="modes"><legend class="hidden">View</legend>{choices}</fieldset>'
+
+
+def _screen(urls: dict[str, str]) -> str:
+    picture = f'<img class="picture" src="{escape(urls["picture"])}" alt="The picture">' if "picture" in urls else ""
+    motion = (
+        f'<video class="motion" src="{escape(urls["motion"])}" aria-label="The motion" muted loop playsinline></video>'
+        if "motion" in urls
+        else ""
+    )
+    wipe = (
+        '<input class="wipe" type="range" min="0" max="100" value="50" aria-label="Where the result ends and the '
+        'motion begins, in percent of the width">'
+    )
+    return (
+        f'<div class="screen">{picture}<video class="result" src="{escape(urls["result"])}" controls loop autoplay '
+        f'muted playsinline aria-label="The finished video"></video>{motion}</div>{wipe if motion else ""}'
     )
 
 
@@ -213,14 +227,13 @@ def _warnings(job: JobState) -> str:
     return "".join(f'<p class="facts">{escape(warning)}</p>' for warning in job.warnings)
 
 
-def made_with(settings: dict[str, Any]) -> str:
-    """The settings of a result, as its file tells them."""
+def _made_with(about: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th scope='row'>{escape(name.replace('_', ' '))}</th><td>{escape(_plain(value))}</td></tr>"
-        for name, value in settings.items()
+        f'<tr><th scope="row">{escape(name.replace("_", " "))}</th><td>{escape(_plain(value))}</td></tr>'
+        for name, value in about.items()
         if value not in (None, "", [], {})
     )
-    return f'<details class="settings"><summary>Settings of this video</summary><table>{rows}</table></details>' if rows else ""
+    return f'<details class="settings"><summary>Settings</summary><table>{rows}</table></details>' if rows else ""
 
 
 def _plain(value: Any) -> str:
@@ -231,17 +244,19 @@ def _plain(value: Any) -> str:
 
 def gallery(session: Session, urls: dict[str, str]) -> str:
     """This visitor's finished videos; `urls` by job."""
-    if not session.results:
-        return '<p class="facts">Finished videos appear here and stay for a while.</p>'
     now = time.time()
-    return '<div class="strip wide">' + "".join(
+    cards = "".join(
         f'<button type="button" class="card{" current" if session.shown and session.shown.id == job.id else ""}" '
         f'data-key="{job.id}" aria-label="Show the video made {_ago(now - (job.finished or now))}, seed {_seed(job)}">'
-        f'<video src="{escape(urls[job.id])}" muted playsinline preload="metadata" tabindex="-1"></video>'
+        f'<video src="{escape(urls[job.id])}#t=0.1" muted playsinline preload="metadata" tabindex="-1"></video>'
         f"<span>Seed {_seed(job)}</span></button>"
         for job in session.results
         if job.id in urls
-    ) + "</div>"  # fmt: skip
+    )
+    inner = (
+        f'<div class="strip">{cards}</div>' if cards else '<p class="facts">Finished videos stay here for a while.</p>'
+    )
+    return _shelf("Your videos", f"<h2>Your videos</h2>{inner}", "gallery")
 
 
 def _seed(job: JobState) -> Any:
@@ -271,9 +286,18 @@ def _card(title: str, inner: str) -> str:
     return f'<section class="panel" aria-label="{escape(title)}"><h2>{escape(title)}</h2>{inner}</section>'
 
 
-_LINES = 'viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round"'
+def _shelf(name: str, inner: str, kind: str = "") -> str:
+    return f'<section class="shelf {kind}" aria-label="{name}">{inner}</section>'
+
+
+_SVG = (
+    '<svg class="icon" aria-hidden="true" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" '
+    'stroke-linecap="round">{}</svg>'
+)
 _ICONS = {
-    "picture": f'<svg {_LINES}><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="12" cy="9.5" r="2.8"/>'
-    '<path d="M5.5 20c.8-3.6 3.3-5.4 6.5-5.4s5.700 1.800 6.500 5.400"/></svg>',
-    "motion": f'<svg {_LINES}><rect x="3" y="5" width="18" height="14" rx="3"/><path d="M10.500 9.300v5.400l4.500-2.700z"/></svg>',
+    "picture": _SVG.format(
+        '<rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="12" cy="9.5" r="2.8"/>'
+        '<path d="M5.5 20c.8-3.6 3.3-5.4 6.5-5.4s5.7 1.8 6.5 5.4"/>'
+    ),
+    "motion": _SVG.format('<rect x="3" y="5" width="18" height="14" rx="3"/><path d="M10.5 9.3v5.4l4.5-2.7z"/>'),
 }
