@@ -46,6 +46,8 @@ class Job:
     notes: list[str] = field(default_factory=list)
     audio: Audio | None = None
     """The motion's sound."""
+    person_HW: np.ndarray | None = None
+    """Parts [H, W] of the person in the picture, of the frame's size, where one was found."""
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -113,7 +115,7 @@ def prepare_job(
         InputError: bad input or settings.
     """
     chosen = settings.for_model(config)
-    image_HWC, clip = _as_picture(image), as_motion(motion, chosen, progress)
+    image_HWC, clip = as_picture(image), as_motion(motion, chosen, progress)
     frame = choose_frame(clip.size, config.resolution, chosen.size, factor)
     reference_HWC = frame.picture(image_HWC, chosen.fit)
     placement, note = place(clip.size, frame.size, chosen.fit), None
@@ -137,7 +139,8 @@ def prepare_job(
     )
 
 
-def _as_picture(image: Any) -> np.ndarray:
+def as_picture(image: Any) -> np.ndarray:
+    """Any picture (path, Pillow image, array) as `image_HWC` uint8. InputError: it is none."""
     if isinstance(image, str | Path):
         return load_picture(image)
     from PIL import Image

@@ -45,7 +45,7 @@ def info(
     """What a model is: its description, and the size of its networks."""
     from magicanimate.config import read_config
     from magicanimate.official_layout import PARTS, locate
-    from magicanimate.places import is_model_folder, model_folder
+    from magicanimate.places import is_model_folder, model_folder, network_size
 
     folder = model_folder(model)
     if is_model_folder(folder):
@@ -120,29 +120,6 @@ def replace_folder(new: Path, out: Path) -> None:
         new.rename(out)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}.") from error
-
-
-def network_size(path: Path) -> dict[str, Any]:
-    """Weights, bytes and number formats of a safetensors file, from its header; scales of int8 weights not counted."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            parts = [file.get_slice(name) for name in names if not name.endswith(".scale")]
-            weights = sum(elements(part.get_shape()) for part in parts)
-            formats = sorted({part.get_dtype() for part in parts})
-    except (FileNotFoundError, SafetensorError) as error:
-        raise InputError(f"{path} is missing or damaged: fetch or convert the model again.") from error
-    return {"weights": weights, "bytes": path.stat().st_size, "stored": formats}
-
-
-def elements(shape: list[int]) -> int:
-    """Elements of a tensor."""
-    total = 1
-    for side in shape:
-        total *= side
-    return total
 
 
 def readable(facts: dict[str, Any]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 from magicanimate.config import FILE_NAME
 from magicanimate.errors import InputError
@@ -53,3 +55,18 @@ def model_folder(name_or_path: str | Path) -> Path:
     if path.is_dir():
         raise InputError(f"{path} is not a model folder: it has no {FILE_NAME}.")
     raise InputError(f"Unknown model {name!r}: give a model folder or one of {', '.join([*known, OFFICIAL])}.")
+
+
+def network_size(path: Path) -> dict[str, Any]:
+    """Weights, bytes and number formats of a safetensors file, from its header; scales of int8 weights not counted."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            parts = [file.get_slice(name) for name in names if not name.endswith(".scale")]
+            weights = sum(math.prod(part.get_shape()) for part in parts)
+            formats = sorted({part.get_dtype() for part in parts})
+    except (FileNotFoundError, SafetensorError) as error:
+        raise InputError(f"{path} is missing or damaged: fetch or convert the model again.") from error
+    return {"weights": weights, "bytes": path.stat().st_size, "stored": formats}
