@@ -200,6 +200,7 @@ def _allowed_path(root: Path | None, path: str) -> Path:
 def _settings(text: str) -> dict[str, Any]:
     try:
         settings = json.loads(text)
+        json.dumps(settings, ensure_ascii=False).encode()  # no halves of characters, which JSON can name
     except (ValueError, RecursionError) as error:
         raise ServiceError(422, 'settings: not JSON; send an object such as {"steps": 2}.') from error
     if not isinstance(settings, dict):

@@ -21,13 +21,12 @@ from magicanimate.serve.api import router
 from magicanimate.serve.backend import ServiceError
 from magicanimate.serve.guard import COOKIE, LOGIN, Guard
 from magicanimate.serve.metrics import Metrics
-from magicanimate.serve.options import ServeOptions
+from magicanimate.serve.options import FORM_BYTES, ServeOptions
 from magicanimate.serve.service import Service
 from magicanimate.serve.store import open_store
 from magicanimate.serve.supervisor import Supervisor
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORM_BYTES = 2**16
 
 
 def create_app(options: ServeOptions) -> FastAPI:
@@ -54,8 +53,7 @@ def create_app(options: ServeOptions) -> FastAPI:
     app = FastAPI(
         title="magicanimate", version=__version__, summary="Animate a picture of a person with a motion sequence.",
         lifespan=lifespan, openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None,
-        max_body_size=options.limits.upload_bytes + _FORM_BYTES,
-        form_limits={"max_files": 2, "max_fields": 8, "max_part_size": _FORM_BYTES},
+        form_limits={"max_files": 2, "max_fields": 8, "max_part_size": FORM_BYTES},
     )  # fmt: skip
     app.state.service, app.state.metrics = service, metrics
     app.include_router(router)

@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from magicanimate.serve.options import ServeOptions
@@ -51,6 +52,8 @@ class Guard:
             await _refuse(send, 421, "This service does not answer to that name; start it with --allow-host NAME.")
         elif scope["method"] not in _READING and _is_foreign(headers):
             await _refuse(send, 403, "The request comes from another web page, which may not change anything here.")
+        elif int(headers.get("content-length", 0)) > self._options.limits.body_bytes:
+            await _refuse(send, 413, self._options.limits.too_large)
         elif client is None and path not in OPEN:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 await _answer(send, 303, b"", {"location": LOGIN})
@@ -59,12 +62,22 @@ class Guard:
         else:
             scope.setdefault("state", {})["client"] = client
 
+            received = 0
+
+            async def receive_limited() -> Message:
+                nonlocal received
+                message = await receive()
+                received += len(message.get("body", b""))
+                if received > self._options.limits.body_bytes:
+                    raise HTTPException(413, self._options.limits.too_large)
+                return message
+
             async def send_with_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     MutableHeaders(scope=message).update(_HEADERS)
                 await send(message)
 
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive_limited, send_with_headers)
 
 
 def _token(headers: Headers) -> str | None:

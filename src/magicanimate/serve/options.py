@@ -16,6 +16,9 @@ from magicanimate.errors import InputError
 LOCAL = "local"
 """The one client of a service without tokens."""
 
+FORM_BYTES = 2**16
+"""Of one form field that is no file."""
+
 _SHORTEST_TOKEN = 16
 
 
@@ -35,6 +38,16 @@ class Limits(BaseModel):
     jobs: int = Field(2000, description="unfinished jobs of all clients")
     disk_bytes: int = Field(20 * 2**30, description="all files of all jobs")
     keep_seconds: float = Field(24 * 3600, description="how long a job is kept after its end")
+
+    @property
+    def body_bytes(self) -> int:
+        """Of a whole request: the files, and what stands around them."""
+        return self.upload_bytes + 2 * FORM_BYTES
+
+    @property
+    def too_large(self) -> str:
+        """What is said about more bytes than that."""
+        return f"The files are larger than {self.upload_bytes / 2**20:.4g} MiB together; send smaller ones."
 
 
 class ServeOptions(BaseModel):

@@ -55,8 +55,8 @@ class Service:
         try:
             folder = self.folder(job)
             folder.mkdir(parents=True)
-            size = uploads.store_upload(picture, folder / "picture", limits.upload_bytes)
-            size += uploads.store_upload(motion, folder / "motion", limits.upload_bytes - size)
+            size = uploads.store_upload(picture, folder / "picture", limits)
+            size = uploads.store_upload(motion, folder / "motion", limits, size)
             picture_name = "picture" + uploads.picture_kind(folder / "picture", limits)
             motion_name = "motion" + uploads.motion_kind(folder / "motion", limits)
             (folder / "picture").rename(folder / picture_name)

@@ -31,16 +31,14 @@ _SUFFIXES = {
 _CHUNK = 2**20
 
 
-def store_upload(source: BinaryIO, path: Path, allowed: int) -> int:
-    """Copy at most `allowed` bytes to a new file; returns their number."""
-    written = 0
+def store_upload(source: BinaryIO, path: Path, limits: Limits, before: int = 0) -> int:
+    """Copy to a new file; returns the bytes so far, `before` included."""
+    written = before
     with path.open("xb") as file:
         while chunk := source.read(_CHUNK):
             written += len(chunk)
-            if written > allowed:
-                raise ServiceError(
-                    TOO_LARGE, f"The files are larger than {allowed / 2**20:.0f} MiB; send smaller ones."
-                )
+            if written > limits.upload_bytes:
+                raise ServiceError(TOO_LARGE, limits.too_large)
             file.write(chunk)
     return written
 
@@ -68,6 +66,8 @@ def motion_kind(path: Path, limits: Limits) -> str:
     refusal = "The motion is not an mp4, mov, webm or avi video, nor a GIF, WebP or PNG animation."
     with _image(path, ("GIF", "WEBP", "PNG"), refusal) as image:
         _check_pixels("motion", image.width, image.height, limits)
+        if (frames := getattr(image, "n_frames", 1)) > limits.frames:
+            raise ServiceError(TOO_LARGE, f"The motion has {frames} frames, more than {limits.frames}; send fewer.")
         return _SUFFIXES[image.format or ""]
 
 

@@ -1,0 +1,214 @@
+"""The HTTP API in this process: who may ask what, and what is said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from magicanimate.serve.options import Limits
+from magicanimate.serve.records import begun, ended
+from magicanimate.serve.service import Service
+
+TOKENS = {"ann": "a" * 16, "bob": "b" * 16}
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKENS[name]}"}
+
+
+@pytest.fixture
+def send(picture_path, motion_path):
+    """Posts a job to a client of the API."""
+
+    def post(client, *, settings=None, headers=None, **form):
+        files = {"picture": picture_path.read_bytes(), "motion": motion_path.read_bytes()}
+        data = {"settings": json.dumps(settings or {})} | form
+        return client.post("/api/v1/jobs", files=files, data=data, headers=headers)
+
+    return post
+
+
+def done(service: Service, job: str) -> None:
+    """Do the worker's part."""
+    service.store.change(job, lambda old: begun(old, "w", 1.0, 30))
+    (service.folder(job) / "result-1.mp4").write_bytes(b"video")
+    service.store.change(job, lambda old: ended(old, "done", 2.0, result="result-1.mp4", size=5))
+
+
+def test_a_job_is_queued_told_and_deleted(app, send):
+    client = app()
+    answer = send(client, settings={"steps": 2, "size": "64x48"})
+    assert answer.status_code == 201, answer.text
+    state = answer.json()
+    assert (state["state"], state["model"], state["position"]) == ("queued", "parts", 0)
+    assert state["settings"] == {"steps": 2, "size": [48, 64]}
+    assert client.get(answer.headers["location"]).json() == state
+    assert client.get("/api/v1/jobs").json() == [state]
+    assert client.get(f"{answer.headers['location']}/result").status_code == 409
+    assert client.delete(answer.headers["location"]).status_code == 204
+    assert client.get(answer.headers["location"]).status_code == 404
+    assert list(client.app.state.service.options.jobs.iterdir()) == []
+
+
+def test_results_are_sent_whole_and_in_ranges(app, send):
+    client = app()
+    job = send(client).json()["id"]
+    done(client.app.state.service, job)
+    assert client.get(f"/api/v1/jobs/{job}/result").content == b"video"
+    part = client.get(f"/api/v1/jobs/{job}/result", headers={"Range": "bytes=1-2"})  # players ask so
+    assert (part.status_code, part.content) == (206, b"id")
+    assert client.get(f"/api/v1/jobs/{job}/result/settings").status_code == 404
+
+
+def test_events_end_with_the_job(app, send):
+    client = app()
+    job = send(client).json()["id"]
+    client.post(f"/api/v1/jobs/{job}/cancel")
+    with client.stream("GET", f"/api/v1/jobs/{job}/events") as events:
+        lines = [json.loads(line.removeprefix("data: ")) for line in events.iter_lines() if line.startswith("data")]
+    assert [line["state"] for line in lines] == ["cancelled"]
+    assert client.get("/api/v1/jobs/" + 32 * "0" + "/events").status_code == 404
+
+
+def test_cancelling_what_waits_is_at_once(app, send):
+    client = app()
+    job = send(client).json()["id"]
+    assert client.post(f"/api/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/api/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+
+
+def test_nobody_sees_the_jobs_of_others(app, send):
+    client = app(tokens=TOKENS)
+    job = send(client, headers=bearer("ann")).json()["id"]
+    assert client.get(f"/api/v1/jobs/{job}", headers=bearer("ann")).status_code == 200
+    for method, path in (
+        ("GET", ""), ("GET", "/result"), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", ""),
+    ):  # fmt: skip
+        assert client.request(method, f"/api/v1/jobs/{job}{path}", headers=bearer("bob")).status_code == 404
+    assert client.get("/api/v1/jobs", headers=bearer("bob")).json() == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + "a" * 16}, {"Cookie": 'a"b; ;;'},
+     {"Cookie": "magicanimate_token=wrong"}, {"Authorization": "Bearer \u00e9".encode("latin-1")}],
+)  # fmt: skip
+def test_a_wrong_token_gets_nothing(app, send, headers):
+    client = app(tokens=TOKENS)
+    for path in ("/api/v1/jobs", "/api/v1/metrics", "/api/v1/openapi.json", "/"):
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["detail"].startswith("A valid token is needed")
+    assert send(client, headers=headers).status_code == 401
+    assert list(client.app.state.service.options.jobs.iterdir()) == []
+    assert client.get("/api/v1/health", headers=headers).status_code == 200
+
+
+def test_browsers_log_in_with_a_form(app):
+    client = app(tokens=TOKENS)
+    assert client.get("/", headers={"Accept": "text/html"}, follow_redirects=False).headers["location"] == "/login"
+    assert client.post("/login", data={"token": "wrong"}).status_code == 401
+    answer = client.post("/login", data={"token": TOKENS["ann"]}, follow_redirects=False)
+    assert {"HttpOnly", "SameSite=strict"} <= set(answer.headers["set-cookie"].split("; "))
+    assert client.get("/api/v1/jobs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:9"},
+     {"Sec-Fetch-Site": "cross-site"}],
+)  # fmt: skip
+def test_other_pages_change_nothing(app, send, headers):
+    client = app()
+    assert send(client, headers=headers).status_code == 403
+    answer = client.get("/api/v1/jobs", headers=headers)
+    assert "access-control-allow-origin" not in answer.headers
+    assert send(client, headers={"Origin": "http://127.0.0.1:8000"}).status_code == 201
+
+
+def test_other_names_are_refused(app):
+    client = app(hosts=("studio.example",))
+    for host, status in (
+        ("127.0.0.1:8000", 200), ("localhost", 200), ("[::1]:8000", 200), ("studio.example:80", 200),
+        ("evil.example", 421), ("127.0.0.1.evil.example", 421), ("", 421),
+    ):  # fmt: skip
+        assert client.get("/api/v1/jobs", headers={"Host": host}).status_code == status, host
+
+
+def test_limits_of_clients_queue_and_disk(app, send):
+    client = app(tokens=TOKENS, limits=Limits(client_jobs=2, jobs=3))
+    for status in (201, 201, 429):
+        answer = send(client, headers=bearer("ann"))
+        assert answer.status_code == status
+    assert "unfinished jobs" in answer.json()["detail"]
+    assert [send(client, headers=bearer("bob")).status_code for _ in range(2)] == [201, 503]
+    full = app(tokens=TOKENS, limits=Limits(disk_bytes=10))
+    answer = send(full, headers=bearer("bob"))
+    assert answer.status_code == 507
+    assert answer.json()["detail"].endswith(".")
+    assert len(list(full.app.state.service.options.jobs.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"steps": 101}, "at most 100"),
+        ({"max_frames": 5000}, "at most 3000"),
+        ({"size": [4000, 4000]}, "pixels per frame"),
+        ({"steps": "many"}, "steps"),
+        ({"nonsense": 1}, "no such setting"),
+        ({"scheduler": "\ud800"}, "settings"),
+    ],
+)
+def test_settings_out_of_bounds(app, send, settings, said):
+    answer = send(app(), settings=settings)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 60000, '{"steps": NaN}', '{"seed": 1' + "0" * 5000 + "}"])
+def test_settings_that_are_no_object(app, send, text):
+    assert send(app(), **{"settings": text} if text else {"settings": "null"}).status_code == 422
+
+
+def test_paths_only_where_allowed_and_never_outside(app, tmp_path, picture_path, motion_path):
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    (folder / "p.png").write_bytes(picture_path.read_bytes())
+    (folder / "m.mp4").write_bytes(motion_path.read_bytes())
+    (folder / "out.png").symlink_to(picture_path)
+
+    def ask(client, picture: str):
+        return client.post("/api/v1/jobs", data={"picture_path": picture, "motion_path": "m.mp4"})
+
+    assert ask(app(), "p.png").status_code == 403
+    client = app(paths=folder)
+    assert ask(client, "p.png").status_code == 201
+    for path in ("../inputs-not", str(picture_path), "out.png", "/etc/passwd", "..", "no.png", "a\0b", "x" * 5000):
+        answer = ask(client, path)
+        assert answer.status_code == 404, path
+        assert answer.json()["detail"] == "There is no such file in the folder for inputs."
+
+
+def test_metrics_count_routes_not_jobs(app, send):
+    client = app()
+    job = send(client).json()["id"]
+    client.get(f"/api/v1/jobs/{job}")
+    text = client.get("/api/v1/metrics").text
+    assert 'magicanimate_requests_total{method="GET",route="/api/v1/jobs/{job}",status="200"} 1.0' in text
+    assert 'magicanimate_jobs{state="queued"} 1.0' in text
+    assert job not in text
+
+
+def test_health_says_whether_anybody_works(app):
+    assert app().get("/api/v1/health").json()["status"] == "no worker"
+
+
+def test_every_route_and_refusal_is_described(app):
+    paths = app().get("/api/v1/openapi.json").json()["paths"]
+    assert len(paths) >= 9
+    for methods in paths.values():
+        for route in methods.values():
+            assert route["description"]
+            assert "HTTPValidationError" not in json.dumps(route)
