@@ -35,6 +35,10 @@ class Request:
     model: str = "tiny"
     device: str = "auto"
     dtype: str = "auto"
+    quantise: str = "none"
+    offload: bool = False
+    compile: bool = False
+    decoder: Path | None = None
     overwrite: bool = False
     compare: bool = False
     dry_run: bool = False
@@ -73,8 +77,9 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
         from magicanimate.pipeline import MagicAnimatePipeline
 
         pipe = MagicAnimatePipeline.from_pretrained(
-            request.model, device=request.device, dtype=request.dtype, ranks=ranks
-        )
+            request.model, device=request.device, dtype=request.dtype, ranks=ranks, quantise=request.quantise,
+            offload=request.offload, compile=request.compile, decoder=request.decoder,
+        )  # fmt: skip
         progress("loading", 1, 1)
         job = pipe.prepare(image_HWC, motion, settings, progress=progress)
         for warning in job.warnings:

@@ -18,6 +18,7 @@ BAD_INPUT, INTERRUPTED = 2, 3
 
 # Sub-commands that live in modules of their own: name -> module (which has `app`), and their line in the help.
 _LAZY = {
+    "check": ("magicanimate.check_cli", "What would go wrong with a picture and a motion, and what to do about it."),
     "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
     "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
     "train": ("magicanimate.train.cli", "Train a model."),
@@ -160,6 +161,23 @@ def animate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_MODEL)] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_MODEL)] = "auto",
+    quantise: Annotated[
+        str, typer.Option(help="Weights in 8 bit: int8 or fp8 (newer NVIDIA GPUs).", rich_help_panel=_MODEL)
+    ] = "none",
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload", help="Weights rest on the host and visit the GPU layer by layer.", rich_help_panel=_MODEL
+        ),
+    ] = False,
+    compile_layers: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the networks' layers: a minute first.", rich_help_panel=_MODEL),
+    ] = False,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a small decoder (AutoencoderTiny format) for this model.", rich_help_panel=_MODEL),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -249,6 +267,7 @@ def animate(
         Request(
             image=image, motion=motion, out=out or Path(f"{image.stem}_{motion.stem}.mp4"), model=model,
             device=device, dtype=dtype, overwrite=overwrite, compare=compare, dry_run=dry_run, resume=resume,
+            quantise=quantise, offload=offload, compile=compile_layers, decoder=decoder,
         ),
         settings,
     )  # fmt: skip

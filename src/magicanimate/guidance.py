@@ -86,6 +86,8 @@ def predict_window(
             kept[name] = deep.cpu()
         return network.head(start, deep, text, bank, plan.layers).float()
 
+    if plan.keep_features:
+        kept.pop("unconditional", None)  # an older step's, if this one has none
     start = trunk(prompts.denoiser, reference)
     conditional = half("conditional", start, prompts.denoiser, bank)
     if plan.guidance <= 1:

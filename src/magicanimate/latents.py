@@ -11,7 +11,7 @@ from torch import Tensor
 from magicanimate.errors import InputError
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, AutoencoderTiny
 
 NoiseMode = Literal["shared", "independent", "static"]
 
@@ -51,7 +51,7 @@ def encode_images(vae: AutoencoderKL, images_BCHW: Tensor, patch: int = 1) -> Te
     return vae.encode(folded).latent_dist.mean * vae.config["scaling_factor"]
 
 
-def decode_latents(vae: AutoencoderKL, latents_Bchw: Tensor, patch: int = 1) -> Tensor:
+def decode_latents(vae: AutoencoderKL | AutoencoderTiny, latents_Bchw: Tensor, patch: int = 1) -> Tensor:
     """Pictures `[B, C, H, W]`, clamped to [0, 1], of latents."""
     folded = vae.decode(latents_Bchw / vae.config["scaling_factor"]).sample
     return (depth_to_space(folded, patch) / 2 + 0.5).clamp(0, 1)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 
 from magicanimate.appearance import build_appearance
@@ -46,7 +46,11 @@ DIFFUSERS_CLASSES = {
 
 @dataclass
 class Model:
-    """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description."""
+    """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description.
+
+    small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
+    control_bucket: ControlNet sees a multiple of so many frames; see acceleration.py.
+    """
 
     config: ModelConfig
     denoiser: Denoiser
@@ -54,6 +58,9 @@ class Model:
     control: Control
     vae: AutoencoderKL
     empty_prompt: Tensor
+    small_decoder: AutoencoderTiny | None = None
+    onload_device: torch.device | None = None
+    control_bucket: int = 1
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -62,8 +69,13 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
-        return self.denoiser.device
+        """Where the networks compute."""
+        return self.onload_device or self.denoiser.device
+
+    @property
+    def decoder(self) -> AutoencoderKL | AutoencoderTiny:
+        """What turns latents into pictures."""
+        return self.small_decoder or self.vae
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,7 +96,8 @@ class Model:
         """Move the networks and the prompt, in place; returns itself."""
         # Only what is asked for: diffusers warns about every cast, even one to None.
         where = {key: value for key, value in {"device": device, "dtype": dtype}.items() if value is not None}
-        for network in self.networks.values():
+        decoders = [] if self.small_decoder is None else [self.small_decoder]
+        for network in [*self.networks.values(), *decoders]:
             network.to(**where)
         self.empty_prompt = self.empty_prompt.to(**where)
         return self

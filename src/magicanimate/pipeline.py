@@ -5,6 +5,7 @@ Shape legend: B sample, F video frames, C / c image / latent channels, H W pixel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,13 @@ class MagicAnimatePipeline:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path = "tiny", *, device: str = "auto", dtype: str = "auto", ranks: Ranks | None = None
+        cls,
+        name_or_path: str | Path = "tiny",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        ranks: Ranks | None = None,
+        **acceleration: Any,
     ) -> MagicAnimatePipeline:
         """Load a model: `tiny` (shipped), `magicanimate` (official), or a model folder.
 
@@ -55,16 +62,21 @@ class MagicAnimatePipeline:
             device: auto, cpu, cuda, cuda:1, mps.
             dtype: auto, float32, bfloat16, float16.
             ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
+            acceleration: see `Acceleration`: quantise, offload, compile, decoder.
 
         Raises:
-            InputError: unknown model, missing or damaged files, device that is not there.
+            InputError: unknown model, missing or damaged files, device that is not there, an acceleration that model
+                or device cannot do.
         """
+        from magicanimate.acceleration import Acceleration, accelerate_model
         from magicanimate.models import load_model
         from magicanimate.runtime import select_dtype
 
         ranks = ranks or Ranks()
         chosen = ranks.device(device)
-        return cls(load_model(name_or_path, select_dtype(dtype, chosen)).to(chosen), ranks)
+        model = load_model(name_or_path, select_dtype(dtype, chosen))
+        with _memory_explained():
+            return cls(accelerate_model(model, chosen, Acceleration(**acceleration)), ranks)
 
     @property
     def factor(self) -> int:
@@ -192,7 +204,7 @@ class MagicAnimatePipeline:
         """[K, H, W, 3] uint8."""
         model = self.model
         latents_Bchw = latents_BcKhw[0].transpose(0, 1).to(model.device, model.dtype)
-        images_BCHW = decode_latents(model.vae, latents_Bchw, model.config.patch)
+        images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
         return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
 
 
@@ -221,6 +233,11 @@ def _memory_explained() -> Iterator[None]:
         told = str(error).lower()
         if isinstance(error, RuntimeError) and "out of memory" not in told and "allocate memory" not in told:
             raise
+        found = re.search(r"tried to allocate ([\d.]+ \w+)", told)
+        needed = (
+            f": {found[1].replace('ib', 'iB').replace('g', 'G').replace('m', 'M')} more were needed" if found else ""
+        )
         raise InputError(
-            "There is not enough memory for this video; choose a smaller --size or fewer --max-frames."
+            f"There is not enough memory for this video{needed}; choose a smaller --size or --window, fewer "
+            "--max-frames, or on a GPU --offload."
         ) from error

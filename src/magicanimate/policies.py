@@ -103,12 +103,6 @@ class Kept:
         """Whether all of these are there for all windows so far."""
         return bool(self.windows) and all(name in tensors for tensors in self.windows.values() for name in names)
 
-    def forget(self, *names: str) -> None:
-        """Drop these for all windows."""
-        for tensors in self.windows.values():
-            for name in names:
-                tensors.pop(name, None)
-
 
 def check_policies(policies: Policies, model: Model) -> None:
     """Raise InputError for what a model cannot do."""

@@ -260,10 +260,13 @@ def control_frames(
     plan: StepPlan,
 ) -> tuple[Tensor, ...]:
     """ControlNet's residuals for some frames, `[B, frames, ...]` each: skips, then the middle unless shallow."""
+    # Compiled networks are compiled again for every number of rows, so that there should be few of them
+    missing = -len(frames) % model.control_bucket
+    rows = frames + frames[-1:] * missing
     residuals = control_residuals(
         model.control,
-        to_model(rearrange(latents_BcFhw[:, :, frames], "b c f h w -> (b f) c h w"), model),
-        ConditionFeatures(conditions.features(frames)),
+        to_model(rearrange(latents_BcFhw[:, :, rows], "b c f h w -> (b f) c h w"), model),
+        ConditionFeatures(conditions.features(rows)),
         time,
         conditions.prompts.control,
         scale,
@@ -271,7 +274,7 @@ def control_frames(
         plan.layers if plan.shallow else None,
     )
     levels = residuals.down if residuals.mid is None else (*residuals.down, residuals.mid)
-    return tuple(level.unflatten(0, (latents_BcFhw.shape[0], len(frames))) for level in levels)
+    return tuple(level.unflatten(0, (latents_BcFhw.shape[0], len(rows))) for level in levels)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
+
+None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from diffusers import AutoencoderTiny
+from diffusers.hooks import apply_group_offloading
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from torch import nn
+
+from magicanimate.errors import InputError
+from magicanimate.models import Model, load_network
+
+Quantise = Literal["none", "int8", "fp8"]
+HEAVY = ("denoiser", "appearance", "control")
+"""Networks that run in every step."""
+COMPILED = (ResnetBlock2D, Transformer2DModel, AnimateDiffTransformer3D)
+CONTROL_BUCKET = 4
+"""Compiled, ControlNet sees a multiple of so many frames."""
+FP8_CAPABILITY = (8, 9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceleration:
+    """How to run a model.
+
+    quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
+    layer. compile: each residual block and transformer, which takes a minute at the first step of every size.
+    decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
+    """
+
+    quantise: Quantise = "none"
+    offload: bool = False
+    compile: bool = False
+    decoder: Path | None = None
+
+
+def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
+    """The model on its device, run as asked; changed in place.
+
+    Raises InputError for what model, device or installation cannot do.
+    """
+    if options.quantise not in get_args(Quantise):
+        raise InputError(f"Unknown weights {options.quantise!r}: choose {', '.join(get_args(Quantise))}.")
+    if options.offload and device.type != "cuda":
+        raise InputError(f"--offload moves weights between host and GPU, and {device.type} is none; leave it out.")
+    if options.offload and options.compile:
+        raise InputError("Layers that visit the GPU cannot be compiled: choose --offload or --compile.")
+    if options.decoder is not None:
+        model.small_decoder = read_small_decoder(options.decoder, model)
+    if options.offload:
+        quantise_model(model, options.quantise, device)
+        return offload_model(model, device)
+    quantise_model(model.to(device), options.quantise, device)
+    if options.compile:
+        compile_model(model)
+    return model
+
+
+def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
+    """A decoder in diffusers' AutoencoderTiny format, checked against the model's latents."""
+    decoder = load_network(folder, build_small_decoder, model.dtype)
+    channels, scale = decoder.config["latent_channels"], 2 ** (len(decoder.config["decoder_block_out_channels"]) - 1)
+    wanted = (model.latent_channels, model.pixel_factor // model.config.patch, model.vae.config["out_channels"])
+    found = (channels, scale, decoder.config["out_channels"])
+    if found != wanted:
+        raise InputError(
+            f"The decoder {folder} does not fit this model: latent channels, enlargement and picture channels are "
+            f"{found} instead of {wanted}."
+        )
+    return decoder
+
+
+def build_small_decoder(config: Any) -> AutoencoderTiny:
+    """An AutoencoderTiny with fresh weights. Raises InputError for arguments that it does not have."""
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    try:
+        return AutoencoderTiny(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The small decoder's configuration cannot be used: {error}") from error
+
+
+def quantise_model(model: Model, quantise: Quantise, device: torch.device) -> None:
+    """Store the weights of all linear layers in 8 bit, one scale per output channel; they compute in the model's own
+    format."""
+    if quantise == "none":
+        return
+    if quantise == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_CAPABILITY):
+        raise InputError("fp8 needs an NVIDIA GPU of compute capability 8.9 or newer; choose int8.")
+    try:
+        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise InputError("8-bit weights need torchao: pip install 'magicanimate[fast]'.") from error
+    config = Int8WeightOnlyConfig() if quantise == "int8" else Float8WeightOnlyConfig()
+    for name in HEAVY:
+        quantize_(model.networks[name], config)
+
+
+def offload_model(model: Model, device: torch.device) -> Model:
+    """Every layer's weights rest on the host and are on the device only while that layer computes."""
+    networks: list[nn.Module] = [*model.networks.values()]
+    if model.small_decoder is not None:
+        networks.append(model.small_decoder)
+    for network in networks:
+        apply_group_offloading(network, onload_device=device, offload_type="leaf_level")
+    model.onload_device = device
+    return model
+
+
+def compile_model(model: Model) -> None:
+    """Compile the repeated layers in place, for each size once."""
+    for name in HEAVY:
+        for module in model.networks[name].modules():
+            if isinstance(module, COMPILED):
+                module.compile(dynamic=False)
+    model.control_bucket = CONTROL_BUCKET

@@ -1,0 +1,111 @@
+"""Ways to run a model: 8-bit weights, weights on the host, compiled layers, a small decoder; each against the plain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
+
+from magicanimate.acceleration import Acceleration, accelerate_model, compile_model, offload_model
+from magicanimate.errors import InputError
+from magicanimate.latents import decode_latents
+from magicanimate.models import WEIGHTS_NAME
+from magicanimate.sampler import SampleSettings, sample
+from random_models import random_model
+from seeded import randn
+
+CPU = torch.device("cpu")
+QUICK = SampleSettings(steps=2, guidance=2.0, window=8, overlap=2)
+
+
+def run(model):
+    return sample(model, randn(1, 4, 8, 8, seed=1), randn(10, 3, 16, 16, seed=2), randn(1, 4, 10, 8, 8, seed=3), QUICK)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run(random_model("rgb"))
+
+
+def test_int8_weights_are_near(plain):
+    model = accelerate_model(random_model("rgb"), CPU, Acceleration(quantise="int8"))
+    weight = model.denoiser.up_blocks[1].attentions[0].transformer_blocks[0].ff.net[2].weight
+    assert "Int8" in type(weight).__name__ or "Int8" in type(weight.data).__name__
+    error = (run(model) - plain).std() / plain.std()
+    assert 1e-6 < error < 0.05
+
+
+def test_offloaded_networks_compute_the_same(plain):
+    """On a machine without a GPU the layers only come and go on the host."""
+    model = offload_model(random_model("rgb"), CPU)
+    torch.testing.assert_close(run(model), plain)
+    assert model.device == CPU
+
+
+def test_every_weight_has_somebody_who_moves_it():
+    """The parts of the denoiser are called one by one, so no weight may depend on the whole network being called."""
+    model = offload_model(random_model("rgb"), CPU)
+    for network in model.networks.values():
+        for name, module in network.named_modules():
+            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            assert not own or hasattr(module, "_diffusers_hook"), name
+
+
+def test_compiled_layers_see_few_shapes(plain):
+    """What is compiled, and that filled-up groups of frames change nothing; compiling itself takes too long here."""
+    model = random_model("rgb")
+    compile_model(model)
+    compiled = [m for m in model.denoiser.modules() if getattr(m, "_compiled_call_impl", None) is not None]
+    assert compiled
+    for network in model.networks.values():
+        for module in network.modules():
+            module._compiled_call_impl = None
+    rows = []
+    model.control.conv_in.register_forward_hook(lambda _, given, __: rows.append(given[0].shape[0]))
+    torch.testing.assert_close(run(model), plain)
+    assert set(rows) == {8, 4}
+
+
+def small_decoder(folder: Path, **changes) -> Path:
+    """A folder in AutoencoderTiny's format with random weights."""
+    config = {
+        "in_channels": 3, "out_channels": 3, "latent_channels": 4, "encoder_block_out_channels": (8, 8),
+        "decoder_block_out_channels": (8, 8), "num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1),
+    } | changes  # fmt: skip
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(AutoencoderTiny(**config).state_dict(), folder / WEIGHTS_NAME)
+    return folder
+
+
+def test_a_small_decoder_decodes(tmp_path):
+    model = random_model("rgb")
+    latents = randn(2, 4, 8, 8)
+    before = decode_latents(model.decoder, latents)
+    accelerate_model(model, CPU, Acceleration(decoder=small_decoder(tmp_path / "small")))
+    after = decode_latents(model.decoder, latents)
+    assert after.shape == before.shape == (2, 3, 16, 16)
+    assert (after - before).abs().max() > 1e-2
+
+
+def test_a_decoder_that_does_not_fit(tmp_path):
+    folder = small_decoder(tmp_path / "small", latent_channels=5)
+    with pytest.raises(InputError, match="does not fit this model"):
+        accelerate_model(random_model("rgb"), CPU, Acceleration(decoder=folder))
+    with pytest.raises(InputError, match="missing"):
+        accelerate_model(random_model("rgb"), CPU, Acceleration(decoder=tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"offload": True}, "cpu is none"), ({"quantise": "fp8"}, "choose int8"), ({"quantise": "int3"}, "int3"),
+    ],
+)  # fmt: skip
+def test_what_the_device_cannot_do(options, message):
+    with pytest.raises(InputError, match=message):
+        accelerate_model(random_model("rgb"), CPU, Acceleration(**options))
