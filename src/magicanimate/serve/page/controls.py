@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 _SIZES = ["auto", "256x256", "384x384", "512x512", "384x512", "512x768"]
+_FITS = [("Crop", "cover"), ("Pad", "contain"), ("Stretch", "stretch")]
 
 
 def add_controls(models: list[str]) -> list[Any]:
@@ -25,19 +26,23 @@ def add_controls(models: list[str]) -> list[Any]:
             size = gr.Dropdown(_SIZES, value="auto", label="Size", allow_custom_value=True, min_width=110)
             seed = gr.Number(1, label="Seed", minimum=0, precision=0, min_width=110)
         with gr.Row():
+            fps = gr.Number(None, label="Frames per second", minimum=1, placeholder="as the motion", min_width=110)
+            fit = gr.Dropdown(_FITS, value="cover", label="Other shapes", min_width=110)
+        with gr.Row():
             steps = gr.Number(None, label="Steps", minimum=1, precision=0, placeholder="auto", min_width=110)
             guidance = gr.Number(None, label="Guidance", minimum=0, placeholder="auto", min_width=110)
         align = gr.Checkbox(True, label="Fit the motion to the person in the picture")
         loop = gr.Checkbox(False, label="Make the end run into the beginning")
         label = gr.Checkbox(False, label="Write “AI-generated” into the video")
-    return [model, preset, start, end, size, seed, steps, guidance, align, loop, label]
+    return [model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label]
 
 
 def chosen_settings(values: Sequence[Any]) -> tuple[dict[str, Any], str]:
     """Values of the controls -> settings by name, without what is left to the model; and the model's name."""
-    model, preset, start, end, size, seed, steps, guidance, align, loop, label = values
+    model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label = values
     settings = {
         "preset": preset, "start": start, "end": end, "size": size if size != "auto" else None, "seed": seed,
+        "fps": fps, "fit": fit if fit != "cover" else None,
         "steps": steps, "guidance": guidance, "align": None if align else "none", "loop": loop or None,
         "label": label or None,
     }  # fmt: skip

@@ -125,8 +125,8 @@ class _Page:
         with gr.Column(visible=False, elem_classes="panel running") as panels["running"]:
             panels["progress"] = _html()
             self._cancel = gr.Button("Cancel", size="sm", elem_id="cancel")
-        panels["player"] = _html(script="player")
         panels["preview"] = _html()
+        panels["player"] = _html(script="player")
         self._examples = _html(views.examples(), script="pick")
 
     def _wire(self) -> None:
@@ -137,7 +137,7 @@ class _Page:
         for what in ("picture", "motion"):
             zone = self._panels[what]
             zone.chosen(self._on_chosen(what), **plain)
-            zone.cleared(self._then(lambda session, what=what: session.drop(what)), **plain)
+            zone.cleared(self._on_cleared(what), **plain)
         self._examples.picked(self._on_example, **plain, js=_SCROLL)
         self._motions.picked(self._on_motion, **plain)
         self._panels["gallery"].picked(self._on_gallery, **plain, js=_SCROLL)
@@ -170,10 +170,17 @@ class _Page:
 
     def _on_chosen(self, what: str) -> Callable[..., list[Any]]:
         def do(visit: _Visit, event: gr.EventData) -> list[Any]:
-            visit.session.choose(**{what: _uploaded(event.path, event.name, event.url)})
+            chosen = _uploaded(event.path, event.name, event.url)
+            if what == "picture":
+                visit.session.choose(picture=chosen)
+            else:
+                visit.session.choose(motion=chosen)
             return self._show(visit)
 
         return do
+
+    def _on_cleared(self, what: str) -> Callable[[_Visit], list[Any]]:
+        return self._then(lambda session: session.drop(what))
 
     def _on_example(self, visit: _Visit, event: gr.EventData) -> list[Any]:
         example = SHELF[event.key]

@@ -212,6 +212,7 @@ class Session:
             if self.job.state == "done":
                 self.shown, self.job = self.job, None
                 self._list()
+                self._forget_preview()
 
     def _meet_workers(self) -> None:
         self.workers = self.backend.workers()

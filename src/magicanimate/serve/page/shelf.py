@@ -40,9 +40,9 @@ class Example:
 SHELF = {
     example.key: example
     for example in (
-        Example("studio", "Studio", "a person in a dark blue shirt before a plain wall", "Open arms, turn"),
+        Example("studio", "Studio", "a person in a dark blue shirt before a plain wall", "Turn"),
         Example("hills", "Hills", "a person in a striped shirt before green hills", "Arms up"),
-        Example("stripes", "Stripes", "a person in striped clothes in a grey room", "Sway and reach"),
+        Example("stripes", "Stripes", "a person in striped clothes in a grey room", "Sway"),
     )
 }
 

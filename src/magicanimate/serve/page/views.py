@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import time
 from html import escape
 from pathlib import Path
@@ -24,7 +25,8 @@ STAGES = {
 }
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _VIDEOS = (".mp4", ".webm", ".mov", ".m4v", ".avi")
-_LEVELS = {"ok": "Good", "note": "Note", "warning": "Caution", "error": "Problem"}
+_LEVELS = {"error": "Problem", "warning": "Caution", "note": "Note"}
+_OPTION = re.compile(r"--([a-z][a-z-]*(?: (?:contain|cover|none|\d+))?)")
 
 
 def file_url(path: Path) -> str:
@@ -117,22 +119,41 @@ def check(session: Session) -> str:
         return _card("Check", f'<p class="alert" role="alert">{escape(found)}</p>')
     if found is None:
         return ""
-    lines = "".join(
-        f'<li class="{finding.level}"><strong>{_LEVELS.get(finding.level, "Note")}</strong> {escape(finding.text)}'
-        + (f" <em>{escape(finding.advice)}</em>" if finding.advice else "")
-        + "</li>"
-        for finding in found.findings
-    )
-    sheet = (
-        f'<img class="sheet" src="{_picture_url(found.sheet_HWC)}" alt="Your picture with the person that was found, '
-        'frames of the motion, and the figure over the picture">'
-        if found.sheet_HWC is not None
-        else ""
-    )
     facts = f"{found.frames} frames, {found.frames / found.fps:.1f} s of video" if found.frames and found.fps else ""
     if found.seconds:
         facts += f" · takes about {duration(found.seconds)}"
-    return _card("Check", f'{sheet}<p class="facts">{facts}</p><ul class="findings">{lines}</ul>')
+    return _card("Check", f'{_sheet(found.sheet_HWC)}<p class="facts">{facts}</p>{_findings(found.findings)}')
+
+
+def _sheet(sheet_HWC: Any) -> str:
+    if sheet_HWC is None:
+        return ""
+    seen = "Your picture with the person that was found, frames of the motion, and the figure over the picture"
+    return (
+        '<div class="sheet" tabindex="0" role="group" aria-label="The check in pictures">'
+        f'<img src="{_picture_url(sheet_HWC)}" alt="{seen}"></div>'
+    )
+
+
+def _findings(findings: list[Any]) -> str:
+    """What needs attention first; what is well is folded away."""
+    ranked = sorted((f for f in findings if f.level != "ok"), key=lambda finding: list(_LEVELS).index(finding.level))
+    attention = "".join(
+        f'<li class="{finding.level}"><strong>{_LEVELS[finding.level]}</strong> {escape(finding.text)} '
+        f"<em>{escape(_OPTION.sub(_in_words, finding.advice or ''))}</em></li>"
+        for finding in ranked
+    )
+    well = "".join(f"<li>{escape(finding.text)}</li>" for finding in findings if finding.level == "ok")
+    return (f'<ul class="findings">{attention}</ul>' if attention else "") + (
+        f"<details><summary>{len(findings) - len(ranked)} things are well</summary><ul>{well}</ul></details>"
+        if well
+        else ""
+    )
+
+
+def _in_words(option: re.Match[str]) -> str:
+    """`--max-frames` -> “max frames”: the doctor speaks of options of the command line."""
+    return f"“{option[1].replace('-', ' ')}”"
 
 
 def preview(session: Session, url: str | None) -> str:
