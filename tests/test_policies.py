@@ -53,12 +53,10 @@ def test_features_are_kept_for_the_steps_that_reuse_them():
     assert not plan_step(policies, 3, 4, 2.0, kept()).keep_features  # nobody would read them
 
 
-def test_differences_and_banks_are_kept_likewise():
+def test_differences_are_kept_likewise():
     plans = [plan_step(Policies(difference=Reuse(2)), step, 4, 2.0, kept()) for step in range(4)]
     assert [p.new_difference for p in plans] == [True, False, True, False]
     assert [p.keep_difference for p in plans] == [True, False, True, False]
-    plans = [plan_step(Policies(appearance=Reuse(2)), step, 4, 2.0, kept()) for step in range(4)]
-    assert [p.new_bank for p in plans] == [True, False, True, False]
 
 
 def test_what_is_missing_is_computed():
@@ -74,7 +72,7 @@ def test_what_is_missing_is_computed():
     "policies",
     [
         Policies(features=FeatureReuse(2)), Policies(features=FeatureReuse(4, 2)), Policies(difference=Reuse(2)),
-        Policies(appearance=Reuse(2)), Policies(interval=GuidanceInterval(0.0, 0.5)),
+        Policies(interval=GuidanceInterval(0.0, 0.5)),
         Policies(features=FeatureReuse(2), difference=Reuse(2), interval=GuidanceInterval(0.0, 0.75)),
     ],
 )  # fmt: skip

@@ -41,8 +41,20 @@ def test_what_is_given_wins_over_every_preset(preset):
     assert chosen.for_model(CONFIG) == chosen
 
 
-def test_fast_takes_fewer_steps():
-    assert make_settings(preset="fast").for_model(CONFIG).steps < CONFIG.steps
+@pytest.mark.parametrize(
+    ("preset", "steps", "expected"),
+    [
+        ("quality", 2, {"steps": 2, "guidance": 3.0, "scheduler": "ddim", "cache": 1, "guidance_every": 1}),
+        ("quality", 25, {"steps": 16, "guidance": 3.0, "scheduler": "dpm++", "cache": 1, "guidance_every": 1}),
+        ("fast", 2, {"steps": 2, "guidance": 1.0, "scheduler": "ddim", "cache": 1}),
+        ("fast", 25, {"steps": 8, "guidance": 3.0, "scheduler": "dpm++", "cache": 2, "guidance_every": 2}),
+        ("original", 25, {"steps": 25, "guidance": 7.5, "scheduler": "ddim", "cache": 1, "guidance_every": 1}),
+    ],
+)
+def test_what_a_preset_is_depends_on_the_model(preset, steps, expected):
+    chosen = make_settings(preset=preset).for_model(CONFIG.model_copy(update={"steps": steps}))
+    assert chosen.model_dump(include=set(expected)) == expected
+    assert chosen.guidance_interval == (0, 1)
 
 
 @given(st.integers(1, 99999), st.integers(1, 99999))
@@ -56,6 +68,9 @@ def test_sizes_are_width_by_height(width, height):
     [
         ({"size": "0x0"}, "size: both sides must be between"),
         ({"size": "-64x64"}, "size: both sides must be between"),
+        ({"guidance_interval": "0.5-0.2"}, "guidance_interval: must rise within 0 to 1"),
+        ({"guidance_interval": "half"}, "guidance_interval: 'half' is not an interval"),
+        ({"cache": 0}, "cache: should be greater than or equal to 1"),
         ({"size": "64"}, "size: '64' is not a size; write WIDTHxHEIGHT"),
         ({"size": "9999x64"}, "size: both sides must be between"),
         ({"steps": 0}, "steps: should be greater than or equal to 1"),

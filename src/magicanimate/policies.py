@@ -63,11 +63,10 @@ class FeatureReuse(Reuse):
 
 @dataclass(frozen=True, kw_only=True)
 class Policies:
-    """All techniques. `difference`: that of the two halves of guidance; `appearance`: the reference bank."""
+    """All techniques. difference: that of the two halves of guidance (arXiv 2410.19355)."""
 
     interval: GuidanceInterval = GuidanceInterval()
     difference: Reuse = Reuse()
-    appearance: Reuse = Reuse()
     features: FeatureReuse = FeatureReuse()
 
 
@@ -127,7 +126,7 @@ def plan_step(policies: Policies, step: int, steps: int, guidance: float, kept: 
         layers=policies.features.layers,
         keep_features=not shallow and more and not policies.features.fresh(step + 1),
         keep_difference=guided and new_difference and more and policies.difference.every > 1,
-        new_bank=kept.bank is None or (not shallow and policies.appearance.fresh(step)),
+        new_bank=not shallow,
     )
 
 

@@ -19,11 +19,12 @@ Settings = TypeVar("Settings", bound="AnimateSettings")
 SMALLEST, LARGEST = 16, 4096
 """Pixels per side that are accepted."""
 
-FAST_STEPS = 8
+MANY_STEPS = 20
+"""Models that recommend so many are made for a plain solver, and need fewer with a better one."""
 PRESETS: dict[str, dict[str, Any]] = {
-    # The model's own recommendation, and what ours does better than the original by default.
+    # The model's own recommendation, but see `_by_steps`; and what ours does better than the original by default.
     "quality": {},
-    # At most FAST_STEPS steps.
+    # Approximate: see `_by_steps`. What it saves and what it costs is measured in docs/speed.md.
     "fast": {},
     # The original's behaviour, defects included: see the last block of `AnimateSettings`.
     "original": {
@@ -141,11 +142,10 @@ class AnimateSettings(BaseModel):
         """
         chosen = PRESETS[self.preset] | {name: getattr(self, name) for name in self.model_fields_set}
         model = {
-            "steps": min(config.steps, FAST_STEPS) if self.preset == "fast" else config.steps,
-            "guidance": config.guidance, "window": config.window,
+            "steps": config.steps, "guidance": config.guidance, "window": config.window,
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
             "fit": "cover", "align": "auto", "guidance_interval": (0.0, 1.0), "guidance_every": 1, "cache": 1,
-        }  # fmt: skip
+        } | _by_steps(self.preset, config.steps)  # fmt: skip
         filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
         if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
             filled["overlap"] = filled["window"] // 4
@@ -173,6 +173,17 @@ class ChosenSettings(AnimateSettings):
     cache: int
     window: int
     overlap: int
+
+
+def _by_steps(preset: Preset, steps: int) -> dict[str, Any]:
+    """What `quality` and `fast` are for a model depends on the steps that it recommends."""
+    if preset == "fast" and steps > 8:
+        return {"steps": 8, "scheduler": "dpm++", "cache": 2, "guidance_every": 2}
+    if preset == "fast":
+        return {"guidance": 1.0}
+    if preset == "quality" and steps >= MANY_STEPS:
+        return {"steps": 16, "scheduler": "dpm++"}
+    return {}
 
 
 def parse_size(text: str) -> Size | Literal["auto"]:
