@@ -108,13 +108,13 @@ def _size(image_HWC: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def _number_aware(path: Path) -> list[tuple[int, str]]:
+def by_number(path: Path) -> list[tuple[int, str]]:
     """Sort key under which frame_10 follows frame_9."""
     return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", path.name.lower())]
 
 
 def _open_folder(path: Path, span: Span) -> Clip:
-    files = sorted((f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES), key=_number_aware)
+    files = sorted((f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES), key=by_number)
     if not files:
         raise InputError(f"The folder {path} holds no pictures; give one PNG or JPEG per frame, or a video file.")
     size = _size(load_picture(files[0]))

@@ -51,7 +51,7 @@ class ReportBuilder:
     def add(self, parts_HW: np.ndarray) -> None:
         """Count one frame."""
         counts = np.bincount(parts_HW.reshape(-1), minlength=25)
-        self._shape = parts_HW.shape
+        self._shape = (parts_HW.shape[0], parts_HW.shape[1])
         self._frames += 1
         self._pixels += parts_HW.size
         self._empty += int(counts[1:].sum() == 0)

@@ -5,63 +5,30 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.media import Audio, Clip, Span, open_clip
-from magicanimate.media.timing import WHOLE
+from magicanimate.media import Clip, Span, open_clip
+from magicanimate.media.timing import DEFAULT_FPS, WHOLE, count_frames, cut_frames, timeline
+from magicanimate.motion.bvh import is_bvh
+from magicanimate.motion.clip import MotionClip, Progress
+from magicanimate.motion.extract import drawn, extract, fit, several
 from magicanimate.motion.palettes import PALETTE_NAMES, VIRIDIS, Colouring
+from magicanimate.motion.planes import array_names, check_lossless, is_array_file, plane_frames, read_parts
 from magicanimate.motion.recognise import Recognised, recognise, sample
 
-if TYPE_CHECKING:
-    from magicanimate.body.fit import BodyMotion
+__all__ = ["MotionClip", "open_motion"]
 
-Extractor = Literal["auto", "mediapipe", "densepose", "dwpose"]
 _BLACK_SHARE = 0.05  # of pixels, from which a black background is one
-Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass
-class MotionClip:
-    """Motion as part maps, readable any number of times: iterating yields parts [H, W] uint8 in 0..24."""
-
-    path: Path
-    kind: Literal["densepose", "video", "keypoints", "bvh", "body", "depth"]
-    """What the file held before anything was converted."""
-    fps: float
-    size: tuple[int, int]
-    """(height, width) in pixels."""
-    count: int | None
-    """Number of frames; None when that is not known."""
-    start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
-    notes: list[str] = field(default_factory=list)
-    """What was recognised and converted, a sentence each."""
-    warnings: list[str] = field(default_factory=list)
-    colouring: str = "parts"
-    """Name of the palette that a part map was painted with."""
-    near: float = 1.0
-    """Share of pixels that had one of its colours, among those looked at."""
-    colours: Clip | None = None
-    """The clip of a part map as it was painted."""
-    body: BodyMotion | None = None
-    """The fitted body, where one was fitted."""
-    audio: Audio | None = None
-    """The sound that belongs to these frames."""
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return self.start()
 
 
 def open_motion(
     source: str | Path | Clip,
     span: Span = WHOLE,
     *,
-    extractor: Extractor = "auto",
+    extractor: str = "auto",
     person: int | None = None,
     progress: Progress | None = None,
 ) -> MotionClip:
@@ -70,18 +37,93 @@ def open_motion(
     Args:
         source: file, folder, or a clip that is already open (its span is then fixed).
         span: which frames, and at which rate.
-        extractor: what finds people in pictures; auto: mediapipe.
-        person: which of several people to follow, from 1; default: the largest.
-        progress: told ("extracting" or "fitting", done, total).
+        extractor: what finds people in pictures: auto (mediapipe), mediapipe, densepose or dwpose; the last two also
+            as NAME=PATH with networks of one's own.
+        person: which of several people, from left to right; default: the largest, or all where the source allows it.
+        progress: told ("extracting", "looking" or "fitting", done, total).
 
     Raises:
         InputError: the file cannot be read, shows nobody, or is painted with a palette that is not known.
     """
-    clip = source if isinstance(source, Clip) else open_clip(source, span)
-    found = recognise(sample(clip))
+    if isinstance(source, Clip):
+        return _of_clip(source, extractor, person, progress)
+    path = Path(source)
+    if path.is_dir() and next(path.glob("*.json"), None):
+        return _of_keypoints(path, span, person, progress)
+    start = _first_bytes(path)
+    if is_bvh(start):
+        return _of_bvh(path, span, progress)
+    if is_array_file(start):
+        return _of_arrays(path, span)
+    if start.lstrip()[:1] in (b"{", b"["):
+        return _of_keypoints(path, span, person, progress)
+    return _of_clip(open_clip(path, span), extractor, person, progress)
+
+
+def _first_bytes(path: Path) -> bytes:
+    """What tells text and archives from pictures and videos; empty where `open_clip` has to say what is wrong."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""
+
+
+def _of_clip(clip: Clip, extractor: str, person: int | None, progress: Progress | None) -> MotionClip:
+    frames = sample(clip)
+    found = recognise(frames)
     if found.kind == "parts":
         return _painted(clip, found)
+    if found.kind in ("iuv", "indices"):
+        check_lossless(clip, np.unique(np.stack(frames)[..., found.channel]))
+        return _numbers(clip, found)
+    if found.kind == "picture":
+        return extract(clip, extractor, person, progress)
     raise InputError(_not_understood(clip.path, found))
+
+
+def _numbers(clip: Clip, found: Recognised) -> MotionClip:
+    """Pictures whose values are part indices."""
+    what = "IUV planes" if found.kind == "iuv" else "part indices as colour values"
+    return MotionClip(
+        clip.path, "densepose", clip.fps, clip.size, clip.count, lambda: plane_frames(clip, found.channel),
+        notes=[*clip.notes, f"The motion holds {what}; it was converted."], warnings=clip.warnings, audio=clip.audio,
+    )  # fmt: skip
+
+
+def _of_arrays(path: Path, span: Span) -> MotionClip:
+    """A file of arrays: a body motion that was saved, part indices or IUV planes."""
+    if "pose" in array_names(path):
+        from magicanimate.body.motion import BodyMotion
+
+        return drawn(BodyMotion.load(path), path, "body", [])
+    parts_FHW = read_parts(path)
+    fps = span.fps or DEFAULT_FPS
+    line = timeline([index / fps for index in range(len(parts_FHW))], fps)
+    count = count_frames(line, span, path)
+    _, height, width = parts_FHW.shape
+    return MotionClip(
+        path, "densepose", fps, (height, width), count,
+        lambda: cut_frames(line, span, zip(line.times, parts_FHW, strict=True)),
+        notes=["The motion holds part indices as an array; it was read as it is."],
+    )  # fmt: skip
+
+
+def _of_keypoints(path: Path, span: Span, person: int | None, progress: Progress | None) -> MotionClip:
+    from magicanimate.motion.keypoints import follow_person, read_keypoints
+
+    found = read_keypoints(path)
+    track, most = follow_person(found, span, person)
+    notes = [f"The motion holds keypoints ({found.format}); a body was fitted to them and drawn."]
+    return drawn(fit(track, progress), path, "keypoints", notes + several(most, person))
+
+
+def _of_bvh(path: Path, span: Span, progress: Progress | None) -> MotionClip:
+    from magicanimate.motion.bvh import read_bvh, track_of_capture
+
+    track = track_of_capture(read_bvh(path), span, path)
+    notes = ["The motion is BVH motion capture; a body was fitted to it and drawn, seen from the front."]
+    return drawn(fit(track, progress), path, "bvh", notes)
 
 
 def _painted(clip: Clip, found: Recognised) -> MotionClip:
@@ -108,6 +150,11 @@ def _converted(colouring: Colouring, found: Recognised) -> list[str]:
 def _not_understood(path: Path, found: Recognised) -> str:
     if found.kind == "empty":
         return f"No person was found in {path}: its frames show one plain colour; give a clip in which somebody moves."
+    if found.kind == "depth":
+        return (
+            f"{path} is a depth video, and body parts cannot be told from depth; give the video that it was made from, "
+            "or use it with a model whose control is depth."
+        )
     return (
         f"{path} is painted in flat colours that are none of the known palettes ({PALETTE_NAMES}), so its parts cannot "
         "be told; give DensePose part indices through the viridis map, or the video they were made from."

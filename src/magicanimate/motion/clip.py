@@ -1,0 +1,53 @@
+"""What every motion source becomes: part maps that can be read any number of times.
+
+Shape legend: H W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from magicanimate.media import Audio, Clip
+
+if TYPE_CHECKING:
+    from magicanimate.body.motion import BodyMotion
+
+Kind = Literal["densepose", "video", "keypoints", "bvh", "body"]
+Progress = Callable[[str, int, int | None], None]
+"""Told (stage, done, total); it may raise to cancel."""
+
+
+@dataclass
+class MotionClip:
+    """Motion as part maps, readable any number of times: iterating yields parts [H, W] uint8 in 0..24."""
+
+    path: Path
+    kind: Kind
+    """What the file held before anything was converted."""
+    fps: float
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    count: int | None
+    """Number of frames; None when that is not known."""
+    start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
+    notes: list[str] = field(default_factory=list)
+    """What was recognised and converted, a sentence each."""
+    warnings: list[str] = field(default_factory=list)
+    colouring: str = "parts"
+    """Name of the palette that a part map was painted with."""
+    near: float = 1.0
+    """Share of pixels that had one of its colours, among those looked at."""
+    colours: Clip | None = None
+    """The clip of a part map as it was painted."""
+    body: BodyMotion | None = None
+    """The fitted body, where one was fitted."""
+    audio: Audio | None = None
+    """The sound that belongs to these frames."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.start()

@@ -1,0 +1,106 @@
+"""Part indices that come as numbers: arrays in `.npz` and `.npy`, index planes and IUV pictures.
+
+Shape legend: F frames, H W pixels, C planes.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from magicanimate.errors import InputError
+from magicanimate.media import Clip
+
+_PARTS = 24
+_NAMES = ("parts", "iuv", "I", "IUV", "labels", "arr_0")
+_LOST_IN_VIDEO = (4, 11, 18)
+"""Grey levels that video of limited range (16 to 235) cannot show: Y = 16 + i * 219/255, rounded, skips them."""
+_LOSSLESS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", "")
+
+
+def is_array_file(start: bytes) -> bool:
+    """Whether a file's first bytes are those of an npz or npy file."""
+    return start.startswith((b"PK\x03\x04", b"\x93NUMPY"))
+
+
+def array_names(path: Path) -> list[str]:
+    """Names of the arrays in an npz file; none for npy and for what cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError):
+        return []
+
+
+def read_parts(path: Path) -> np.ndarray:
+    """Parts [F, H, W] uint8 of an array file with indices or IUV planes.
+
+    Accepted are [H, W] and [F, H, W] indices, and IUV as [H, W, 3], [3, H, W], [F, H, W, 3] or [F, 3, H, W].
+
+    Raises:
+        InputError: it cannot be read, or its numbers are no part indices.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            array = loaded
+        else:
+            with loaded:
+                name = next((name for name in _NAMES if name in loaded.files), next(iter(loaded.files)))
+                array = loaded[name]
+    except (OSError, ValueError, StopIteration, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path} is not an array file that can be read; give part indices as .npz or .npy.") from error
+    parts = _indices(array)
+    if parts is None:
+        raise InputError(
+            f"{path} holds an array of shape {array.shape} and type {array.dtype}, which is neither part indices 0..24 "
+            "[frames, height, width] nor IUV planes."
+        )
+    return parts
+
+
+def _indices(array: np.ndarray) -> np.ndarray | None:
+    """[F, H, W] uint8; None if the array holds no indices."""
+    if array.ndim not in (2, 3, 4) or array.size == 0 or array.dtype.kind not in "uif":
+        return None
+    candidates = [array] if array.ndim < 4 else []
+    if array.ndim > 2 and array.shape[-1] == 3:
+        candidates = [array[..., 0], array[..., 2]]
+    elif array.ndim > 2 and array.shape[-3] == 3:
+        candidates += [array[..., 0, :, :]]
+    for plane in candidates:
+        if plane.min() >= 0 and plane.max() <= _PARTS and (plane == np.floor(plane)).all():
+            return plane.astype(np.uint8).reshape(-1, *plane.shape[-2:])
+    return None
+
+
+def check_lossless(clip: Clip, values: np.ndarray) -> None:
+    """Refuse raw indices that went through video compression: neighbouring ones cannot be told apart any more.
+
+    Args:
+        clip: where they come from.
+        values: those seen in a few frames.
+
+    Raises:
+        InputError: it is a video whose levels show that they were rounded.
+    """
+    if clip.path.suffix.lower() not in _LOSSLESS and not np.isin(_LOST_IN_VIDEO, values).any():
+        raise InputError(
+            f"{clip.path} holds part indices 0..24 as colour values, and video compression has mixed them; give PNG "
+            "frames or .npz, or paint them through the viridis map."
+        )
+
+
+def plane_frames(clip: Clip, channel: int) -> Iterator[np.ndarray]:
+    """The index plane of each frame. InputError: a frame has other values."""
+    for index, frame_HWC in enumerate(clip):
+        parts_HW = frame_HWC[..., channel]
+        if parts_HW.max() > _PARTS:
+            raise InputError(
+                f"Frame {index} of {clip.path} has the value {parts_HW.max()}, and part indices end at {_PARTS}; write the "
+                "frames again, without compression."
+            )
+        yield parts_HW
