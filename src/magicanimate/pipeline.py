@@ -142,7 +142,7 @@ class MagicAnimatePipeline:
             shape = (channels, height, width)
             noise_BcFhw = initial_noise(job.settings.seed, len(signal), shape, job.settings.noise, job.settings.window)
             latents_BcFhw = sample(
-                self.model, ref_Bchw, self._control(signal), noise_BcFhw, _sample_settings(job.settings), progress,
+                self.model, ref_Bchw, self._control(signal), noise_BcFhw, sample_settings(job.settings), progress,
                 ranks=self.ranks, checkpoint=checkpoint,
             )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
@@ -214,7 +214,8 @@ def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:
     return (scaled if truncate else scaled.round()).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _sample_settings(settings: ChosenSettings) -> SampleSettings:
+def sample_settings(settings: ChosenSettings) -> SampleSettings:
+    """The part of the settings that denoising is about."""
     values = settings.model_dump(include={"steps", "guidance", "window", "overlap", "fusion", "seed"})
     policies = Policies(
         interval=GuidanceInterval(*settings.guidance_interval),

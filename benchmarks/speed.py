@@ -1,0 +1,211 @@
+"""Seconds and counted work of every stage, and of denoising against the plain twin, side by side in one run.
+
+    python benchmarks/speed.py --model official --size 256 --frames 16 --steps 2 --dtype bfloat16 --out results/speed
+    python benchmarks/speed.py --model tiny --frames 100 --out results/speed-tiny
+
+--model: official or small (random weights), tiny, or a model folder. Engine and twin take turns; figures are medians.
+Work is counted while the first, untimed turn runs: convolutions, matrix products and attention, a multiply-add being 2.
+Writes speed.json and speed.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from benchmarks.counting import flops, step_inputs  # noqa: E402
+from benchmarks.plain import plain_sample  # noqa: E402
+from benchmarks.sizes import sized_model  # noqa: E402
+
+from magicanimate.control import embed_control  # noqa: E402
+from magicanimate.latents import decode_latents, encode_images  # noqa: E402
+from magicanimate.media.video import save_frames  # noqa: E402
+from magicanimate.models import Model  # noqa: E402
+from magicanimate.pipeline import sample_settings  # noqa: E402
+from magicanimate.runtime import DTYPES, peak_memory, select_device  # noqa: E402
+from magicanimate.sampler import SampleSettings, sample  # noqa: E402
+from magicanimate.settings import make_settings  # noqa: E402
+
+CHUNK = 8
+"""Frames that are embedded or decoded at once."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, and write JSON and picture."""
+    chosen = parser().parse_args(arguments)
+    device, dtype = select_device(chosen.device), DTYPES[chosen.dtype]
+    torch.set_grad_enabled(False)
+    rows: list[dict[str, Any]] = []
+    model, seconds = timed(lambda: sized_model(chosen.model, device, dtype), device)
+    rows.append(row("load", [seconds]))
+    settings = settings_of(model, chosen)
+    about = describe(model, chosen, settings)
+    print(json.dumps(about), flush=True)
+    for name, work in stages(model, chosen.size or model.config.resolution[0], chosen.frames).items():
+        rows.append(row(name, *measured({name: work}, device, chosen.repeat)[name]))
+        print(line(rows[-1]), flush=True)
+    variants = denoising(model, chosen.size or model.config.resolution[0], chosen.frames, settings, chosen.twin)
+    for name, (seconds_each, count) in measured(variants, device, chosen.repeat).items():
+        rows.append(row(name, seconds_each, count, steps=settings.steps))
+    finish(rows, about, chosen.out, device)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--size", type=int, help="height and width in pixels; default: the model's")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--steps", type=int, help="default: the preset's for this model")
+    parser.add_argument("--guidance", type=float, help="default: the preset's for this model")
+    parser.add_argument("--preset", default="quality")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="float32", choices=list(DTYPES))
+    parser.add_argument("--repeat", type=int, default=3, help="timed turns of each")
+    parser.add_argument("--no-twin", dest="twin", action="store_false", help="leave the plain twin out")
+    parser.add_argument("--out", type=Path, required=True, help="folder for speed.json and speed.png")
+    return parser
+
+
+def settings_of(model: Model, chosen: argparse.Namespace) -> SampleSettings:
+    """The preset's sampling for this model, with what the command line says."""
+    given = {name: getattr(chosen, name) for name in ("steps", "guidance") if getattr(chosen, name) is not None}
+    return sample_settings(make_settings(preset=chosen.preset, **given).for_model(model.config))
+
+
+def stages(model: Model, size: int, frames: int) -> dict[str, Callable[[], Any]]:
+    """The stages around denoising, each as a piece of work."""
+    _, planes, latents = step_inputs(model, size, frames)
+    image = torch.rand(1, 3, size, size, device=model.device, dtype=model.dtype)
+    rows = latents[0].transpose(0, 1)
+    pictures = np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
+
+    def embed() -> None:
+        for chunk in planes.split(CHUNK):
+            embed_control(model.control, chunk.to(model.device, model.dtype)).features.cpu()
+
+    def decode() -> None:
+        for chunk in rows.split(CHUNK):
+            decode_latents(model.decoder, chunk.to(model.device, model.dtype), model.config.patch).cpu()
+
+    def write() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            save_frames(iter(pictures), Path(folder) / "video.mp4", 25.0, {}, overwrite=True)
+
+    return {
+        "encode": lambda: encode_images(model.vae, image, model.config.patch),
+        "control": embed, "decode": decode, "write": write,
+    }  # fmt: skip
+
+
+def denoising(
+    model: Model, size: int, frames: int, settings: SampleSettings, twin: bool
+) -> dict[str, Callable[[], Any]]:
+    """The whole denoising loop: by the engine, and by the plain twin."""
+    ref, planes, noise = step_inputs(model, size, frames)
+    inputs = [x.to(model.device, model.dtype) for x in (ref, planes, noise)]
+    works: dict[str, Callable[[], Any]] = {"denoise": lambda: sample(model, ref, planes, noise, settings)}
+    if twin:
+        guided = replace(settings, guidance=max(settings.guidance, 1.001))  # the original has no other way
+        works["denoise, plain twin"] = lambda: plain_sample(model, *inputs, guided)
+    return works
+
+
+def measured(
+    works: dict[str, Callable[[], Any]], device: torch.device, repeat: int
+) -> dict[str, tuple[list[float], int]]:
+    """For each piece of work the seconds of every turn, and its FLOPs. They take turns; the first turn only counts."""
+    counts = {name: flops(work) for name, work in works.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeat):
+        for name, work in works.items():
+            seconds[name].append(timed(work, device)[1])
+    return {name: (seconds[name], counts[name]) for name in works}
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
+    """The result of a piece of work, and its seconds."""
+    start = time.perf_counter()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return result, time.perf_counter() - start
+
+
+def row(name: str, seconds: list[float], count: int = 0, steps: int = 1) -> dict[str, Any]:
+    """The figures of one stage."""
+    median = statistics.median(seconds)
+    return {
+        "stage": name, "seconds": median, "seconds_per_step": median / steps, "all_seconds": seconds, "flops": count,
+        "flops_per_second": count / median,
+    }  # fmt: skip
+
+
+def line(figures: dict[str, Any]) -> str:
+    """One row of the printed table."""
+    return (
+        f"{figures['stage']:<20} {figures['seconds']:9.3f} s {figures['flops'] / 1e12:10.4f} TFLOP "
+        f"{figures['flops_per_second'] / 1e9:9.1f} GFLOP/s"
+    )
+
+
+def describe(model: Model, chosen: argparse.Namespace, settings: SampleSettings) -> dict[str, Any]:
+    """What was measured, where and when."""
+    on_gpu = model.device.type == "cuda"
+    return {
+        "model": model.config.name, "size": chosen.size or model.config.resolution[0], "frames": chosen.frames,
+        "preset": chosen.preset, "steps": settings.steps, "guidance": settings.guidance, "solver": settings.solver,
+        "dtype": chosen.dtype, "device": torch.cuda.get_device_name(model.device) if on_gpu else "cpu",
+        "threads": torch.get_num_threads(), "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"),
+    }  # fmt: skip
+
+
+def finish(rows: list[dict[str, Any]], about: dict[str, Any], folder: Path, device: torch.device) -> None:
+    """Shares and ratios, then everything on paper."""
+    ours, twin = (next((r for r in rows if r["stage"] == name), None) for name in ("denoise", "denoise, plain twin"))
+    for figures in (ours, twin):
+        if figures is not None and ours is not None:
+            # of the work that was done, how much had to be done
+            figures["share_of_minimum"] = ours["flops"] / figures["flops"]
+            print(line(figures), f"{figures['share_of_minimum']:7.1%} necessary", flush=True)
+    if ours and twin:
+        about["speed_up"] = twin["seconds"] / ours["seconds"]
+        print(f"{about['speed_up']:.2f} times as fast as the plain twin")
+    about["peak_memory"] = peak_memory(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"about": about, "stages": rows}, indent=2) + "\n"
+    (folder / "speed.json").write_text(text, encoding="utf-8")
+    plot(rows, about, folder / "speed.png")
+
+
+def plot(rows: list[dict[str, Any]], about: dict[str, Any], path: Path) -> None:
+    """Seconds of every stage as bars."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.45 * len(rows) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    names, seconds = [r["stage"] for r in rows][::-1], [r["seconds"] for r in rows][::-1]
+    axes.bar_label(axes.barh(names, seconds, color="0.4"), fmt="%.2f s", padding=3)
+    axes.set_xlabel("seconds")
+    axes.margins(x=0.15)
+    axes.set_title("{model}, {frames} frames of {size}x{size}, {steps} steps, {dtype}, {device}".format(**about))
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
