@@ -23,6 +23,7 @@ from magicanimate.latents import decode_latents, encode_images, initial_noise, p
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.motion.signal import Signal
 from magicanimate.policies import FeatureReuse, GuidanceInterval, Policies, Reuse
+from magicanimate.provenance import labelled
 from magicanimate.resume import Checkpoint, digest, weights_digest
 from magicanimate.runtime import Ranks
 from magicanimate.sampler import SampleSettings, sample
@@ -189,7 +190,7 @@ class MagicAnimatePipeline:
             decoded = [self._decode_frames(latents_BcFhw[:, :, start : start + size], job) for start in mine]
             done = turn * size
             for frame_HWC in (frame for chunks in self.ranks.to_first(decoded) for chunk in chunks for frame in chunk):
-                yield np.ascontiguousarray(frame_HWC)
+                yield labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
                 done += 1
             if progress:
                 progress("decode", done, total)

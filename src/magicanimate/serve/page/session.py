@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magicanimate.serve.backend import Backend, JobState, ServiceError
+from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
 from magicanimate.serve.page.pace import Pace
 
 LOG = logging.getLogger(__name__)
@@ -63,9 +63,7 @@ class Session:
     inputs: dict[str, tuple[Input, Input]] = field(default_factory=dict)
     """What the jobs of this visit were made from."""
     pace: Pace = field(default_factory=Pace)
-    ready: bool = False
-    """Whether a worker has its model."""
-    workers: list[Any] = field(default_factory=list)
+    workers: list[WorkerState] = field(default_factory=list)
     _examining: Future[Any] | None = None
 
     def begin(self) -> None:
@@ -131,7 +129,8 @@ class Session:
     def busy(self) -> bool:
         """Whether anything is under way that `look` should be asked about."""
         running = any(job is not None and not job.ended for job in (self.job, self.preview))
-        return running or self._examining is not None or not self.ready
+        idle = any(worker.state == "ready" for worker in self.workers)
+        return running or self._examining is not None or not idle
 
     @property
     def examining(self) -> bool:
@@ -153,7 +152,7 @@ class Session:
         self.job = running[0] if running else None
         self.pace = Pace()
         self.shown = self.results[0] if self.results else None
-        self._meet_workers()
+        self.workers = self.backend.workers()
 
     def _list(self) -> None:
         self.results = [job for job in self.backend.jobs(self.client) if job.state == "done" and not job.preview]
@@ -201,7 +200,7 @@ class Session:
         self.job = self.backend.cancel(job.id, self.client)
 
     def _look(self) -> None:
-        self._meet_workers()
+        self.workers = self.backend.workers()
         if self._examining is not None and self._examining.done():
             self.examination, self._examining = _outcome(self._examining), None
         if self.preview is not None and not self.preview.ended:
@@ -213,10 +212,6 @@ class Session:
                 self.shown, self.job = self.job, None
                 self._list()
                 self._forget_preview()
-
-    def _meet_workers(self) -> None:
-        self.workers = self.backend.workers()
-        self.ready = any(worker.state in ("ready", "busy") for worker in self.workers)
 
 
 def _outcome(examining: Future[Any]) -> Any:

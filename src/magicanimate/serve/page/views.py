@@ -169,10 +169,10 @@ def preview(session: Session, url: str | None) -> str:
         )
     elif job.state == "failed":
         inner = f'<p class="alert" role="alert">{escape(job.error or "The preview failed.")}</p>'
-    elif job.state == "running" or (session.ready and not job.position):
-        inner = '<p class="wait">Drawing a rough preview …</p>'
     else:
-        inner = '<p class="wait">The preview comes as soon as the model is free …</p>'
+        waits = job.position or not any(worker.state in ("ready", "busy") for worker in session.workers)
+        text = "The preview comes as soon as the model is free …" if waits else "Drawing a rough preview …"
+        inner = f'<p class="wait">{text}</p>'
     return _card("Rough preview", inner)
 
 
