@@ -1,0 +1,157 @@
+"""Several processes on one job: what each does, that the result is the same, and how failures end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from magicanimate.cli import app
+from magicanimate.conditions import ControlSource
+from magicanimate.errors import InputError
+from magicanimate.media import open_clip
+from magicanimate.policies import EXACT, Kept, plan_step
+from magicanimate.runtime import Ranks
+from magicanimate.sampler import SampleSettings, check_ranks, predict_windows, prepare
+from magicanimate.windows import plan_windows
+from random_models import random_model
+from seeded import randn
+
+SCRIPT = """
+import os, signal, sys, torch
+from magicanimate.errors import InputError
+from magicanimate.runtime import Ranks
+
+ranks = Ranks.from_environment()
+try:
+    with ranks.together():
+        own = [torch.full((2,), float(i)) for i in ranks.share(5)]
+        print("order", ranks.rank, [int(t[0]) for t in ranks.in_order(own, 5)], flush=True)
+        print("first", ranks.rank, ranks.to_first(ranks.rank), ranks.of_first(ranks.rank + 7), flush=True)
+        if ranks.rank == 1 and sys.argv[1] == "fails":
+            raise InputError("Something is wrong here.")
+        if ranks.rank == 1 and sys.argv[1] == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        ranks.meet()
+except InputError as error:
+    print("told", ranks.rank, error, flush=True)
+    sys.exit(2)
+print("fine", ranks.rank, flush=True)
+"""
+
+
+def torchrun(processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return subprocess.run(
+        [*launcher, *arguments],
+        capture_output=True, text=True, timeout=300, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("script") / "meet.py"
+    path.write_text(SCRIPT)
+    return str(path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 9])
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_shares_are_runs_that_cover_everything_once(count, size):
+    shares = [Ranks(rank, size).share(count) for rank in range(size)]
+    assert [index for share in shares for index in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert Ranks(0, size).share(count, size - 1) == shares[-1]
+
+
+def test_alone_nothing_is_exchanged():
+    alone = Ranks.from_environment()
+    own = iter(["a", "b"])
+    passed = alone.in_order(own, 2)
+    assert next(passed) == "a"
+    assert next(own) == "b"  # they are not collected first
+    assert (alone.to_first(3), alone.of_first(4), alone.first) == ([3], 4, True)
+
+
+def test_more_processes_than_windows_are_one_sentence():
+    check_ranks(Ranks(0, 3), 3)
+    with pytest.raises(InputError, match="3 processes cannot share 2 windows"):
+        check_ranks(Ranks(0, 3), 2)
+
+
+def test_what_processes_exchange(script):
+    result = torchrun(3, script, "works")
+    lines = result.stdout.splitlines()
+    assert result.returncode == 0, result.stderr
+    for rank, first in enumerate(["[0, 1, 2]", "[]", "[]"]):
+        assert f"order {rank} [0, 1, 2, 3, 4]" in lines
+        assert f"first {rank} {first} 7" in lines
+        assert f"fine {rank}" in lines
+
+
+def test_a_process_that_fails_ends_all_with_its_sentence(script):
+    result = torchrun(2, script, "fails")
+    assert result.returncode != 0
+    assert "told 0 Process 2 of 2: Something is wrong here." in result.stdout
+    assert "fine" not in result.stdout
+
+
+def test_a_process_that_is_killed_ends_all(script):
+    result = torchrun(2, script, "dies")
+    assert result.returncode != 0
+    assert "fine" not in result.stdout
+    assert result.stdout.count("told 0") <= 1  # torchrun may be faster in ending the other
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_share_of_the_windows_is_computed_to_the_same_bit(size, wrap):
+    """Windows of any overlap: what one process computes does not depend on which windows it computes beside."""
+    model = random_model("parts")
+    windows = plan_windows(14, 6, 4, wrap)
+    settings = SampleSettings(window=6, overlap=4, guidance=2.0)
+    latents = randn(1, 6, 14, 8, 8, seed=1)
+    control = ControlSource.of(randn(14, 25, 16, 16, seed=2))
+    conditions = prepare(model, randn(1, 6, 8, 8, seed=3), control, [], None, None)
+
+    def predicted(own: range) -> list[torch.Tensor]:
+        with torch.no_grad():
+            plan, time = plan_step(EXACT, 0, 1, 2.0, Kept()), torch.tensor(500)
+            return list(predict_windows(model, latents, time, conditions, windows, own, settings, plan, Kept()))
+
+    alone = predicted(range(len(windows)))
+    shared = [tensor for rank in range(size) for tensor in predicted(Ranks(rank, size).share(len(windows)))]
+    assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))
+    assert not torch.equal(alone[0], alone[1])
+
+
+@pytest.mark.slow
+def test_the_same_video_on_several_processes(picture_path, motion_path, model_folder, tmp_path):
+    def arguments(out: Path, *more: str) -> list[str]:
+        return [
+            "animate", "--image", str(picture_path), "--motion", str(motion_path), "--model", str(model_folder),
+            "--device", "cpu", "--steps", "2", "--window", "4", "--overlap", "2", "--loop", "-o", str(out), *more,
+        ]  # fmt: skip
+
+    shared = torchrun(3, "-m", "magicanimate", *arguments(tmp_path / "shared"))
+    assert shared.returncode == 0, shared.stderr
+    assert shared.stderr.count("Wrote ") == 1
+    assert shared.stderr.count("Denoising") == 1
+    assert CliRunner().invoke(app, arguments(tmp_path / "alone")).exit_code == 0
+    assert CliRunner().invoke(app, arguments(tmp_path / "other", "--seed", "2")).exit_code == 0
+    videos = {name: np.stack(list(open_clip(tmp_path / name))) for name in ("shared", "alone", "other")}
+    assert np.array_equal(videos["shared"], videos["alone"])
+    assert not np.array_equal(videos["other"], videos["alone"])
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0)])
+def test_bad_input_is_told_by_the_first_process(monkeypatch, rank, told):
+    monkeypatch.setenv("RANK", rank)
+    result = CliRunner().invoke(app, ["animate", "--image", "nobody.png", "--motion", "none.mp4"])
+    assert (result.exit_code, result.stderr.count("Error: ")) == (2, told)
