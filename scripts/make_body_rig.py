@@ -43,7 +43,8 @@ POINT_BONES = {
     "mouth": ("head", "oris05"), "eye": ("head", "eye"), "index": ("head", "finger2-1"),
     "pinky": ("head", "finger5-1"), "thumb": ("head", "finger1-3"), "toe": ("tail", "toe2-3"),
 }  # fmt: skip
-COCO = {"nose": "nose", "ear": "ear", "shoulder": "shoulder", "hip": "hip"}
+COCO = {"nose": "nose", "ear": "ear", "shoulder": "shoulder"}
+ANKLE = 0.065  # of the way from the foot's joint to the knee
 
 
 def joint_of_bone(bone: str) -> str:
@@ -109,6 +110,9 @@ def point_positions(model, out, vertices: np.ndarray) -> np.ndarray:
         elif base in COCO:
             prefix = {"L": "left_", "R": "right_", "": ""}[side]
             points.append(key_points[f"{prefix}{COCO[base]}"])
+        elif base == "ankle":
+            foot, knee = (ends["head"][f"{bone}{suffix}"] for bone in ("foot", "lowerleg01"))
+            points.append(foot + ANKLE * (knee - foot))
         else:  # the heel: the rearmost vertex of the lowest 5 cm
             own = np.flatnonzero(
                 (template[:, 2] < template[:, 2].min() + 0.05) & ((template[:, 0] > 0) == (side == "L"))

@@ -16,7 +16,7 @@ LAYERS = [
     {"__main__", "serve", "client"},
     {"cli"},
     {"batch"},
-    {"models_cli", "animate_cli", "check_cli", "synth.cli", "train.cli", "provenance.cli"},
+    {"models_cli", "animate_cli", "check_cli", "motion_cli", "synth.cli", "train.cli", "provenance.cli"},
     {"train.run"},
     {"train.config"},
     {"train.diffusion", "train.vae"},
@@ -64,6 +64,7 @@ LIGHT = [
     "magicanimate.cli",
     "magicanimate.errors",
     "magicanimate.models_cli",
+    "magicanimate.motion_cli",
     "magicanimate.provenance",
 ]
 HEAVY = ["torch", "diffusers", "transformers", "av", "numpy", "anny", "moderngl", "mediapipe", "huggingface_hub"]

@@ -18,8 +18,8 @@ _CHUNK = 64  # frames whose transforms are held
 
 _SKELETON = (
     ("neck", "shoulder.R"), ("neck", "shoulder.L"), ("shoulder.R", "lower_arm.R"), ("lower_arm.R", "hand.R"),
-    ("shoulder.L", "lower_arm.L"), ("lower_arm.L", "hand.L"), ("neck", "hip.R"), ("hip.R", "shin.R"),
-    ("shin.R", "foot.R"), ("neck", "hip.L"), ("hip.L", "shin.L"), ("shin.L", "foot.L"), ("neck", "nose"),
+    ("shoulder.L", "lower_arm.L"), ("lower_arm.L", "hand.L"), ("neck", "thigh.R"), ("thigh.R", "shin.R"),
+    ("shin.R", "ankle.R"), ("neck", "thigh.L"), ("thigh.L", "shin.L"), ("shin.L", "ankle.L"), ("neck", "nose"),
     ("nose", "eye.R"), ("eye.R", "ear.R"), ("nose", "eye.L"), ("eye.L", "ear.L"),
 )  # fmt: skip
 """Limbs in OpenPose's order; limb i has hue i / 18, as in its drawings."""

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from magicanimate.body.bones import Proportions, stretches
+from magicanimate.body.girth import fit_girths
 from magicanimate.body.kinematics import (
     POSE_NUMBERS,
     TURN,
     joint_frames,
     limits,
     points,
-    stretches,
     turn_from_rotation,
 )
-from magicanimate.body.motion import BodyMotion, Proportions
+from magicanimate.body.motion import BodyMotion
 from magicanimate.body.rig import POINT_INDEX
 from magicanimate.body.smoothing import runs
 from magicanimate.body.track import RIG_POINTS, Track
@@ -38,7 +39,7 @@ _STEPS = 240
 _STRETCH = 400  # frames that are fitted together
 _OVERLAP = 25
 _SAMPLE = 60  # frames from which the proportions are fitted
-_SCALE_SPREAD = 0.12  # of the logarithm of a bone's length
+_LENGTH_SPREAD = 0.12  # of the logarithm of a bone's length
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 # Directions that are compared with a track's world coordinates
 _SEGMENTS = (
@@ -83,7 +84,7 @@ class _Unknowns:
 
     pose_FP: Tensor
     position_F3: Tensor  # right, log of the distance, up; the first and last per distance
-    log_scales: Tensor
+    log_lengths: Tensor
 
     def place(self) -> Tensor:
         distance = self.position_F3[:, 1].exp()
@@ -146,7 +147,7 @@ def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Prop
     offset = offset - torch.from_numpy(body.rest.points[0, [0, 2]])
     place = centre - offset / distance[:, None]
     position = torch.stack([place[:, 0], distance.log(), place[:, 1]], 1)
-    return _Unknowns(pose, position, torch.from_numpy(np.log(body.scales)))
+    return _Unknowns(pose, position, torch.from_numpy(np.log(body.lengths)))
 
 
 def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
@@ -178,10 +179,9 @@ def _robust(error: Tensor, bend: float) -> Tensor:
 
 def _loss(unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float) -> Tensor:
     """Mean over frames of what does not agree."""
-    stretch = stretches(unknowns.log_scales.exp(), body.rest)
+    stretch = stretches(unknowns.log_lengths.exp(), body.rest)
     place = unknowns.place()
-    linear, places = joint_frames(unknowns.pose_FP, place, body.rest, stretch)
-    found = points(linear, places, body.rest)
+    found = points(*joint_frames(unknowns.pose_FP, place, body.rest, stretch), body.rest, stretch)
     at = found[:, problem.rows_M][..., [0, 2]] / found[:, problem.rows_M, 1:2].clamp_min(0.05)
     error = (at - problem.at_FM2).norm(dim=-1) / problem.figure_F[:, None]
     loss = 400 * (problem.trust_FM * _robust(error, 0.03)).sum(1).mean()
@@ -200,7 +200,7 @@ def _habits(unknowns: _Unknowns, frame_seconds: float) -> Tensor:
     beyond = (angle - bounds["high"]).clamp_min(0) + (bounds["low"] - angle).clamp_min(0)
     usual = ((angle - bounds["usual"]) / bounds["spread"]).square()
     loss = 20 * beyond.square().sum(1).mean() + 0.01 * usual.sum(1).mean()
-    loss = loss + 0.5 * (unknowns.log_scales / _SCALE_SPREAD).square().mean()
+    loss = loss + 0.5 * (unknowns.log_lengths / _LENGTH_SPREAD).square().mean()
     upright = (unknowns.pose_FP[:, :TURN].unflatten(1, (2, 3)).norm(dim=-1) - 1).square().sum(1).mean()
     loss = loss + upright
     if len(angle) > 2:
@@ -212,33 +212,34 @@ def _habits(unknowns: _Unknowns, frame_seconds: float) -> Tensor:
 
 
 def _solve(
-    unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_scales: bool
+    unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_lengths: bool
 ) -> _Unknowns:
     """Adam from large steps to small ones."""
     pose = unknowns.pose_FP.clone().requires_grad_()
     position = unknowns.position_F3.clone().requires_grad_()
-    scales = unknowns.log_scales.clone().requires_grad_(fit_scales)
+    lengths = unknowns.log_lengths.clone().requires_grad_(fit_lengths)
     groups = [{"params": [pose], "lr": 0.08}, {"params": [position], "lr": 0.03}]
-    if fit_scales:
-        groups.append({"params": [scales], "lr": 0.02})
+    if fit_lengths:
+        groups.append({"params": [lengths], "lr": 0.02})
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
-    current = _Unknowns(pose, position, scales)
+    current = _Unknowns(pose, position, lengths)
     for _ in range(steps):
         optimiser.zero_grad()
         _loss(current, problem, body, frame_seconds).backward()
         optimiser.step()
         schedule.step()
-    return _Unknowns(pose.detach(), position.detach(), scales.detach())
+    return _Unknowns(pose.detach(), position.detach(), lengths.detach())
 
 
 def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
-    """Fit a body to a track.
+    """Fit a body to a track; to its masks too, where it has them.
 
     Raises:
-        InputError: the track has no frame with a person, or no joints that the body knows.
+        InputError: the track has no frame with a person, or no joints that the body knows; with masks, also if moderngl
+            or EGL is missing.
     """
     present_F = track.seen_F
     frames = np.flatnonzero(present_F)
@@ -254,13 +255,13 @@ def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
             inside = np.arange(stretch.start, stretch.stop)
             problem = _problem(track, inside, focal)
             start = _first_guess(track, inside, problem, body)
-            solved = _solve(start, problem, body, 1 / track.fps, _STEPS, fit_scales=False)
+            solved = _solve(start, problem, body, 1 / track.fps, _STEPS, fit_lengths=False)
             kept = slice(keep.start - stretch.start, keep.stop - stretch.start)
             pose[keep], position[keep] = solved.pose_FP[kept].numpy(), solved.place()[kept].numpy()
             done += keep.stop - keep.start
             if progress:
                 progress("fitting", done, len(frames))
-    return BodyMotion(body, pose, position, focal, track.size, track.fps, present_F)
+    return fit_girths(BodyMotion(body, pose, position, focal, track.size, track.fps, present_F), track)
 
 
 def _stretches_of(run: slice) -> list[tuple[slice, slice]]:
@@ -279,5 +280,5 @@ def _fit_proportions(track: Track, frames: np.ndarray, focal: float) -> Proporti
     problem = _problem(track, sample, focal)
     start = _first_guess(track, sample, problem, body)
     # far-apart frames: an hour between them leaves no smoothness
-    solved = _solve(start, problem, body, 1e3, _STEPS, fit_scales=True)
-    return replace(body, scales=solved.log_scales.exp().numpy())
+    solved = _solve(start, problem, body, 1e3, _STEPS, fit_lengths=True)
+    return replace(body, lengths=solved.log_lengths.exp().numpy())

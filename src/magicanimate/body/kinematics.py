@@ -108,40 +108,6 @@ def limits() -> dict[str, Tensor]:
     }
 
 
-# The bones whose lengths are fitted: name -> (joints, direction of the stretch; None: all directions alike)
-BONES: dict[str, tuple[tuple[str, ...], tuple[float, float, float] | str | None]] = {
-    "hips": (("pelvis",), (1.0, 0.0, 0.0)),
-    "trunk": (("spine", "chest"), (0.0, 0.0, 1.0)),
-    "shoulders": (("clavicle.L", "clavicle.R"), (1.0, 0.0, 0.0)),
-    "neck": (("neck",), (0.0, 0.0, 1.0)),
-    "head": (("head",), None),
-    "upper_arms": (("upper_arm.L", "upper_arm.R"), "lower_arm"),
-    "lower_arms": (("lower_arm.L", "lower_arm.R"), "hand"),
-    "hands": (("hand.L", "hand.R", "fingers.L", "fingers.R"), None),
-    "thighs": (("thigh.L", "thigh.R"), "shin"),
-    "shins": (("shin.L", "shin.R"), "foot"),
-    "feet": (("foot.L", "foot.R"), None),
-}
-
-
-def stretches(scales: Tensor, shape: BodyShape) -> Tensor:
-    """Linear maps that lengthen each joint's bone in its rest frame. scales [len(BONES)] factors -> [J,3,3]."""
-    out = torch.eye(3).repeat(len(JOINT_NAMES), 1, 1)
-    pieces = list(out)
-    for scale, (joints, direction) in zip(scales, BONES.values(), strict=True):
-        for joint in joints:
-            if direction is None:
-                pieces[JOINT_INDEX[joint]] = torch.eye(3) * scale
-                continue
-            if isinstance(direction, str):
-                child = f"{direction}.{joint[-1]}"
-                axis = torch.from_numpy(_unit(shape.point(child) - shape.point(joint)))
-            else:
-                axis = torch.tensor(direction)
-            pieces[JOINT_INDEX[joint]] = torch.eye(3) + (scale - 1) * axis[:, None] * axis[None]
-    return torch.stack(pieces)
-
-
 def rotation_from_vector(v: Tensor) -> Tensor:
     """Rodrigues. [..., 3] -> [..., 3, 3]."""
     angle = (v.square().sum(-1) + 1e-12).sqrt()[..., None, None]
@@ -171,10 +137,10 @@ def joint_frames(pose_FP: Tensor, position_F3: Tensor, shape: BodyShape, stretch
         pose_FP: see the module.
         position_F3: where the pelvis is.
         shape: the rest pose.
-        stretch_J33: see `stretches`.
+        stretch_J33: see bones.stretches.
 
     Returns:
-        linear parts [F, J, 3, 3] (rotation times stretch) and joint positions [F, J, 3].
+        rotations [F, J, 3, 3] and joint positions [F, J, 3].
     """
     vectors = torch.einsum("fa,ajk->fjk", pose_FP[:, TURN:], _angle_map())
     local = rotation_from_vector(vectors)
@@ -186,7 +152,7 @@ def joint_frames(pose_FP: Tensor, position_F3: Tensor, shape: BodyShape, stretch
         p = JOINT_INDEX[parent]
         places.append(places[p] + rotations[p] @ (stretch_J33[p] @ (rest[j] - rest[p])))
         rotations.append(rotations[p] @ local[:, j])
-    return torch.stack(rotations, 1) @ stretch_J33, torch.stack(places, 1)
+    return torch.stack(rotations, 1), torch.stack(places, 1)
 
 
 @lru_cache(maxsize=1)
@@ -194,17 +160,18 @@ def _carriers() -> list[int]:
     return [JOINT_INDEX[joint] for joint in CARRIERS.values()]
 
 
-def points(linear_FJ33: Tensor, places_FJ3: Tensor, shape: BodyShape) -> Tensor:
+def points(rotations_FJ33: Tensor, places_FJ3: Tensor, shape: BodyShape, stretch_J33: Tensor) -> Tensor:
     """Positions of POINT_NAMES. -> [F, S, 3]."""
     carriers = _carriers()
     rest = torch.from_numpy(shape.points)
-    offsets = rest[len(JOINT_NAMES) :] - rest[carriers]
-    carried = (linear_FJ33[:, carriers] @ offsets[:, :, None]).squeeze(-1) + places_FJ3[:, carriers]
+    offsets = stretch_J33[carriers] @ (rest[len(JOINT_NAMES) :] - rest[carriers])[:, :, None]
+    carried = (rotations_FJ33[:, carriers] @ offsets).squeeze(-1) + places_FJ3[:, carriers]
     return torch.cat([places_FJ3, carried], 1)
 
 
-def skin_transforms(linear_FJ33: Tensor, places_FJ3: Tensor, shape: BodyShape) -> Tensor:
+def skin_transforms(rotations_FJ33: Tensor, places_FJ3: Tensor, shape: BodyShape, stretch_J33: Tensor) -> Tensor:
     """What takes rest vertices to the posed ones: [F, J, 3, 4]."""
     rest = torch.from_numpy(shape.joints)
-    offset = places_FJ3 - (linear_FJ33 @ rest[:, :, None]).squeeze(-1)
-    return torch.cat([linear_FJ33, offset[..., None]], -1)
+    linear = rotations_FJ33 @ stretch_J33
+    offset = places_FJ3 - (linear @ rest[:, :, None]).squeeze(-1)
+    return torch.cat([linear, offset[..., None]], -1)

@@ -7,38 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from magicanimate.body.kinematics import BONES, POSE_NUMBERS, joint_frames, points, skin_transforms, stretches
-from magicanimate.body.rig import BodyShape, body_shape
+from magicanimate.body.bones import BONES, Proportions, stretches
+from magicanimate.body.kinematics import POSE_NUMBERS, joint_frames, points, skin_transforms
 from magicanimate.errors import InputError
 
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Proportions:
-    """What one person's body is like."""
-
-    sliders: Mapping[str, float]
-    """rig.SLIDERS."""
-    scales: np.ndarray
-    """[len(BONES)] float32, factors on the lengths of kinematics.BONES."""
-
-    @cached_property
-    def rest(self) -> BodyShape:
-        """The rest shape before its bones are lengthened."""
-        return body_shape(self.sliders)
-
-    @classmethod
-    def usual(cls) -> Proportions:
-        """A body of middle shape."""
-        return cls({"age": 2 / 3}, np.ones(len(BONES), np.float32))
 
 
 @dataclass(frozen=True)
@@ -61,21 +41,21 @@ class BodyMotion:
     def __len__(self) -> int:
         return len(self.pose_FP)
 
-    def _frames(self, frames: slice):
-        import torch
-
-        rest = self.shape.rest
-        stretch = stretches(torch.from_numpy(self.shape.scales), rest)
+    def _frames(self, frames: slice) -> tuple[Tensor, Tensor]:
         pose, position = torch.from_numpy(self.pose_FP[frames]), torch.from_numpy(self.position_F3[frames])
-        return (*joint_frames(pose, position, rest, stretch), rest)
+        return joint_frames(pose, position, self.shape.rest, self._stretch())
+
+    def _stretch(self, skin: bool = False) -> Tensor:
+        lengths, girths = (torch.from_numpy(values) for values in (self.shape.lengths, self.shape.girths))
+        return stretches(lengths, self.shape.rest, girths if skin else None)
 
     def transforms(self, frames: slice = slice(None)) -> np.ndarray:
-        """What takes the rest shape to each frame's. [F, J, 3, 4] float32."""
-        return skin_transforms(*self._frames(frames)).numpy()
+        """What takes the rest shape's skin to each frame's. [F, J, 3, 4] float32."""
+        return skin_transforms(*self._frames(frames), self.shape.rest, self._stretch(skin=True)).numpy()
 
     def points(self, frames: slice = slice(None)) -> np.ndarray:
         """The rig's points (rig.POINT_NAMES) in metres. [F, S, 3] float32."""
-        return points(*self._frames(frames)).numpy()
+        return points(*self._frames(frames), self.shape.rest, self._stretch()).numpy()
 
     def project(self, points_3: np.ndarray) -> np.ndarray:
         """Points [..., 3] in metres to pixels [..., 2], x and y."""
@@ -121,7 +101,7 @@ class BodyMotion:
         temporary = path.with_name(f".{path.name}.part")
         with temporary.open("wb") as file:
             np.savez_compressed(
-                file, about=json.dumps(about), scales=self.shape.scales, pose=self.pose_FP,
+                file, about=json.dumps(about), lengths=self.shape.lengths, girths=self.shape.girths, pose=self.pose_FP,
                 position=self.position_F3, present=self.present_F,
             )  # fmt: skip
         os.replace(temporary, path)
@@ -143,7 +123,7 @@ class BodyMotion:
                 if pose.ndim != 2 or pose.shape[1] != POSE_NUMBERS:
                     raise KeyError("pose")
                 return cls(
-                    Proportions(about["sliders"], file["scales"]), pose, file["position"], float(about["focal"]),
+                    Proportions(about["sliders"], file["lengths"], file["girths"]), pose, file["position"], float(about["focal"]),
                     tuple(about["size"]), float(about["fps"]), file["present"],
                 )  # fmt: skip
         except (OSError, KeyError, ValueError, TypeError) as error:

@@ -42,15 +42,16 @@ PARENTS: dict[str, str | None] = {
 JOINT_NAMES = tuple(PARENTS)
 JOINT_INDEX = {name: i for i, name in enumerate(JOINT_NAMES)}
 
-# Further points that are stored: name -> joint that carries it. Eyes, knuckles and tips are anny's bones, nose to hips
-# are its COCO key points, heels are vertices.
+# Further points that are stored: name -> joint that carries it. Eyes, knuckles and tips are anny's bones, nose, ears
+# and shoulders its COCO key points, heels vertices; the ankle lies a little above the foot's joint, where mediapipe
+# sees it.
 CARRIERS: dict[str, str] = {
     "mouth": "head", "nose": "head",
     **{
-        f"{point}.{s}": joint if joint in ("head", "pelvis") else f"{joint}.{s}"
+        f"{point}.{s}": joint if joint == "head" else f"{joint}.{s}"
         for s in "LR"
         for point, joint in (
-            ("eye", "head"), ("ear", "head"), ("shoulder", "upper_arm"), ("hip", "pelvis"),
+            ("eye", "head"), ("ear", "head"), ("shoulder", "upper_arm"), ("ankle", "shin"),
             ("index", "hand"), ("pinky", "hand"), ("thumb", "hand"), ("toe", "foot"), ("heel", "foot"),
         )
     },

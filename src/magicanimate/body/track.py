@@ -51,8 +51,8 @@ RIG_POINTS: dict[str, str] = {
         for side, s in (("left", "L"), ("right", "R"))
         for name, point in (
             ("eye", "eye"), ("ear", "ear"), ("shoulder", "shoulder"), ("elbow", "lower_arm"), ("wrist", "hand"),
-            ("pinky", "pinky"), ("index", "index"), ("thumb", "thumb"), ("hip", "hip"), ("knee", "shin"),
-            ("ankle", "foot"), ("heel", "heel"), ("big_toe", "toe"), ("foot_index", "toe"),
+            ("pinky", "pinky"), ("index", "index"), ("thumb", "thumb"), ("hip", "thigh"), ("knee", "shin"),
+            ("ankle", "ankle"), ("heel", "heel"), ("big_toe", "toe"), ("foot_index", "toe"),
         )
     },
 }  # fmt: skip

@@ -1,0 +1,100 @@
+"""What makes one person's body differ from the rest shape: sliders, lengths of bones, girths around them.
+
+J joints, B bones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from magicanimate.body.rig import JOINT_INDEX, JOINT_NAMES, BodyShape, body_shape
+
+_X, _Z = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Bone:
+    """Joints that change alike. An axis is a direction of the rest shape or the joint at the bone's other end."""
+
+    joints: tuple[str, ...]
+    length: tuple[float, float, float] | str | None
+    """Axis along which the bone is lengthened; None: in all directions alike."""
+    girth: tuple[float, float, float] | str | None = None
+    """Axis around which it grows thicker; None: not."""
+
+
+def _both(*joints: str) -> tuple[str, ...]:
+    return tuple(f"{joint}.{s}" for joint in joints for s in "LR")
+
+
+BONES: dict[str, Bone] = {
+    "hips": Bone(("pelvis",), _X, _Z),
+    "trunk": Bone(("spine", "chest"), _Z, _Z),
+    "shoulders": Bone(_both("clavicle"), _X),
+    "neck": Bone(("neck",), _Z),
+    "head": Bone(("head",), None),
+    "upper_arms": Bone(_both("upper_arm"), "lower_arm", "lower_arm"),
+    "lower_arms": Bone(_both("lower_arm"), "hand", "hand"),
+    "hands": Bone(_both("hand", "fingers"), None),
+    "thighs": Bone(_both("thigh"), "shin", "shin"),
+    "shins": Bone(_both("shin"), "foot", "foot"),
+    "feet": Bone(_both("foot"), None),
+}
+BONE_INDEX = {name: i for i, name in enumerate(BONES)}
+
+
+@dataclass(frozen=True)
+class Proportions:
+    """What one person's body is like."""
+
+    sliders: Mapping[str, float]
+    """rig.SLIDERS."""
+    lengths: np.ndarray
+    """[B] float32, factors on the lengths of BONES."""
+    girths: np.ndarray
+    """[B] float32, factors on their thickness."""
+
+    @cached_property
+    def rest(self) -> BodyShape:
+        """The rest shape before lengths and girths."""
+        return body_shape(self.sliders)
+
+    @classmethod
+    def usual(cls) -> Proportions:
+        """A body of middle shape."""
+        return cls({"age": 2 / 3}, np.ones(len(BONES), np.float32), np.ones(len(BONES), np.float32))
+
+
+def _outer(axis: tuple[float, float, float] | str, joint: str, rest: BodyShape) -> Tensor:
+    """Projection onto an axis. [3,3]."""
+    if isinstance(axis, str):
+        toward = rest.point(f"{axis}.{joint[-1]}") - rest.point(joint)
+        unit = torch.from_numpy(toward / np.linalg.norm(toward))
+    else:
+        unit = torch.tensor(axis)
+    return unit[:, None] * unit[None]
+
+
+def stretches(lengths_B: Tensor, rest: BodyShape, girths_B: Tensor | None = None) -> Tensor:
+    """Linear maps of the joints' surroundings in the rest frame. -> [J,3,3].
+
+    Without girths, as joints and points need it; with girths, for the skin.
+    """
+    pieces = list(torch.eye(3).repeat(len(JOINT_NAMES), 1, 1))
+    for i, bone in enumerate(BONES.values()):
+        for joint in bone.joints:
+            j = JOINT_INDEX[joint]
+            if bone.length is None:
+                pieces[j] = pieces[j] * lengths_B[i]
+            else:
+                pieces[j] = pieces[j] + (lengths_B[i] - 1) * _outer(bone.length, joint, rest)
+            if girths_B is not None and bone.girth is not None:
+                around = torch.eye(3) - _outer(bone.girth, joint, rest)
+                pieces[j] = pieces[j] @ (torch.eye(3) + (girths_B[i] - 1) * around)
+    return torch.stack(pieces)
