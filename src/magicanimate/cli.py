@@ -19,6 +19,10 @@ BAD_INPUT, INTERRUPTED = 2, 3
 # Sub-commands that live in modules of their own: name -> module (which has `app`), and their line in the help.
 _LAZY = {
     "check": ("magicanimate.check_cli", "What would go wrong with a picture and a motion, and what to do about it."),
+    "motion": (
+        "magicanimate.motion_cli",
+        "Find the motion in a video; write it as DensePose parts or other controls.",
+    ),
     "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
     "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
     "train": ("magicanimate.train.cli", "Train a model."),

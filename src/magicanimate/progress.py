@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 STAGES = {
     "loading": "Loading the model",
     "looking": "Looking for the person",
+    "extracting": "Finding body parts",
     "fitting": "Fitting a body",
+    "writing": "Writing the motion",
     "reading": "Reading the motion",
     "control": "Preparing the motion",
     "denoise": "Denoising",

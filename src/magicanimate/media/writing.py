@@ -59,9 +59,12 @@ class _About:
 class _VideoSink:
     """H.264 or VP9, 4:2:0, BT.709. Odd sizes gain a repeated row or column, since 4:2:0 H.264 has none."""
 
-    def __init__(self, path: Path, suffix: str, fps: float, about: _About, audio: Audio | None) -> None:
+    def __init__(
+        self, path: Path, suffix: str, fps: float, about: _About, audio: Audio | None, crf: int | None
+    ) -> None:
         self._path, self._xmp = path, about.xmp if suffix == ".mp4" else None
-        container_name, self._codec, self._codec_options, options = _ENCODERS[suffix]
+        container_name, self._codec, usual, options = _ENCODERS[suffix]
+        self._codec_options = usual if crf is None else usual | {"crf": str(crf)}
         self._container = av.open(str(path), "w", format=container_name, options=options)
         self._container.metadata["comment"] = about.comment
         if about.source_type and suffix == ".webm":  # which has no place for XMP
@@ -216,12 +219,12 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     return path
 
 
-def _sink(temporary: Path, path: Path, fps: float, about: _About, audio: Audio | None) -> Sink:
+def _sink(temporary: Path, path: Path, fps: float, about: _About, audio: Audio | None, crf: int | None) -> Sink:
     suffix = path.suffix.lower()
     if _is_folder(path):
         return _FolderSink(temporary, about)
     if suffix in _ENCODERS:
-        return _VideoSink(temporary, suffix, fps, about, audio)
+        return _VideoSink(temporary, suffix, fps, about, audio, crf)
     return _AnimationSink(temporary, suffix, fps, about)
 
 
@@ -232,12 +235,15 @@ def open_writer(
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     audio: Audio | None = None,
+    *,
+    crf: int | None = None,
 ) -> Iterator[_Guarded]:
     """Write a video; it appears under its name only when the block ends well.
 
     The kind follows the name: .mp4 (H.264 that browsers play), .webm (VP9), .gif, .webp, or, without an ending, a
     folder of PNG frames. `settings` go into the file's comment as JSON, and into a file beside it. `audio` becomes
-    the sound track of mp4 (AAC) and webm (Opus); the other kinds are silent.
+    the sound track of mp4 (AAC) and webm (Opus); the other kinds are silent. `crf` is the encoder's constant rate
+    factor, where mp4 and webm should be better (lower) or smaller (higher) than usual.
 
     Raises:
         InputError: see `check_output`; and when the disk is full or writing fails.
@@ -248,7 +254,7 @@ def open_writer(
     about = _About(settings or {})
     try:
         with _explained(path):
-            sink = _Guarded(_sink(temporary, path, fps, about, audio), path)
+            sink = _Guarded(_sink(temporary, path, fps, about, audio, crf), path)
         try:
             yield sink
         except BaseException:

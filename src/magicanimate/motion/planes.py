@@ -100,7 +100,7 @@ def plane_frames(clip: Clip, channel: int) -> Iterator[np.ndarray]:
         parts_HW = frame_HWC[..., channel]
         if parts_HW.max() > _PARTS:
             raise InputError(
-                f"Frame {index} of {clip.path} has the value {parts_HW.max()}, and part indices end at {_PARTS}; write the "
-                "frames again, without compression."
+                f"Frame {index} of {clip.path} has the value {parts_HW.max()}, and part indices end at {_PARTS}; write "
+                "the frames again, without compression."
             )
         yield parts_HW

@@ -5,7 +5,9 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from magicanimate.motion.extract import drawn, extract, fit, several
 from magicanimate.motion.palettes import PALETTE_NAMES, VIRIDIS, Colouring
 from magicanimate.motion.planes import array_names, check_lossless, is_array_file, plane_frames, read_parts
 from magicanimate.motion.recognise import Recognised, recognise, sample
+
+if TYPE_CHECKING:
+    from magicanimate.body.motion import BodyMotion
 
 __all__ = ["MotionClip", "open_motion"]
 
@@ -96,7 +101,7 @@ def _of_arrays(path: Path, span: Span) -> MotionClip:
     if "pose" in array_names(path):
         from magicanimate.body.motion import BodyMotion
 
-        return drawn(BodyMotion.load(path), path, "body", [])
+        return drawn(_cut(BodyMotion.load(path), span, path), path, "body", [])
     parts_FHW = read_parts(path)
     fps = span.fps or DEFAULT_FPS
     line = timeline([index / fps for index in range(len(parts_FHW))], fps)
@@ -106,6 +111,17 @@ def _of_arrays(path: Path, span: Span) -> MotionClip:
         path, "densepose", fps, (height, width), count,
         lambda: cut_frames(line, span, zip(line.times, parts_FHW, strict=True)),
         notes=["The motion holds part indices as an array; it was read as it is."],
+    )  # fmt: skip
+
+
+def _cut(body: BodyMotion, span: Span, path: Path) -> BodyMotion:
+    """The frames of a span."""
+    line = timeline([index / body.fps for index in range(len(body))], body.fps)
+    count_frames(line, span, path)
+    kept = np.array(list(cut_frames(line, span, zip(line.times, np.arange(len(body)), strict=True))))
+    return replace(
+        body, pose_FP=body.pose_FP[kept], position_F3=body.position_F3[kept], present_F=body.present_F[kept],
+        fps=span.fps or body.fps,
     )  # fmt: skip
 
 
