@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from fastapi import Path as PathParameter
@@ -21,6 +22,8 @@ from magicanimate.serve.metrics import Metrics
 from magicanimate.serve.service import Service
 
 _EVENT_SECONDS = 0.5
+_UPLOADS = anyio.CapacityLimiter(2)
+"""Uploads that are checked at once: a crowd of them must not make those wait who only ask."""
 
 
 class Problem(BaseModel):
@@ -45,11 +48,11 @@ class Model(BaseModel):
     default: bool
 
 
-def _client(request: Request) -> str:
+async def _client(request: Request) -> str:
     return request.state.client
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     return request.app.state.service
 
 
@@ -66,7 +69,7 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.post("/jobs", status_code=201, tags=["jobs"], responses=_problems(400, 404, 413, 415, 429, 503, 507))
-def create_job(
+async def create_job(
     request: Request,
     response: Response,
     service: Jobs,
@@ -79,14 +82,19 @@ def create_job(
     settings: Annotated[str, Form(description='JSON object such as {"steps": 2, "seed": 3}')] = "{}",
 ) -> JobState:
     """Queue a job. What it answers is its state; `Location` is where to ask again."""
-    with ExitStack() as files:
-        pair = [
-            _source(service, files, *given)
-            for given in (("picture", picture, picture_path), ("motion", motion, motion_path))
-        ]
-        job = service.submit_files(pair[0], pair[1], _settings(settings), client, model=model)
-    response.headers["Location"] = request.url_for("get_job", job=job).path
-    return service.state(job, client)
+
+    def queue() -> JobState:
+        with ExitStack() as files:
+            sources = [
+                _source(service, files, *given)
+                for given in (("picture", picture, picture_path), ("motion", motion, motion_path))
+            ]
+            job = service.submit_files(sources[0], sources[1], _settings(settings), client, model=model)
+        return service.state(job, client)
+
+    state = await anyio.to_thread.run_sync(queue, limiter=_UPLOADS)
+    response.headers["Location"] = request.url_for("get_job", job=state.id).path
+    return state
 
 
 @router.get("/jobs", tags=["jobs"], responses=_problems())

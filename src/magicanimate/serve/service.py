@@ -108,9 +108,12 @@ class Service:
         from magicanimate.config import read_config
         from magicanimate.doctor import examine
 
-        config = read_config(model_folder(self._known(model)))
+        limits = self.options.limits
+        uploads.picture_kind(picture, limits)
+        uploads.motion_kind(motion, limits)
         try:
-            return examine(picture, motion, config=config, settings=limited(settings, self.options.limits))
+            config = read_config(model_folder(self._known(model)))
+            return examine(picture, motion, config=config, settings=limited(settings, limits))
         except InputError as error:
             raise ServiceError(422, str(error)) from error
 
