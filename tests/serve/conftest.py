@@ -60,8 +60,8 @@ class Processes:
         self._running.append(process)
         return process
 
-    def serve(self, *options: str) -> None:
-        self.server = self.start("serve", "--port", str(self.port), "--no-page", *options)
+    def serve(self, *options: str, page: bool = False) -> None:
+        self.server = self.start("serve", "--port", str(self.port), "--page" if page else "--no-page", *options)
         self.until(self._answers)
 
     def ready(self) -> None:
@@ -122,5 +122,14 @@ def service(tmp_path_factory, models_home) -> Iterator[Processes]:
     running = Processes(tmp_path_factory.mktemp("service"), models_home)
     running.serve()
     running.ready()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def page_service(tmp_path_factory, models_home) -> Iterator[Processes]:
+    """The same with the page, whose worker may still be loading."""
+    running = Processes(tmp_path_factory.mktemp("page"), models_home)
+    running.serve(page=True)
     yield running
     running.stop()

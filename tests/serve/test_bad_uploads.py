@@ -86,6 +86,7 @@ def test_an_empty_file(app, motion, picture):
     refused(app(), 415, "not an mp4", files={"picture": picture, "motion": b""})
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_of_100_megapixels(app, motion):
     refused(app(), 413, "10000x10000", files={"picture": png_header(10000, 10000), "motion": motion})
     refused(app(), 413, "pixels", files={"picture": png_header(60000, 60000), "motion": motion})
