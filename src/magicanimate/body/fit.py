@@ -40,6 +40,7 @@ _STRETCH = 400  # frames that are fitted together
 _OVERLAP = 25
 _SAMPLE = 60  # frames from which the proportions are fitted
 _LENGTH_SPREAD = 0.12  # of the logarithm of a bone's length
+_TRUNK_WIDTH = 0.45  # mean width of shoulders and hips, seen from the front, in heights of the trunk
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 # Directions that are compared with a track's world coordinates
 _SEGMENTS = (
@@ -153,14 +154,10 @@ def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Prop
 def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
     """First rotations of the pelvis from the trunk's joints, in the world or in the picture. [F,3,3]."""
     at = [track.names.index(name) if name in track.names else -1 for name in _TORSO]
-    out = np.tile(np.eye(3), (len(frames), 1, 1))
     if -1 in at:
-        return out
+        return np.tile(np.eye(3), (len(frames), 1, 1))
     if track.world_FJ3 is None:
-        seen = track.points_FJ3[frames]
-        trusted = (seen[:, at[:2], 2].min(1) > 0) & (seen[:, at[0], 0] < seen[:, at[1], 0])
-        out[trusted] = np.diag([-1.0, -1.0, 1.0])  # the left shoulder is on the left of the picture: seen from behind
-        return out
+        return _facing_in_picture(track, frames, at)
     ls, rs, lh, rh = (track.world_FJ3[frames, i] for i in at)
     across = (ls - rs) + (lh - rh)
     up = (ls + rs) - (lh + rh)
@@ -170,6 +167,32 @@ def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
     z = up - (up * x).sum(1, keepdims=True) * x
     z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
     return np.stack([x, np.cross(z, x), z], -1)
+
+
+def _facing_in_picture(track: Track, frames: np.ndarray, at: list[int]) -> np.ndarray:
+    """Turns about the vertical from how wide the trunk looks, and from where the nose is. [F,3,3]."""
+    seen = track.points_FJ3[frames].astype(np.float64)
+    ls, rs, lh, rh = (seen[:, i] for i in at)
+    width = ((ls - rs) + (lh - rh))[:, 0] / 2
+    tall = np.median(np.linalg.norm((ls + rs - lh - rh)[:, :2], axis=1)) / 2
+    frontal = max(_TRUNK_WIDTH * tall, float(np.quantile(np.abs(width), 0.95)), 1e-6)
+    turn = np.arccos(np.clip(width / frontal, -1, 1))  # 0: facing us, with the left side on the picture's right
+    if "nose" in track.names:
+        aside = seen[:, track.names.index("nose"), 0] - (ls + rs)[:, 0] / 2
+        turn *= np.where(_majority(aside, round(track.fps / 2)) < 0, -1, 1)
+    cosine, sine, zero, one = np.cos(turn), np.sin(turn), np.zeros_like(turn), np.ones_like(turn)
+    rows = ((cosine, -sine, zero), (sine, cosine, zero), (zero, zero, one))
+    return np.stack([np.stack(row, -1) for row in rows], 1)
+
+
+def _majority(values_F: np.ndarray, half: int) -> np.ndarray:
+    """Mean over a window of 2 half + 1 frames, shorter at the ends. [F]."""
+    kernel = np.ones(2 * half + 1)
+    return (
+        np.convolve(values_F, kernel, "same")[: len(values_F)]
+        if len(values_F) >= len(kernel)
+        else (np.full_like(values_F, values_F.mean()))
+    )
 
 
 def _robust(error: Tensor, bend: float) -> Tensor:

@@ -52,7 +52,7 @@ RIG_POINTS: dict[str, str] = {
         for name, point in (
             ("eye", "eye"), ("ear", "ear"), ("shoulder", "shoulder"), ("elbow", "lower_arm"), ("wrist", "hand"),
             ("pinky", "pinky"), ("index", "index"), ("thumb", "thumb"), ("hip", "thigh"), ("knee", "shin"),
-            ("ankle", "ankle"), ("heel", "heel"), ("big_toe", "toe"), ("foot_index", "toe"),
+            ("ankle", "ankle"), ("heel", "heel"), ("toe", "toe"), ("big_toe", "toe"), ("foot_index", "toe"),
         )
     },
 }  # fmt: skip
