@@ -122,10 +122,11 @@ class BodyMotion:
                 pose = file["pose"]
                 if pose.ndim != 2 or pose.shape[1] != POSE_NUMBERS:
                     raise KeyError("pose")
+                shape = Proportions(about["sliders"], file["lengths"], file["girths"])
+                height, width = about["size"]
                 return cls(
-                    Proportions(about["sliders"], file["lengths"], file["girths"]), pose, file["position"], float(about["focal"]),
-                    tuple(about["size"]), float(about["fps"]), file["present"],
-                )  # fmt: skip
+                    shape, pose, file["position"], about["focal"], (height, width), about["fps"], file["present"]
+                )
         except (OSError, KeyError, ValueError, TypeError) as error:
             if isinstance(error, InputError):
                 raise

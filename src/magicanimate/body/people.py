@@ -5,12 +5,16 @@ Shape legend: F frames, J landmarks (33), H W pixels.
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from magicanimate.body.fit import fit_track
 from magicanimate.body.motion import BodyMotion
@@ -31,6 +35,27 @@ _MASK_SIDE = 160  # pixels of the longer side at which masks are kept: 3 kB a fr
 _LARGEST = 1024  # pixels; mediapipe looks at 256, so larger pictures only cost time
 
 
+_stderr = threading.Lock()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what mediapipe's C++ side writes to the terminal; its errors are exceptions.
+
+    One thread at a time: two that overlap would restore each other's.
+    """
+    with _stderr:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
 @contextmanager
 def _detector(still: bool) -> Iterator[Any]:
     try:
@@ -39,10 +64,13 @@ def _detector(still: bool) -> Iterator[Any]:
         raise InputError(
             "Finding people in pictures and videos needs mediapipe; install it with: pip install 'magicanimate[pose]'."
         ) from error
-    with Pose(
-        static_image_mode=still, model_complexity=1, smooth_landmarks=False, enable_segmentation=True,
-        min_detection_confidence=0.5, min_tracking_confidence=0.5,
-    ) as detector:  # fmt: skip
+    with _quiet():
+        detector = Pose(
+            static_image_mode=still, model_complexity=1, smooth_landmarks=False, enable_segmentation=True,
+            min_detection_confidence=0.5, min_tracking_confidence=0.5,
+        )  # fmt: skip
+        detector.process(np.zeros((64, 64, 3), np.uint8))  # its parts are loaded by the first picture
+    with detector:
         yield detector
 
 
@@ -56,28 +84,30 @@ class _Seen:
 
 
 def _look(detector: Any, image_HWC: np.ndarray) -> _Seen | None:
-    from PIL import Image
-
     height, width = image_HWC.shape[:2]
     scale = min(1.0, _LARGEST / max(height, width))
-    image = Image.fromarray(image_HWC)
+    small = Image.fromarray(image_HWC)
     if scale < 1:
-        image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
-    found = detector.process(np.ascontiguousarray(image))
+        small = small.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
+    side = max(small.size)
+    square = Image.new("RGB", (side, side))  # mediapipe projects landmarks correctly in square pictures only
+    square.paste(small)
+    with _quiet():
+        found = detector.process(np.asarray(square))
     if found.pose_landmarks is None:
         return None
-    points = np.array([(p.x * width, p.y * height, p.visibility) for p in found.pose_landmarks.landmark], np.float32)
+    side_in_pixels = max(height, width)
+    points = np.array([(p.x, p.y, p.visibility) for p in found.pose_landmarks.landmark], np.float32)
+    points[:, :2] *= side_in_pixels
     # A landmark that the model only guesses to be outside the picture says nothing that can be seen.
     inside = ((points[:, :2] >= 0) & (points[:, :2] <= (width, height))).all(1)
     points[:, 2] *= inside
     # mediapipe's axes are right, down, away
     world = np.array([(p.x, p.z, -p.y) for p in found.pose_world_landmarks.landmark], np.float32)
-    return _Seen(points, world, _pack(found.segmentation_mask))
+    return _Seen(points, world, _pack(found.segmentation_mask[: small.height, : small.width]))
 
 
 def _pack(soft_HW: np.ndarray) -> tuple[bytes, tuple[int, int]]:
-    from PIL import Image
-
     height, width = soft_HW.shape
     scale = min(1.0, _MASK_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
