@@ -19,8 +19,6 @@ from magicanimate.client import Client
 from magicanimate.serve.app import create_app
 from magicanimate.serve.options import ServeOptions
 
-SMALL = {"steps": 1, "max_frames": 2}
-
 
 @pytest.fixture(scope="session")
 def models_home(model_folder) -> Path:
@@ -48,20 +46,22 @@ class Processes:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.client = Client(f"http://127.0.0.1:{self.port}")
+        self.token = "0123456789abcdef"  # used only by services that want one
+        self.client = Client(f"http://127.0.0.1:{self.port}", self.token)
         self.base = ["--data", str(self.data), "--model", "parts"]
         self._environment = os.environ | {"MAGICANIMATE_HOME": str(home), "OMP_NUM_THREADS": "1"}
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, command: str, *options: str) -> subprocess.Popen[bytes]:
+    def start(self, command: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-m", "magicanimate", command, *self.base, *options]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(arguments, env=self._environment, stdout=log, stderr=log)
+            process = subprocess.Popen(arguments, env=self._environment | environment, stdout=log, stderr=log)
         self._running.append(process)
         return process
 
-    def serve(self, *options: str, page: bool = False) -> None:
-        self.server = self.start("serve", "--port", str(self.port), "--page" if page else "--no-page", *options)
+    def serve(self, *options: str, page: bool = False, **environment: str) -> None:
+        shown = "--page" if page else "--no-page"
+        self.server = self.start("serve", "--port", str(self.port), shown, *options, **environment)
         self.until(self._answers)
 
     def ready(self) -> None:
@@ -85,7 +85,7 @@ class Processes:
         self.until(look)
         return found[0]
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.log.read_text()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 
 import fakeredis
 import pytest
+import yaml
 
 from magicanimate.client import RequestError
 from magicanimate.media import open_clip
 
+ROOT = Path(__file__).resolve().parents[2]
 LONG = {"steps": 100, "max_frames": 4}
 
 
@@ -96,14 +99,18 @@ def test_a_killed_server_loses_no_job(service, picture_path, motion_path):
 
 
 def test_web_and_worker_apart_on_redis(processes, picture_path, motion_path):
-    """The commands of compose.yaml, without containers."""
+    """The commands and variables of compose.yaml, without containers."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     redis = fakeredis.TcpFakeServer(("127.0.0.1", 0), server_type="redis")
     threading.Thread(target=redis.serve_forever, daemon=True).start()
     address = f"redis://127.0.0.1:{redis.server_address[1]}/0"
-    processes.serve("--no-workers", "--redis", address)
+    given = {"MAGICANIMATE_TOKEN": processes.token, "MAGICANIMATE_REDIS": address}
+    assert set(services["web"]["environment"]) == set(given)
+    processes.serve(*services["web"]["command"][2:], **given)
     assert processes.client.health()["status"] == "no worker"
     job = submit(processes, picture_path, motion_path)
-    worker = processes.start("worker", "--redis", address, "--device", "cpu")
+    assert set(services["worker"]["environment"]) == {"MAGICANIMATE_REDIS"}
+    worker = processes.start(*services["worker"]["command"][1:], MAGICANIMATE_REDIS=address)
     assert processes.client.wait(job.id, every=0.05).attempts == 1
     worker.terminate()
     assert worker.wait(20) == 0

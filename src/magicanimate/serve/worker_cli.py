@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from magicanimate.serve.cli import DEFAULT_DATA, Data, LimitOptions, Models, Red
 from magicanimate.serve.options import ServeOptions
 
 app = typer.Typer(add_completion=False)
+_NICE = 5  # on a processor that both share, the web process goes first: it needs little and somebody waits for it
 
 
 @app.command()
@@ -33,5 +35,7 @@ def worker(
     log_to_stderr()
     if not options.jobs.is_dir():
         raise InputError(f"{data} is not the data folder of a service: start `magicanimate serve` first.")
+    if supervised and hasattr(os, "nice"):
+        os.nice(_NICE)
     service = Service(options, open_store(options.data, options.redis))
     Worker(service, name or worker_name(device), device, supervised=supervised).run()

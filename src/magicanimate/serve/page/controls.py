@@ -20,21 +20,24 @@ def add_controls(models: list[str]) -> list[Any]:
         model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
         preset = gr.Radio([("Best quality", "quality"), ("Faster", "fast")], value="quality", label="Speed")
         with gr.Row():
-            start = gr.Number(None, label="Start (s)", minimum=0, placeholder="0", min_width=110)
-            end = gr.Number(None, label="End (s)", minimum=0, placeholder="end", min_width=110)
+            start, end = _field("Start (s or m:ss)", "0"), _field("End (s or m:ss)", "end of the motion")
         with gr.Row():
             size = gr.Dropdown(_SIZES, value="auto", label="Size", allow_custom_value=True, min_width=110)
-            seed = gr.Number(1, label="Seed", minimum=0, precision=0, min_width=110)
+            seed = _field("Seed", "1")
         with gr.Row():
-            fps = gr.Number(None, label="Frames per second", minimum=1, placeholder="as the motion", min_width=110)
+            fps = _field("Frames per second", "as the motion")
             fit = gr.Dropdown(_FITS, value="cover", label="Other shapes", min_width=110)
         with gr.Row():
-            steps = gr.Number(None, label="Steps", minimum=1, precision=0, placeholder="auto", min_width=110)
-            guidance = gr.Number(None, label="Guidance", minimum=0, placeholder="auto", min_width=110)
+            steps, guidance = _field("Steps", "as the model"), _field("Guidance", "as the model")
         align = gr.Checkbox(True, label="Fit the motion to the person in the picture")
         loop = gr.Checkbox(False, label="Make the end run into the beginning")
         label = gr.Checkbox(False, label="Write “AI-generated” into the video")
     return [model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label]
+
+
+def _field(label: str, placeholder: str) -> gr.Textbox:
+    """Text, since an empty number field counts as 0; `make_settings` reads it and says what is wrong with it."""
+    return gr.Textbox("", label=label, placeholder=placeholder, min_width=110, max_lines=1)
 
 
 def chosen_settings(values: Sequence[Any]) -> tuple[dict[str, Any], str]:
@@ -42,8 +45,7 @@ def chosen_settings(values: Sequence[Any]) -> tuple[dict[str, Any], str]:
     model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label = values
     settings = {
         "preset": preset, "start": start, "end": end, "size": size if size != "auto" else None, "seed": seed,
-        "fps": fps, "fit": fit if fit != "cover" else None,
-        "steps": steps, "guidance": guidance, "align": None if align else "none", "loop": loop or None,
-        "label": label or None,
+        "fps": fps, "fit": fit if fit != "cover" else None, "steps": steps, "guidance": guidance,
+        "align": None if align else "none", "loop": loop or None, "label": label or None,
     }  # fmt: skip
-    return {name: value for name, value in settings.items() if value is not None}, model
+    return {name: value for name, value in settings.items() if value not in (None, "")}, model

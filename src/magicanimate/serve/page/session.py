@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from magicanimate.errors import InputError
 from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
 from magicanimate.serve.page.pace import Pace
+from magicanimate.settings import make_settings
 
 LOG = logging.getLogger(__name__)
 PREVIEW = {"steps": 2, "max_frames": 8}
@@ -84,13 +86,17 @@ class Session:
         self._attempt(self._forget_preview)
 
     def adjust(self, settings: dict[str, Any], model: str | None) -> None:
-        """Other settings."""
-        if (settings, model) == (self.settings, self.model):
+        """Other settings, as they were written."""
+        try:
+            checked = make_settings(**settings).model_dump(mode="json", exclude_unset=True)
+        except InputError as error:
+            self.error = str(error)
             return
-        self.settings, self.model = settings, model
         self.error = None
-        self._examine()
-        self._attempt(self._try_out)
+        if (checked, model) != (self.settings, self.model):
+            self.settings, self.model = checked, model
+            self._examine()
+            self._attempt(self._try_out)
 
     def run(self) -> None:
         """The full video."""
