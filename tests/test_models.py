@@ -96,6 +96,7 @@ def test_position_tables_are_not_stored_but_computed(original, saved):
 def test_dtype_and_device(saved):
     model = load_model(saved, torch.float16)
     assert model.dtype == model.empty_prompt.dtype == torch.float16
+    assert {t.dtype for network in model.networks.values() for t in network.state_dict().values()} == {torch.float16}
     assert model.to("cpu", torch.float32).dtype == torch.float32
 
 

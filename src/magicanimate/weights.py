@@ -126,12 +126,13 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], source: object)
 
 
 def fill_computed(network: nn.Module) -> None:
-    """Compute the position tables that the meta device left empty."""
+    """Compute the position tables that the meta device left empty, in the network's number format."""
+    dtype = next(network.parameters()).dtype
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, SinusoidalPositionalEmbedding) and child.pe.is_meta:
                 _, length, width = child.pe.shape
-                setattr(module, name, SinusoidalPositionalEmbedding(width, length))
+                setattr(module, name, SinusoidalPositionalEmbedding(width, length).to(dtype))
 
 
 def to_storage(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
