@@ -15,6 +15,7 @@ from magicanimate.body.rig import POINT_INDEX
 
 KINDS = ("parts", "depth", "normals", "pose")
 _CHUNK = 64  # frames whose transforms are held
+_ARM = 1.0  # metres before and behind the pelvis that a body reaches
 
 _SKELETON = (
     ("neck", "shoulder.R"), ("neck", "shoulder.L"), ("shoulder.R", "lower_arm.R"), ("lower_arm.R", "hand.R"),
@@ -34,8 +35,8 @@ def _view(motion: BodyMotion, size: tuple[int, int], span: tuple[float, float]) 
 def _span(motion: BodyMotion) -> tuple[float, float]:
     """Nearest distance and depth of the whole motion, with room for limbs. Metres."""
     distances = motion.position_F3[motion.present_F, 1] if motion.present_F.any() else np.ones(1)
-    near = max(0.1, float(distances.min()) - 1.5)
-    return near, float(distances.max()) + 1.5 - near
+    near = max(0.1, float(distances.min()) - _ARM)
+    return near, float(distances.max()) + _ARM - near
 
 
 def _depth(distance_HW: np.ndarray, span: tuple[float, float]) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from magicanimate.body.bones import Proportions, stretches
+from magicanimate.body.bones import BONES, Proportions, stretches
 from magicanimate.body.girth import fit_girths
 from magicanimate.body.kinematics import (
     POSE_NUMBERS,
@@ -39,7 +39,8 @@ _STEPS = 240
 _STRETCH = 400  # frames that are fitted together
 _OVERLAP = 25
 _SAMPLE = 60  # frames from which the proportions are fitted
-_LENGTH_SPREAD = 0.12  # of the logarithm of a bone's length
+_LENGTH_SPREAD = 0.12  # of the logarithm of a bone's length; less where the track says little about it
+_SMALL_SPREADS = {"hands": 0.04, "feet": 0.06, "head": 0.08}
 _TRUNK_WIDTH = 0.45  # mean width of shoulders and hips, seen from the front, in heights of the trunk
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 # Directions that are compared with a track's world coordinates
@@ -223,7 +224,8 @@ def _habits(unknowns: _Unknowns, frame_seconds: float) -> Tensor:
     beyond = (angle - bounds["high"]).clamp_min(0) + (bounds["low"] - angle).clamp_min(0)
     usual = ((angle - bounds["usual"]) / bounds["spread"]).square()
     loss = 20 * beyond.square().sum(1).mean() + 0.01 * usual.sum(1).mean()
-    loss = loss + 0.5 * (unknowns.log_lengths / _LENGTH_SPREAD).square().mean()
+    spreads = torch.tensor([_SMALL_SPREADS.get(bone, _LENGTH_SPREAD) for bone in BONES])
+    loss = loss + 0.5 * (unknowns.log_lengths / spreads).square().mean()
     upright = (unknowns.pose_FP[:, :TURN].unflatten(1, (2, 3)).norm(dim=-1) - 1).square().sum(1).mean()
     loss = loss + upright
     if len(angle) > 2:
