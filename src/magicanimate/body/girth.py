@@ -60,10 +60,10 @@ def fit_girths(motion: BodyMotion, track: Track) -> BodyMotion:
     some = replace(
         motion, pose_FP=motion.pose_FP[rows], position_F3=motion.position_F3[rows], present_F=motion.present_F[rows]
     )
-    size = next(iter(masks.values())).shape
+    height, width = next(iter(masks.values())).shape
     for _ in range(_ROUNDS):
-        pictures = draw_motion(some, size)
-        areas = sum(_areas(p["parts"], m) for p, m in zip(pictures, masks.values(), strict=True))
+        pictures = draw_motion(some, (height, width))
+        areas = np.sum([_areas(p["parts"], m) for p, m in zip(pictures, masks.values(), strict=True)], axis=0)
         girths = some.shape.girths.copy()
         for bone, parts in _PARTS.items():
             drawn, seen = areas[:, parts].sum(1)

@@ -164,7 +164,8 @@ def track_picture(image_HWC: np.ndarray) -> Track | None:
     """The person in one picture [H, W, 3] uint8, as a track of one frame; None if nobody is found."""
     with _detector(still=True) as detector:
         found = _look(detector, image_HWC)
-    return _track([found], image_HWC.shape[:2], 1.0) if found else None
+    height, width = image_HWC.shape[:2]
+    return _track([found], (height, width), 1.0) if found else None
 
 
 def fit_picture(image_HWC: np.ndarray) -> BodyMotion | None:

@@ -32,8 +32,8 @@ def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int) ->
         joints[:, i], weights[:, i] = JOINT_INDEX[name], weight.reshape(-1)
     regions = np.zeros((n, len(REGIONS)))
     misc = np.tile([-9.0, 0.0, material], (n, 1))
-    columns = (position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 6)), misc)
-    return np.concatenate(columns, 1).astype(np.float32)
+    flat = (position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 6)), misc)
+    return np.concatenate(flat, 1).astype(np.float32)
 
 
 def _sheet_triangles(rows: int, columns: int, start: int) -> np.ndarray:
