@@ -1,0 +1,187 @@
+"""The page, driven in a real browser against a real service with a small random model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from magicanimate.serve.page.shelf import SHELF
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PICTURE, MOTION = SHELF["studio"].picture, SHELF["studio"].motion
+PLAYS = "selector => { const v = document.querySelector(selector); return v && v.currentTime > 0.05 && !v.error }"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium here; Debian's package chromium brings it, or set CHROMIUM"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser, page_service) -> Iterator[Callable[..., Any]]:
+    """Opens the page as a new visitor, at a size. At the end: no error was logged, and nothing was asked elsewhere."""
+    address = f"http://127.0.0.1:{page_service.port}"
+    contexts, errors, elsewhere = [], [], []
+
+    def open_page(width: int = 1280, height: int = 900) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(90_000)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: elsewhere.append(request.url))
+        page.goto(address)
+        page.wait_for_selector(".status")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))] == []
+    assert any(url.startswith(address) for url in elsewhere)
+
+
+def fill(page: Any, picture: Any = PICTURE, motion: Any = MOTION) -> None:
+    page.get_by_label("Picture: ").set_input_files(picture)
+    page.wait_for_selector(".drop-name")
+    page.get_by_label("Motion: ").set_input_files(motion)
+    page.wait_for_function("document.querySelectorAll('.drop-name').length == 2")
+
+
+def finish(page: Any) -> None:
+    """Wait for a finished video that plays."""
+    page.wait_for_selector("video.result")
+    page.wait_for_function(PLAYS, arg="video.result")
+
+
+def test_an_example_runs_with_one_click_to_a_video_that_plays(visit):
+    page = visit()
+    page.get_by_role("button", name="Run the example Studio").click()
+    finish(page)
+    page.get_by_text("Side by side").click()
+    page.wait_for_function(PLAYS, arg="video.motion")
+    assert page.locator(".screen img.picture").is_visible()
+    page.locator(".modes").get_by_text("Slider").click()
+    page.get_by_role("slider", name="Where the result ends").fill("20")
+    assert page.eval_on_selector(".player", "e => e.style.getPropertyValue('--wipe')") == "20%"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename.endswith(".mp4")
+    page.wait_for_selector(".gallery .card")
+
+    page.get_by_role("button", name="Again with another seed").click()
+    page.wait_for_function("document.querySelectorAll('.gallery .card').length == 2")
+    finish(page)
+    page.locator(".player").locator("..").get_by_text("Settings").click()
+    assert page.get_by_role("row", name="seed").inner_text().split() != ["seed", "1"]
+
+    page.reload()
+    page.wait_for_function("document.querySelectorAll('.gallery .card').length == 2")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_function("document.querySelectorAll('.gallery .card').length == 1")
+
+
+def test_own_files_are_checked_previewed_and_animated_with_settings(visit):
+    page = visit()
+    assert page.locator("#run").is_disabled()
+    fill(page)
+    page.get_by_role("region", name="Check").get_by_text("frames").first.wait_for()
+    page.wait_for_function(PLAYS, arg="video.rough")
+    before = page.get_attribute("video.rough", "src")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("End (s").fill("0.4")
+    page.wait_for_function(
+        "before => { const v = document.querySelector('video.rough'); return v && v.getAttribute('src') != before }",
+        arg=before,
+    )
+    page.locator("#run").click()
+    finish(page)
+    assert "5 frames" in page.get_by_role("region", name="Result").inner_text()
+
+
+def test_cancelling(visit):
+    page = visit()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Steps").fill("100")
+    fill(page)
+    page.wait_for_selector("#run:not([disabled])")
+    page.locator("#run").click()
+    page.get_by_role("progressbar").wait_for()
+    page.locator("#cancel").click()
+    page.get_by_text("Cancelled; nothing was kept.").wait_for()
+    assert page.locator("video.result").count() == 0
+    assert page.locator("#run").is_enabled()
+
+
+def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
+    program = tmp_path / "portrait.png"
+    program.write_bytes(b"MZ" + bytes(500))
+    page = visit()
+    fill(page, picture=program)
+    said = page.get_by_role("alert").filter(has_text="not a").first
+    said.wait_for()
+    assert "Traceback" not in page.content()
+    page.get_by_label("Remove the picture").click()
+    page.get_by_label("Picture: ").set_input_files(PICTURE)
+    page.wait_for_function(PLAYS, arg="video.rough")
+    assert page.locator(".alert").count() == 0
+
+
+def test_a_phone(visit):
+    page = visit(390, 844)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Run the example Hills").click()
+    finish(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("video.result").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+
+
+def test_by_keyboard_and_with_names_for_everything(visit):
+    page = visit()
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, video, img, a')]
+        .filter(e => e.checkVisibility() && !(e.getAttribute('aria-label') || e.innerText || e.labels?.length
+          || e.getAttribute('alt') !== null || e.closest('label') || e.title || e.closest('button')))
+        .map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    seen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.innerText")
+        )
+        if (seen[-1] or "").startswith("Run the example Stripes"):
+            break
+    reached = " | ".join(filter(None, seen))
+    for name in ("Picture: ", "Motion: ", "Use the motion", "Settings", "Run the example Studio"):
+        assert name in reached, reached
+    page.keyboard.press("Enter")
+    page.get_by_role("progressbar").wait_for()
+    page.locator("#cancel").press("Enter")
+    page.get_by_text("Cancelled; nothing was kept.").wait_for()
