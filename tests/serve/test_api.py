@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from typer.testing import CliRunner
 
-from magicanimate.serve.options import Limits
+from magicanimate.cli import app as cli
+from magicanimate.errors import InputError
+from magicanimate.serve.options import Limits, read_tokens
 from magicanimate.serve.records import begun, ended
 from magicanimate.serve.service import Service
+from magicanimate.serve.supervisor import clean, sweep
 
 TOKENS = {"ann": "a" * 16, "bob": "b" * 16}
 
@@ -158,6 +162,8 @@ def test_limits_of_clients_queue_and_disk(app, send):
         ({"size": [4000, 4000]}, "pixels per frame"),
         ({"steps": "many"}, "steps"),
         ({"nonsense": 1}, "no such setting"),
+        ({"pad_frames": 10**9}, "pad_frames"),
+        ({"extractor": "densepose=/tmp/program.ts"}, "extractor"),
         ({"scheduler": "\ud800"}, "settings"),
     ],
 )
@@ -212,3 +218,55 @@ def test_every_route_and_refusal_is_described(app):
         for route in methods.values():
             assert route["description"]
             assert "HTTPValidationError" not in json.dumps(route)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "a token is needed"),
+        (["--host", "example.org"], "a token is needed"),
+        (["--limit", "pixels=many"], "The limit pixels cannot be 'many'"),
+        (["--limit", "pixels=-1"], "pixels"),
+        (["--limit", "speed=1"], "There is no limit 'speed'"),
+        (["--tokens", "no-such-file"], "cannot be read"),
+        (["--redis", "redis://127.0.0.1:1"], "Redis cannot be reached"),
+    ],
+)
+def test_a_service_that_cannot_start_says_why(tmp_path, arguments, said):
+    result = CliRunner().invoke(cli, ["serve", "--data", str(tmp_path / "data"), *arguments])
+    assert result.exit_code == 2, result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert said in result.stderr
+
+
+def test_token_files(tmp_path, monkeypatch):
+    file = tmp_path / "tokens"
+    file.write_text(f"ann {TOKENS['ann']}\n\nbob {TOKENS['bob']}\n")
+    monkeypatch.setenv("MAGICANIMATE_TOKEN", "c" * 16)
+    assert read_tokens(file) == TOKENS | {"default": "c" * 16}
+    for content, said in (("ann short\n", "shorter than 16"), ("ann\n", "Line 1 "), ("\xff", "cannot be read")):
+        file.write_bytes(content.encode("latin-1"))
+        with pytest.raises(InputError, match=said):
+            read_tokens(file)
+
+
+def test_old_jobs_lost_workers_and_stray_folders_are_cleaned_up(app, send):
+    client = app(limits=Limits(keep_seconds=100))
+    service = client.app.state.service
+    old, running = (send(client).json()["id"] for _ in range(2))
+    service.store.change(old, lambda job: ended(job, "done", 1000.0))
+    service.store.change(running, lambda job: begun(job, "w", 1000.0, 30))
+    clean(service, 1020.0)
+    assert {service.store.get(job).state for job in (old, running)} == {"done", "running"}
+    clean(service, 1101.0)
+    assert service.store.get(old) is None
+    assert not service.folder(old).exists()
+    assert service.store.get(running).state == "queued"
+    stray = service.folder("f" * 32)
+    stray.mkdir()
+    now = stray.stat().st_mtime
+    sweep(service, now + 10)
+    assert stray.exists()
+    sweep(service, now + 4000)
+    assert not stray.exists()
+    assert service.folder(running).exists()

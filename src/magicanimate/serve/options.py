@@ -25,19 +25,19 @@ _SHORTEST_TOKEN = 16
 class Limits(BaseModel):
     """What one request, one client and the whole service may use."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    upload_bytes: int = Field(200 * 2**20, description="both files of a job together")
-    pixels: int = Field(40_000_000, description="of a picture, or of one frame of a motion")
-    seconds: float = Field(300, description="length of a motion")
-    frames: int = Field(3000, description="frames of a result")
-    video_pixels: int = Field(1024 * 1024, description="pixels of one frame of a result")
-    steps: int = Field(100, description="denoising steps")
-    job_seconds: float = Field(6 * 3600, description="computing time of one job")
-    client_jobs: int = Field(20, description="unfinished jobs of one client")
-    jobs: int = Field(2000, description="unfinished jobs of all clients")
-    disk_bytes: int = Field(20 * 2**30, description="all files of all jobs")
-    keep_seconds: float = Field(24 * 3600, description="how long a job is kept after its end")
+    upload_bytes: int = Field(200 * 2**20, gt=0, description="both files of a job together")
+    pixels: int = Field(40_000_000, gt=0, description="of a picture, or of one frame of a motion")
+    seconds: float = Field(300, gt=0, description="length of a motion")
+    frames: int = Field(3000, gt=0, description="frames of a result")
+    video_pixels: int = Field(1024 * 1024, gt=0, description="pixels of one frame of a result")
+    steps: int = Field(100, gt=0, description="denoising steps")
+    job_seconds: float = Field(6 * 3600, gt=0, description="computing time of one job")
+    client_jobs: int = Field(20, gt=0, description="unfinished jobs of one client")
+    jobs: int = Field(2000, gt=0, description="unfinished jobs of all clients")
+    disk_bytes: int = Field(20 * 2**30, gt=0, description="all files of all jobs")
+    keep_seconds: float = Field(24 * 3600, gt=0, description="how long a job is kept after its end")
 
     @property
     def body_bytes(self) -> int:

@@ -21,6 +21,8 @@ from magicanimate.settings import AnimateSettings, make_settings
 WORKER_SILENCE = 60.0
 """Seconds after which a worker that says nothing is taken for gone."""
 
+_MOST_PADDING = 64
+
 
 class Service:
     """Implements `backend.Backend` on a store and a data folder."""
@@ -162,6 +164,10 @@ def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
         raise ServiceError(422, str(error)) from error
     if (chosen.steps or 0) > limits.steps:
         raise ServiceError(422, f"steps: this service allows at most {limits.steps} (got {chosen.steps}).")
+    if chosen.pad_frames > _MOST_PADDING:
+        raise ServiceError(422, f"pad_frames: this service allows at most {_MOST_PADDING} (got {chosen.pad_frames}).")
+    if "=" in chosen.extractor:  # names a file of this machine, which may hold a program
+        raise ServiceError(422, "extractor: this service takes the name of an extractor only.")
     if (chosen.max_frames or 0) > limits.frames:
         raise ServiceError(422, f"max_frames: this service allows at most {limits.frames} (got {chosen.max_frames}).")
     if chosen.size != "auto" and chosen.size[0] * chosen.size[1] > limits.video_pixels:

@@ -108,6 +108,8 @@ class Worker:
         result, driver = (folder / f"{name}-{job.attempts}.mp4" for name in ("result", "driver"))
         save_frames(frames, result, ready.fps, ready.describe(), overwrite=True)
         warnings = [*ready.warnings, *mark(result)]
+        if len(ready) == limits.frames and "max_frames" not in job.settings:
+            warnings.append(f"Only the first {limits.frames} frames were animated: this service makes no more.")
         save_frames(ready.motion_frames(), driver, ready.fps, {}, overwrite=True)
         for name in (job.picture, job.motion, settings_path(driver).name):
             (folder / name).unlink()
