@@ -280,8 +280,8 @@ def gallery(session: Session, urls: dict[str, str]) -> str:
     return _shelf("Your videos", f"<h2>Your videos</h2>{inner}", "gallery")
 
 
-def _seed(job: JobState) -> Any:
-    return job.settings.get("seed", 1)
+def _seed(job: JobState) -> str:
+    return escape(str(job.settings.get("seed", 1)))
 
 
 def _ago(seconds: float) -> str:

@@ -1,0 +1,213 @@
+"""What stands behind the page: a visitor's session, its pace, and its HTML, without a browser."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from magicanimate.serve.backend import JobState, ServiceError, WorkerState
+from magicanimate.serve.page import views
+from magicanimate.serve.page.controls import chosen_settings
+from magicanimate.serve.page.layout import _uploaded
+from magicanimate.serve.page.pace import Pace
+from magicanimate.serve.page.session import Input, Session
+from magicanimate.serve.page.shelf import SHELF
+
+ATTACK = '<img src=x onerror="alert(1)">'
+
+
+def job(**values: Any) -> JobState:
+    return JobState(**({"id": "0" * 32, "state": "running", "model": "tiny", "settings": {}, "created": 0.0} | values))
+
+
+class Queue:
+    """A backend that keeps jobs in a list and never works."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, tuple[Path, Path, dict[str, Any], bool]] = {}
+        self.states: dict[str, JobState] = {}
+        self.refusal: str | None = None
+
+    def workers(self) -> list[WorkerState]:
+        return [WorkerState(id="one", device="cpu", state="ready", seen=0)]
+
+    def submit(self, picture, motion, settings, client, *, model=None, preview=False) -> str:
+        if self.refusal:
+            raise ServiceError(415, self.refusal)
+        name = f"{len(self.given):032x}"
+        self.given[name] = (picture, motion, dict(settings), preview)
+        self.states[name] = job(id=name, state="queued", settings=dict(settings), preview=preview)
+        return name
+
+    def state(self, job: str, client: str) -> JobState:
+        return self.states[job]
+
+    def jobs(self, client: str) -> list[JobState]:
+        return list(reversed(self.states.values()))
+
+    def cancel(self, job: str, client: str) -> JobState:
+        return self.end(job, "cancelled")
+
+    def delete(self, job: str, client: str) -> None:
+        del self.states[job]
+
+    def examine(self, picture, motion, settings, *, model=None) -> Any:
+        raise ServiceError(422, "The motion is empty.")
+
+    def end(self, job: str, state: str) -> JobState:
+        self.states[job] = self.states[job].model_copy(update={"state": state, "finished": 1.0})
+        return self.states[job]
+
+
+def at_once(function, *arguments, **options) -> Future[Any]:
+    """Runs aside, but now."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(function(*arguments, **options))
+    except ServiceError as error:
+        future.set_exception(error)
+    return future
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()
+
+
+@pytest.fixture
+def session(queue) -> Session:
+    visitor = Session(queue, at_once, "page-1")
+    visitor.begin()
+    return visitor
+
+
+def files(session: Session) -> Session:
+    picture, motion = (Input(Path(name), name, f"/{name}") for name in ("a.png", "b.mp4"))
+    session.choose(picture=picture)
+    session.choose(motion=motion)
+    return session
+
+
+def test_a_preview_is_small_and_follows_the_settings(session, queue):
+    files(session)
+    session.adjust({"seed": "7", "steps": "25", "end": "0:30"}, "tiny")
+    given = list(queue.given.values())
+    assert [preview for *_, preview in given] == [True, True]
+    assert given[1][2] == {"seed": 7, "steps": 2, "end": 30.0, "max_frames": 8, "audio": False}
+    assert len(queue.states) == 1, "the preview that nobody waits for any more is deleted"
+    session.adjust({"seed": "7", "steps": "25", "end": "0:30"}, "tiny")
+    assert len(queue.given) == 2, "the same settings again are no news"
+
+
+def test_bad_settings_are_one_sentence(session):
+    files(session).adjust({"steps": "many"}, "tiny")
+    assert session.error.startswith("steps: ")
+    session.adjust({"steps": "3"}, "tiny")
+    assert session.error is None
+
+
+def test_a_run_ends_in_the_gallery_and_starts_again_with_another_seed(session, queue):
+    files(session).run()
+    assert session.job is not None
+    session.run()
+    assert "wait for it" in session.error
+    full = session.job.id
+    queue.end(full, "done")
+    session.look()
+    assert (session.job, session.shown.id, [done.id for done in session.results]) == (None, full, [full])
+    session.again()
+    assert queue.given[session.job.id][2]["seed"] != 1
+    session.cancel()
+    assert session.job.state == "cancelled"
+    session.delete()
+    assert session.shown is None
+    assert session.results == []
+
+
+def test_without_both_files_nothing_runs(session, queue):
+    session.run()
+    assert session.error == "Choose a picture first."
+    session.choose(picture=Input(Path("a.png"), "a.png", "/a.png"))
+    session.run()
+    assert session.error == "Choose a motion first."
+    assert queue.given == {}
+
+
+def test_a_refusal_is_shown_and_a_doctor_who_fails_is_no_end(session, queue):
+    queue.refusal = "The picture is not a PNG, JPEG or WebP file."
+    files(session)
+    assert session.error == queue.refusal
+    session.look()
+    assert session.examination == "The motion is empty."
+    assert not session.busy
+
+
+def test_a_reloaded_page_finds_its_running_job(session, queue):
+    files(session).run()
+    again = Session(queue, at_once, "page-1")
+    again.begin()
+    assert again.job.id == session.job.id
+    assert again.busy
+
+
+def test_pace_counts_frames_and_time_left():
+    pace = Pace()
+    begun = time.time()
+    pace.see(job(stage="reading", done=40, total=40, started=begun), begun)
+    assert pace.seconds_left is not None
+    for second, done in ((1, 0), (2, 10), (3, 20)):
+        pace.see(job(stage="denoise", done=done, total=40, started=begun), begun + second)
+    assert pace.frames_per_second == pytest.approx(10)
+    assert pace.fraction == pytest.approx(0.5)
+    assert pace.seconds_left == pytest.approx(3)
+    pace.see(job(stage="something else"), begun + 4)
+    assert pace.fraction == 0
+
+
+def test_only_uploads_are_taken_from_the_browser(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    sent = tmp_path / "uploads" / "abc" / "a.png"
+    sent.parent.mkdir(parents=True)
+    sent.touch()
+    assert _uploaded(str(sent), "../../a.png", "/a").name == "a.png"
+    (tmp_path / "secret.txt").touch()
+    for path in ("/etc/passwd", str(tmp_path / "uploads" / ".." / "secret.txt"), str(sent.parent / "missing.png")):
+        with pytest.raises(gr.Error):
+            _uploaded(path, "a.png", "/a")
+
+
+def test_what_comes_from_outside_is_escaped(session):
+    session.choose(picture=Input(Path("a.png"), ATTACK, 'x" onerror="alert(1)'))
+    session.error = ATTACK
+    shown = job(state="done", summary=ATTACK, warnings=[ATTACK], settings={"seed": ATTACK})
+    session.results = [shown]
+    pieces = [
+        views.drop_zone("picture", session.picture),
+        views.notice(session),
+        views.player(shown, {"result": "/v", "name": ATTACK}, {ATTACK: ATTACK}),
+        views.gallery(session, {shown.id: "/v"}),
+    ]
+    assert all("<img src=x" not in piece and 'x" onerror' not in piece for piece in pieces)
+    assert "&lt;img src=x" in pieces[0]
+
+
+def test_controls_become_settings():
+    empty = ["tiny", "quality", "", "", "auto", "", "", "cover", "", "", True, False, False]
+    assert chosen_settings(empty) == ({"preset": "quality"}, "tiny")
+    chosen = ["tiny", "fast", "1", "0:05", "256x256", "3", "8", "contain", "4", "2", False, True, True]
+    settings, _ = chosen_settings(chosen)
+    assert settings == {
+        "preset": "fast", "start": "1", "end": "0:05", "size": "256x256", "seed": "3", "fps": "8", "fit": "contain",
+        "steps": "4", "guidance": "2", "align": "none", "loop": True, "label": True,
+    }  # fmt: skip
+
+
+def test_the_examples_are_there_and_small():
+    files = [path for example in SHELF.values() for path in (example.picture, example.motion)]
+    assert len(files) == 6
+    assert sum(path.stat().st_size for path in files) <= 600_000
