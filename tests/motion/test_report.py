@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from figures import walking_parts
-from magicanimate.media import open_clip
-from magicanimate.motion.densepose import render_parts
-from magicanimate.motion.report import count_heads, decode_parts
+from magicanimate.errors import InputError
+from magicanimate.motion.report import MotionReport, ReportBuilder, count_heads
+from magicanimate.motion.sources import open_motion
+
+
+def reported(parts_FHW: np.ndarray) -> MotionReport:
+    builder = ReportBuilder("viridis", 0.9)
+    for parts_HW in parts_FHW:
+        builder.add(parts_HW)
+    return builder.finish()
 
 
 def test_a_clean_map_has_no_warning():
     parts_FHW = walking_parts(5)
-    decoded, report = decode_parts(render_parts(parts_FHW))
-    assert np.array_equal(decoded, parts_FHW)
+    report = reported(parts_FHW)
     assert report.warnings == []
     assert (report.frames, report.height, report.width) == (5, 64, 64)
-    assert report.near == 1.0
+    assert (report.colouring, report.near) == ("viridis", 0.9)
     assert report.coverage == pytest.approx((parts_FHW > 0).mean())
     assert report.background == pytest.approx((parts_FHW == 0).mean())
     assert report.people == 1
     assert report.parts == list(range(1, 25))
 
 
-def test_black_background_is_read_and_named():
-    parts_FHW = walking_parts(3)
-    frames = render_parts(parts_FHW)
-    frames[parts_FHW == 0] = 3
-    decoded, report = decode_parts(frames)
-    assert np.array_equal(decoded, parts_FHW)
-    assert len(report.warnings) == 1
-    assert "black background" in report.warnings[0]
-    assert report.palette == "viridis on black"
-
-
-def test_other_pictures_are_named():
-    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    report = decode_parts(noise)[1]
-    assert report.palette == "unknown"
-    assert "not DensePose-coloured" in report.warnings[0]
-
-
-def test_an_empty_map_is_named():
-    assert "No person" in decode_parts(render_parts(np.zeros((2, 32, 32), np.uint8)))[1].warnings[0]
+def test_frames_without_a_person_are_named():
     parts = walking_parts(4)
     parts[2] = 0
-    assert "1 of 4" in decode_parts(render_parts(parts))[1].warnings[0]
+    assert "1 of 4" in reported(parts).warnings[0]
+    with pytest.raises(InputError, match="No person"):
+        reported(np.zeros((2, 32, 32), np.uint8))
 
 
 def test_heads_are_counted_and_fragments_are_not():
@@ -64,10 +55,11 @@ def test_heads_are_counted_and_fragments_are_not():
     [("demo4", 107, 1), ("dancing2", 100, 1), ("running", 42, 1), ("multi_dancing", 85, 2)],
 )
 def test_real_clips(real_inputs, name, frames, people):
-    clip = list(open_clip(real_inputs / "densepose" / f"{name}.mp4"))
-    _, report = decode_parts(np.stack(clip[::4]))
-    assert len(clip) == frames
+    motion = open_motion(real_inputs / "densepose" / f"{name}.mp4")
+    assert (motion.kind, motion.colouring, motion.count) == ("densepose", "viridis", frames)
+    assert motion.near > 0.93
+    assert motion.notes == motion.warnings == []
+    report = reported(np.stack(list(itertools.islice(motion, 0, 17, 8))))
     assert report.people == people
-    assert report.near > 0.93
     assert report.warnings == []
     assert 0.1 < report.coverage < 0.6

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from magicanimate.motion.contours import Shades, is_subsampled, refine, shades
 from magicanimate.motion.densepose import BACKGROUND, PALETTE_25
 
 NEAR = 14.0
@@ -34,7 +35,7 @@ PARULA_25: np.ndarray = np.array(
 
 OVERLAY = 0.7
 """Weight of the part's colour where detectron2 lays it over the picture."""
-_GREY_NEAR = 4.0
+_GREY_NEAR = 4.0  # two levels in each channel
 _UNSEEN, _FAR = 0xFF, 0x80
 _CHUNK = 1 << 15
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
@@ -54,6 +55,8 @@ class Colouring:
     """One sentence for people; empty where nothing was converted."""
     near: float = NEAR
     """RGB distance within which a decoded pixel counts as one of the colours."""
+    exact: float = 0.7
+    """Share of what is painted that has to be so near."""
 
     @cached_property
     def _labels_of_colours(self) -> np.ndarray:
@@ -83,7 +86,13 @@ class Colouring:
     def decode(self, frame_HWC: np.ndarray) -> np.ndarray:
         """[H, W, 3] uint8 -> parts [H, W] uint8 in 0..24."""
         labels_HW, near_HW = self.labels(frame_HWC)
+        if is_subsampled(frame_HWC):
+            return _as_parts(refine(frame_HWC, labels_HW, near_HW, self._shades))
         return _as_parts(self._settled(frame_HWC, labels_HW, near_HW))
+
+    @cached_property
+    def _shades(self) -> Shades:
+        return shades(self.colours_LC, self.lightest_L / 255)
 
     def _settled(self, frame_HWC: np.ndarray, labels_HW: np.ndarray, near_HW: np.ndarray) -> np.ndarray:
         """Labels in which a pixel of mixed colour has the closest of the labels that are certain around it."""
@@ -125,7 +134,7 @@ def _over_grey(name: str, parts_25C: np.ndarray, note: str) -> Colouring:
 def _grey(name: str, step: float, note: str) -> Colouring:
     """Grey levels lie so close together that only exact ones, up to compression, tell a map from a grey picture."""
     levels_LC = np.floor(np.arange(25) * step)[:, None].repeat(3, 1)
-    return Colouring(name, levels_LC, np.zeros(25), note, near=_GREY_NEAR)
+    return Colouring(name, levels_LC, np.zeros(25), note, _GREY_NEAR, exact=0.85)
 
 
 _BLACK = (0, 0, 0)

@@ -22,9 +22,10 @@ _PIXELS = 20_000  # that are looked at, of all samples together
 _PLAIN = 6  # levels: a frame that varies less shows nothing
 _EXPLAINED = 0.6  # share of pixels that must have a colouring's colours
 _BODY, _PARTS = 0.003, 3  # share of pixels, and number of parts, that a body has at least
-_COLOURED, _COLOURED_EXPLAINED = 24, 0.7  # spread of the channels of a colour, and the share of such in a palette
+_COLOURED = 24  # spread of the channels of what is no grey
 _FLAT = (0.5, 0.7, 0.7)  # least shares that `_flatness` has in a map
 _BASE_64, _BASE_16 = np.array([4096, 64, 1]), np.array([256, 16, 1])
+_SMOOTH = 0.9  # share of neighbouring pixels that differ by two levels at most
 _GREY = 6  # spread of the channels of what is grey
 
 
@@ -61,7 +62,7 @@ def recognise(frames: list[np.ndarray]) -> Recognised:
     best, near = _best_colouring(pixels_NC)
     if best is not None:
         return Recognised("parts", best, near=near, black=black)
-    if (np.ptp(pixels_NC, axis=1) <= _GREY).all():
+    if (np.ptp(pixels_NC, axis=1) <= _GREY).all() and _is_smooth(frames):
         return Recognised("depth", black=black)
     return Recognised("flat" if _is_flat(frames) else "picture", black=black)
 
@@ -92,11 +93,19 @@ def _best_colouring(pixels_NC: np.ndarray) -> tuple[Colouring | None, float]:
         body_N = near_N & (label_N != BACKGROUND) & (label_N < 25)
         counts = np.bincount(label_N[body_N], minlength=25) / len(pixels_NC)
         enough = body_N.mean() > _BODY and (counts > _BODY / 25).sum() >= _PARTS
-        clean = not coloured_N.any() or near_N[coloured_N].mean() > _COLOURED_EXPLAINED
+        painted_N = coloured_N | (label_N != BACKGROUND) & (label_N < 25)
+        clean = near_N[painted_N].mean() > colouring.exact if painted_N.any() else False
         share = float(near_N.mean())
         if enough and clean and share > max(_EXPLAINED, best_share + 0.02):
             best, best_share = colouring, share
     return best, best_share
+
+
+def _is_smooth(frames: list[np.ndarray]) -> bool:
+    """Whether levels change slowly nearly everywhere, as in depth maps; grey pictures have texture."""
+    steps = [np.abs(np.diff(frame[..., 0].astype(np.int16), axis=1)) for frame in frames]
+    changing = [step_HW[frame[:, 1:, 0] > NEAR] for step_HW, frame in zip(steps, frames, strict=True)]
+    return float(np.mean([(step <= 2).mean() for step in changing if step.size] or [0.0])) > _SMOOTH
 
 
 def _is_flat(frames: list[np.ndarray]) -> bool:
