@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from itertools import pairwise
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magicanimate.errors import InputError
-from magicanimate.windows import frames_needed_later, fusion_weights, plan_windows, position_weights
+from magicanimate.windows import frame_groups, frames_needed_later, fusion_weights, plan_windows, position_weights
 
 schedules = st.integers(1, 32).flatmap(
     lambda window: st.tuples(st.integers(1, 300), st.just(window), st.integers(0, window - 1))
@@ -61,6 +63,20 @@ def test_frames_are_kept_exactly_as_long_as_needed(schedule, wrap):
         seen |= set(indices)
         held = needed
     assert held == frozenset()
+
+
+@given(schedules, st.booleans())
+def test_groups_hold_every_frame_once_and_begin_anew_with_any_window(schedule, wrap):
+    frames, window, overlap = schedule
+    windows = plan_windows(frames, window, overlap, wrap)
+    group_of = frame_groups(windows)
+    groups = set(group_of.values())
+    assert sorted(frame for group in groups for frame in group) == list(range(frames))
+    assert all(group_of[frame] == group for group in groups for frame in group)
+    times_held = Counter(frame for window in windows for frame in window)
+    if max(times_held.values()) <= 2:  # then who begins with a later window computes no frame in vain
+        for held in frames_needed_later(windows):
+            assert {frame for needed in held for frame in group_of[needed]} == held
 
 
 def test_mean_and_triangular_differ():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from magicanimate.models import Model
 
 _DECIDING = ("magicanimate", "torch", "settings", "frames", "size")
-_DECODED_AT_ONCE = 8 * 256 * 256 / 16  # positions before the VAE: 8 frames of 256x256 with a patch of 4
+_DECODED_AT_ONCE = 2 * 256 * 256 / 16  # positions before the VAE: 2 frames of 256x256 with a patch of 4
 
 
 class MagicAnimatePipeline:

@@ -54,20 +54,30 @@ def fusion_weights(windows: list[Window], fusion: Fusion = "mean") -> list[list[
 
 
 def frame_groups(windows: list[Window]) -> dict[int, tuple[int, ...]]:
-    """For each frame, its group: the frames that are new in the first window that holds it."""
+    """For each frame, its group: those that are new in the same window, and like it are in a later one or are not.
+
+    Who begins with a later window needs all of the one kind and none of the other.
+    """
+    last = _last_windows(windows)
     group_of: dict[int, tuple[int, ...]] = {}
-    for window in windows:
-        new = tuple(frame for frame in window if frame not in group_of)
-        group_of |= dict.fromkeys(new, new)
+    for index, window in enumerate(windows):
+        new = [frame for frame in window if frame not in group_of]
+        for later in (False, True):
+            group = tuple(frame for frame in new if (last[frame] > index) == later)
+            group_of |= dict.fromkeys(group, group)
     return group_of
 
 
 def frames_needed_later(windows: list[Window]) -> list[frozenset[int]]:
     """For each window, those of the frames seen so far that some later window holds again."""
-    last = {frame: index for index, window in enumerate(windows) for frame in window}
+    last = _last_windows(windows)
     needed: list[frozenset[int]] = []
     live: frozenset[int] = frozenset()
     for index, window in enumerate(windows):
         live = frozenset(frame for frame in live.union(window) if last[frame] > index)
         needed.append(live)
     return needed
+
+
+def _last_windows(windows: list[Window]) -> dict[int, int]:
+    return {frame: index for index, window in enumerate(windows) for frame in window}
