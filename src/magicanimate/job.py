@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.media import Audio, Clip, Span, clip_of_frames, fit_parts, load_picture, place
+from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
 from magicanimate.media.framing import Frame, choose_frame
-from magicanimate.motion.align import aligned_placement
+from magicanimate.motion.align import Alignment, align
 from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
@@ -46,8 +46,8 @@ class Job:
     notes: list[str] = field(default_factory=list)
     audio: Audio | None = None
     """The motion's sound."""
-    person_HW: np.ndarray | None = None
-    """Parts [H, W] of the person in the picture, of the frame's size, where one was found."""
+    alignment: Alignment | None = field(default=None, repr=False)
+    """How the motion landed on the person in the picture."""
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -118,11 +118,10 @@ def prepare_job(
     image_HWC, clip = as_picture(image), as_motion(motion, chosen, progress)
     frame = choose_frame(clip.size, config.resolution, chosen.size, factor)
     reference_HWC = frame.picture(image_HWC, chosen.fit)
-    placement, note = place(clip.size, frame.size, chosen.fit), None
-    if chosen.align == "auto" and chosen.fit == "cover":
-        placement, note = aligned_placement(placement, clip.size, clip, frame.crop(reference_HWC))
+    picture_HWC = frame.crop(reference_HWC) if chosen.align == "auto" else None
+    aligned = align(clip, frame.size, chosen.fit, picture_HWC)
     signal = read_signal(
-        (fit_parts(parts_HW, placement) for parts_HW in clip), frame, ReportBuilder(clip.colouring, clip.near),
+        aligned, frame, ReportBuilder(clip.colouring, clip.near),
         colours=clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None,
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
@@ -134,7 +133,8 @@ def prepare_job(
         signal=signal,
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=[*clip.warnings, *signal.report.warnings],
-        notes=[*clip.notes, *([note] if note else [])],
+        notes=[*clip.notes, *aligned.notes],
+        alignment=aligned,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
 

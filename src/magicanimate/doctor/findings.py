@@ -16,7 +16,7 @@ Level = Literal["ok", "note", "warning", "error"]
 _SMALL, _LARGE = 0.03, 0.7  # share of the frame that a body covers
 _UPSCALED = 1.5  # enlargement of the picture beyond which it looks soft
 _OFTEN = 0.5  # of the frames
-_FLICKER = 0.03  # of the body's pixels; clean maps stay below 0.01
+_FLICKER = 0.08  # of the body's pixels; DensePose of ordinary videos has 0.02 to 0.05
 _RATES = (10.0, 60.0)  # frames per second
 _LONG = 1500  # frames
 

@@ -26,7 +26,7 @@ def draw_sheet(job: Job) -> np.ndarray:
     """Two rows of five tiles: picture with its parts, and under it the first frame over the picture; eight frames."""
     picture_HWC = job.picture_HWC
     maps = [job.frame.crop(job.signal.parts_FHW[index][..., None])[..., 0] for index in sheet_frames(len(job))]
-    found = job.person_HW
+    found = job.alignment.person.parts_HW if job.alignment and job.alignment.person else None
     first = picture_HWC if found is None else over(picture_HWC, found)
     tiles = [
         ("picture" if found is None else "picture, parts found", first),

@@ -1,166 +1,271 @@
-"""Putting the motion where the person stands in the picture.
+"""The motion takes the place, size and proportions of the person in the picture.
 
-A mismatch of scale and position between picture and motion is behind many bad results, but moving the motion on a
-wrong guess is worse than not moving it. So it is moved only when both figures are seen from head to foot: in the
-motion by its parts, in the picture by a background that runs smoothly from the corners around a single figure.
+A mismatch between picture and motion is behind many bad results, but a wrong guess is worse than none: small
+differences are left alone, very large ones mean that something was misunderstood, and a motion that shows less of the
+body than the picture is not made so small that its cut edge hangs in the air.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C colour channels, J joints, L lengths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFilter
 
-from magicanimate.media.pictures import Placement
-from magicanimate.motion.densepose import BACKGROUND
-from magicanimate.motion.report import count_heads
+from magicanimate.errors import InputError
+from magicanimate.media.pictures import Fit, fit_parts, place
+from magicanimate.motion.extend import Extension
+from magicanimate.motion.plain import find_in_motion, find_in_picture
+from magicanimate.motion.reference import Person, find_person
+from magicanimate.motion.retarget import Similarity, retarget
+from magicanimate.motion.skeleton import JOINT, LENGTHS, TRUNK, Skeleton
+from magicanimate.motion.survey import Survey, survey
 
-_SMALL = 128  # pixels of the longer side at which the figure is looked for
-_STEP = 9.0  # RGB distance between neighbouring pixels that a background does not exceed
-_MARGIN = 0.01  # of the frame: a figure closer to the border may be cut off
-_AREA = (0.03, 0.6)  # share of the picture that a figure covers
-_SLENDER = 1.4  # height to width of a standing figure, at least
-_EVERY = 4  # frames of the motion that are measured
-_WORTH = 0.08  # smaller differences of scale or position (in heights of the figure) are left alone
-_LIMIT = 2.0  # larger differences of scale mean that something was misunderstood
+if TYPE_CHECKING:
+    from magicanimate.body.motion import BodyMotion
+    from magicanimate.motion.sources import MotionClip
+
+_WORTH = 0.08  # smaller differences of scale, or of position in torso lengths, are left alone
+_LIMIT = 3.5  # larger differences of scale mean that something was misunderstood
+_GAP = 0.15  # of the frame's height that a cut-off body is continued by at most
+_ENLARGED = 1.4  # times the right scale at which a cut-off motion is still used, so that its edge stays outside
+_WHOLE = 0.9  # of the torso that the picture must show for its lower end to count
+_SHOWN = 0.5  # of a part that the picture must show for its length to count
+_WEIGHTS = np.array([2, 3, 1, 1, 1, 2, 2])
+"""[L] how far each length is to be trusted where the overall scale is concerned."""
+_SURE = np.array([0.15, 0.1, 0.3, 0.35, 0.35, 0.1, 0.1])
+"""[L] differences in proportion (logarithms of ratios) below which measurements cannot be told from errors."""
+_MOST = 0.3  # logarithm of the largest change of a proportion
+_LIMBS = ([3, 4], [5, 6])  # of LENGTHS
+SAME: Mapping[str, float] = dict.fromkeys(LENGTHS, 1.0)
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Where a person stands, in shares of the frame: 0 is the upper or left edge, 1 the lower or right one."""
+class Alignment:
+    """How a motion lands in the frame."""
 
-    top: float
-    bottom: float
-    centre: float
-    aspect: float = 1.0
-    """Width to height in pixels."""
+    start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
+    """Part maps [H, W] of the frame's size."""
+    notes: list[str] = field(default_factory=list)
+    person: Person | None = None
+    """The person in the picture, where one was found."""
+    needed: float | None = None
+    """Factor by which the motion has to be scaled to fit the person; None where that is not known."""
+    used: float = 1.0
+    """Factor by which it was scaled."""
 
-    @property
-    def height(self) -> float:
-        return self.bottom - self.top
-
-
-def figure_of_mask(mask_HW: np.ndarray) -> Figure | None:
-    """The figure in a mask; None if it is empty or may be cut off by the border."""
-    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    if not rows.size:
-        return None
-    height, width = mask_HW.shape
-    top, bottom = rows[0] / height, (rows[-1] + 1) / height
-    left, right = columns[0] / width, (columns[-1] + 1) / width
-    if min(top, left, 1 - bottom, 1 - right) < _MARGIN:
-        return None
-    pixels_high, pixels_wide = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
-    return Figure(float(top), float(bottom), float((left + right) / 2), float(pixels_wide / pixels_high))
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.start()
 
 
-def find_in_picture(image_HWC: np.ndarray) -> Figure | None:
-    """The person in a picture with a plain or smoothly shaded background; None where that cannot be told."""
-    scale = _SMALL / max(image_HWC.shape[:2])
-    size = (max(8, round(image_HWC.shape[1] * scale)), max(8, round(image_HWC.shape[0] * scale)))
-    small = Image.fromarray(image_HWC).resize(size, Image.Resampling.BOX).filter(ImageFilter.BoxBlur(1))
-    mask_HW = _largest(~_background(np.asarray(small).astype(np.float32)))
-    if not _AREA[0] < mask_HW.mean() < _AREA[1]:
-        return None
-    figure = figure_of_mask(mask_HW)
-    return figure if figure and figure.aspect < 1 / _SLENDER else None
-
-
-def _spread(seed_HW: np.ndarray, down_HW: np.ndarray, right_HW: np.ndarray) -> np.ndarray:
-    """All that can be reached from the seeds; `down` and `right` say which neighbours are connected."""
-    reached = seed_HW
-    while True:
-        grown = reached.copy()
-        grown[1:] |= reached[:-1] & down_HW
-        grown[:-1] |= reached[1:] & down_HW
-        grown[:, 1:] |= reached[:, :-1] & right_HW
-        grown[:, :-1] |= reached[:, 1:] & right_HW
-        if np.array_equal(grown, reached):
-            return reached
-        reached = grown
-
-
-def _background(image_HWC: np.ndarray) -> np.ndarray:
-    """Mask [H, W] of what is reached from the four corners without a sharp change of colour.
-
-    Not from the whole border: a figure that the border cuts off would then be taken for background from there up.
-    """
-    down_HW = np.linalg.norm(np.diff(image_HWC, axis=0), axis=-1) < _STEP
-    right_HW = np.linalg.norm(np.diff(image_HWC, axis=1), axis=-1) < _STEP
-    corners_HW = np.zeros(image_HWC.shape[:2], bool)
-    corners_HW[[0, 0, -1, -1], [0, -1, 0, -1]] = True
-    return _spread(corners_HW, down_HW, right_HW)
-
-
-def _largest(mask_HW: np.ndarray) -> np.ndarray:
-    """The largest connected region of a mask."""
-    best, left = np.zeros_like(mask_HW), mask_HW.copy()
-    while left.sum() > best.sum():
-        seed = np.zeros_like(mask_HW)
-        seed.flat[np.argmax(left)] = True
-        region = _spread(seed, left[1:] & left[:-1], left[:, 1:] & left[:, :-1])
-        if region.sum() > best.sum():
-            best = region
-        left &= ~region
-    return best
-
-
-def find_in_motion(frames: Iterable[np.ndarray]) -> Figure | None:
-    """Where the driver stands: head and feet over the whole clip, the centre in its first frame.
-
-    The height is that of the tallest tenth of frames, so that crouching does not count. None if the body is cut off
-    in most frames, or if there is not exactly one person.
-    """
-    maps = [parts_HW for index, parts_HW in enumerate(frames) if index % _EVERY == 0]
-    whole = [figure for parts_HW in maps if (figure := figure_of_mask(parts_HW != BACKGROUND))]
-    if not whole or len(whole) < len(maps) / 2 or np.median([count_heads(parts_HW) for parts_HW in maps]) != 1:
-        return None
-    bottom = float(np.median([figure.bottom for figure in whole]))
-    height = float(np.quantile([figure.height for figure in whole], 0.9))
-    return Figure(bottom - height, bottom, whole[0].centre)
-
-
-def align(placement: Placement, clip_size: tuple[int, int], target: Figure, driver: Figure) -> Placement | None:
-    """A placement that puts the driver onto the target; None if the difference is too small or too large.
+def align(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray | None) -> Alignment:
+    """Land a motion in a frame of (height, width).
 
     Args:
-        placement: how the clip (height, width) would land in the frame.
-        target: the person, in shares of the frame.
-        driver: the driver, in shares of the clip.
+        motion: read once more than it is used.
+        fit: how another aspect ratio is fitted where nothing is aligned.
+        picture_HWC: the picture as the frame shows it; None leaves the motion as it is.
     """
-    left, top, right, bottom = placement.box
-    seen_height, seen_width = bottom - top, right - left
-    foot = (driver.bottom * clip_size[0] - top) / seen_height
-    centre = (driver.centre * clip_size[1] - left) / seen_width
-    scale = target.height / (driver.height * clip_size[0] / seen_height)
-    moved = max(abs(target.bottom - foot), abs(target.centre - centre)) / target.height
-    if not 1 / _LIMIT <= scale <= _LIMIT or (abs(scale - 1) < _WORTH and moved < _WORTH):
-        return None
-    new_height, new_width = seen_height / scale, seen_width / scale
-    new_top = driver.bottom * clip_size[0] - target.bottom * new_height
-    new_left = driver.centre * clip_size[1] - target.centre * new_width
-    return Placement((new_left, new_top, new_left + new_width, new_top + new_height), placement.inner, placement.size)
+    placement = place(motion.size, size, fit)
+    plain = Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion))
+    if picture_HWC is None or fit == "stretch":
+        return plain
+    left, top, _, bottom = placement.box
+    scale = placement.inner[2] / (bottom - top)
+    usual = Similarity(scale, (placement.inner[1] - scale * left, placement.inner[0] - scale * top))
+    try:
+        person = find_person(picture_HWC)
+    except InputError as error:  # what finds people is not installed
+        plain.notes.append(f"The person in the picture was looked for by its outline only: {error}")
+        return _by_outline(motion, size, picture_HWC, plain, usual)
+    if person is None:
+        plain.notes.append("No person was found in the picture, so size and proportions of the motion are kept.")
+        return _by_outline(motion, size, picture_HWC, plain, usual)
+    plain = replace(plain, person=person)
+    if motion.body is not None:
+        return _with_body(motion.body, size, person, plain, usual)
+    return _with_parts(motion, size, person, plain, usual)
 
 
-def aligned_placement(
-    placement: Placement, clip_size: tuple[int, int], frames: Iterable[np.ndarray], picture_HWC: np.ndarray
-) -> tuple[Placement, str | None]:
-    """The placement to use, and a sentence if it is another one.
-
-    Args:
-        placement: how the clip would land in the frame if nothing was moved; it must fill the frame.
-        clip_size: (height, width) of the clip.
-        frames: its part maps [H, W]; read only if the picture shows plainly where the person is.
-        picture_HWC: the picture as the frame shows it.
-    """
+def _by_outline(
+    motion: MotionClip, size: tuple[int, int], picture_HWC: np.ndarray, plain: Alignment, usual: Similarity
+) -> Alignment:
+    """A whole driver onto a whole person before a plain background."""
     target = find_in_picture(picture_HWC)
-    driver = find_in_motion(frames) if target else None
-    moved = align(placement, clip_size, target, driver) if target and driver else None
-    if moved is None:
-        return placement, None
-    scale = (placement.box[3] - placement.box[1]) / (moved.box[3] - moved.box[1])
-    return moved, f"The motion was scaled by {scale:.2f} and moved onto the person in the picture (--align none: not)."
+    driver = find_in_motion(motion) if target else None
+    if target is None or driver is None:
+        return plain
+    (height, width), (rows, columns) = motion.size, size
+    foot_2 = np.array([driver.centre * width, driver.bottom * height])
+    onto_2 = np.array([target.centre * columns, target.bottom * rows])
+    base = _onto(foot_2, onto_2, target.height * rows / (driver.height * height))
+    if not _differs(base, usual, foot_2, target.height * rows):
+        return replace(plain, needed=base.scale / usual.scale)
+    placement = base.placement(size)
+    return _told(plain, lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), base, usual, SAME)
+
+
+def _with_body(
+    driver: BodyMotion, size: tuple[int, int], person: Person, plain: Alignment, usual: Similarity
+) -> Alignment:
+    """The driver's joint angles on the reference's body, at its distance, drawn anew."""
+    from magicanimate.body.draw import draw_motion
+    from magicanimate.body.rig import POINT_INDEX
+
+    distance = float(np.median(driver.position_F3[driver.present_F, 1]))
+    scale = (person.body.focal / float(person.body.position_F3[0, 1])) / (driver.focal / distance)
+    needed = scale / usual.scale
+    if not 1 / _LIMIT <= needed <= _LIMIT:
+        return _misunderstood(plain, needed)
+    body = driver.with_shape(person.body.shape).moved(scale, size=size)
+    points_FS2, target_S2 = body.project(body.points()), person.body.project(person.body.points())[0]
+    points_FS2 = points_FS2[body.present_F]
+    neck, feet = POINT_INDEX["neck"], [POINT_INDEX["foot.L"], POINT_INDEX["foot.R"]]
+    if person.feet > _SHOWN:
+        down = target_S2[feet, 1].max() - np.median(points_FS2[:, feet, 1].max(1))
+    else:
+        down = target_S2[neck, 1] - np.quantile(points_FS2[:, neck, 1], 0.1)
+    aside = target_S2[neck, 0] - points_FS2[0, neck, 0]
+    body = body.moved(shift=(float(aside), float(down)))
+    note = f"The motion was given the body of the person in the picture, scaled by {needed:.2f} and moved onto it."
+    return replace(
+        plain, start=lambda: (drawn["parts"] for drawn in draw_motion(body, size, ("parts",))),
+        notes=[*plain.notes, f"{note} (--align none: not.)"], needed=needed, used=needed,
+    )  # fmt: skip
+
+
+def _with_parts(
+    motion: MotionClip, size: tuple[int, int], person: Person, plain: Alignment, usual: Similarity
+) -> Alignment:
+    """Part maps, scaled and moved as a whole, then limb by limb."""
+    seen = survey(motion)
+    if seen is None:
+        return plain
+    if seen.people != 1:
+        plain.notes.append(f"{seen.people} people move, so the motion is used where it is.")
+        return plain
+    measured = _scale(person, seen.skeleton)
+    anchors = _anchors(person, seen)
+    if measured is None or anchors is None:
+        plain.notes.append("Picture and motion show no common parts, so the motion is used where it is.")
+        return plain
+    needed = measured / usual.scale
+    if not 1 / _LIMIT <= needed <= _LIMIT:
+        return _misunderstood(plain, needed)
+    from_2, onto_2, on_feet = anchors
+    base = _not_hanging(_onto(from_2, onto_2, measured), motion.size, size, seen, from_2)
+    if base is None:
+        plain.notes.append(
+            "The motion shows less of the body than the picture, so it was not made smaller to fit the person."
+        )
+        return replace(plain, needed=needed)
+    ratios = _ratios(person, seen.skeleton, measured)
+    torso = float(np.nan_to_num(person.lengths_L[LENGTHS.index("torso")], nan=size[0] / 4))
+    if not _differs(base, usual, from_2, torso) and ratios == SAME:
+        return replace(plain, needed=needed)
+    extension = _extension(base, motion.size, size, seen)
+    below = np.array([0, extension.top])
+    base = _onto(below, base(np.zeros(2)), base.scale)
+
+    def frames() -> Iterator[np.ndarray]:
+        for parts_HW, joints_J2 in zip(motion, seen.skeleton.joints_FJ2, strict=True):
+            yield retarget(extension(parts_HW), joints_J2 + below, base, ratios, size, on_feet)
+
+    return replace(_told(plain, frames, base, usual, ratios), needed=needed)
+
+
+def _onto(from_2: np.ndarray, onto_2: np.ndarray, scale: float) -> Similarity:
+    """The similarity of a scale that takes one point onto another."""
+    shift_2 = onto_2 - scale * from_2
+    return Similarity(scale, (float(shift_2[0]), float(shift_2[1])))
+
+
+def _differs(base: Similarity, usual: Similarity, point_2: np.ndarray, unit: float) -> bool:
+    """Whether two similarities differ enough in scale, or in where they put a point, to be worth a change."""
+    moved = float(np.linalg.norm(base(point_2) - usual(point_2))) / unit
+    return abs(math.log(base.scale / usual.scale)) >= _WORTH or moved >= _WORTH
+
+
+def _told(
+    plain: Alignment, start: Callable[[], Iterator[np.ndarray]], base: Similarity, usual: Similarity,
+    ratios: Mapping[str, float],
+) -> Alignment:  # fmt: skip
+    """An alignment with a sentence that says what was done."""
+    factor = base.scale / usual.scale
+    note = f"The motion was scaled by {factor:.2f} and moved onto the person in the picture"
+    changed = [f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio != 1]
+    if changed:
+        note += f", its proportions changed to theirs ({', '.join(changed)})"
+    return replace(plain, start=start, notes=[*plain.notes, f"{note} (--align none: not)."], needed=factor, used=factor)
+
+
+def _misunderstood(plain: Alignment, needed: float) -> Alignment:
+    plain.notes.append(
+        f"The person in the picture seems {needed:.1f} times as large as the one that moves, which is too much to "
+        "believe, so the motion is used where it is."
+    )
+    return replace(plain, needed=needed)
+
+
+def _scale(person: Person, driver: Skeleton) -> float | None:
+    """Pixels of the frame per pixel of the clip: the weighted median over all lengths that both show."""
+    with np.errstate(invalid="ignore"):
+        ratio_L = np.log(person.lengths_L / driver.lengths_L)
+    weight_L = np.where(np.isnan(ratio_L), 0.0, _WEIGHTS * person.visible_L)
+    order = np.argsort(ratio_L)
+    total = np.cumsum(weight_L[order])
+    if total[-1] < 1:
+        return None
+    return float(np.exp(ratio_L[order[np.searchsorted(total, total[-1] / 2)]]))
+
+
+def _ratios(person: Person, driver: Skeleton, scale: float) -> Mapping[str, float]:
+    """Proportions of the person to the driver's, where the difference is sure; within bounds."""
+    known_L = ~np.isnan(person.lengths_L * driver.lengths_L) & (person.visible_L > _SHOWN)
+    target_L, from_L = (np.where(known_L, lengths_L, 0.0) for lengths_L in (person.lengths_L, driver.lengths_L))
+    for limb in _LIMBS:  # one figure for both halves of a limb: the joint between them is the least certain
+        if known_L[limb].all():
+            target_L[limb], from_L[limb] = target_L[limb].sum(), from_L[limb].sum()
+    change_L = np.log(np.divide(target_L, from_L * scale, out=np.ones_like(target_L), where=known_L))
+    ratio_L = np.where(np.abs(change_L) > _SURE, np.exp(np.clip(change_L, -_MOST, _MOST)), 1.0)
+    return dict(zip(LENGTHS, ratio_L.tolist(), strict=True))
+
+
+def _anchors(person: Person, seen: Survey) -> tuple[np.ndarray, np.ndarray, bool] | None:
+    """A point of the clip, the point of the frame that it belongs on, and whether it is the feet's."""
+    trunk = TRUNK if person.visible_L[LENGTHS.index("torso")] > _WHOLE else TRUNK[:1]
+    from_2 = np.array([seen.skeleton.beginning(trunk), seen.skeleton.upright])
+    onto_2 = np.array([person.joints_J2[trunk, 0].mean(), person.joints_J2[JOINT["neck"], 1]])
+    ankles = [f"ankle.{side}" for side in "LR"]
+    target = person.joints_J2[[JOINT[name] for name in ankles], 1]
+    on_feet = person.feet > _SHOWN and seen.feet > _SHOWN and not seen.cut_bottom and not np.isnan(target).all()
+    if on_feet:
+        from_2 = np.array([from_2[0], seen.skeleton.lowest(*ankles)])
+        onto_2 = np.array([onto_2[0], np.nanmax(target)])
+    if np.isnan(from_2).any() or np.isnan(onto_2).any():
+        return None
+    return from_2, onto_2, on_feet
+
+
+def _not_hanging(
+    base: Similarity, clip: tuple[int, int], size: tuple[int, int], seen: Survey, point_2: np.ndarray
+) -> Similarity | None:
+    """The same, enlarged about a point until the clip's lower edge is out of sight or nearly; None if that is much."""
+    edge = base.scale * clip[0] + base.shift[1]
+    lowest = (1 - _GAP) * size[0]
+    if not seen.cut_bottom or edge >= lowest:
+        return base
+    onto_2 = base(point_2)
+    scale = (lowest - onto_2[1]) / max(clip[0] - point_2[1], 1.0)
+    return _onto(point_2, onto_2, scale) if scale <= _ENLARGED * base.scale else None
+
+
+def _extension(base: Similarity, clip: tuple[int, int], size: tuple[int, int], seen: Survey) -> Extension:
+    """Rows to be added to the clip's maps, so that a cut body goes on to the frame's lower edge and a cut head ends."""
+    bottom = max(0.0, size[0] - (base.scale * clip[0] + base.shift[1])) / base.scale if seen.cut_bottom else 0.0
+    top = max(0.0, base.shift[1]) / base.scale if seen.cut_top else 0.0
+    return Extension(math.ceil(top), math.ceil(bottom))

@@ -1,0 +1,93 @@
+"""The person in the picture, measured once with the extractor that also reads ordinary videos.
+
+Shape legend: H W pixels, J joints, L lengths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magicanimate.motion.skeleton import GROUP_OF_PART, GROUPS, LENGTHS, find_joints
+
+if TYPE_CHECKING:
+    from magicanimate.body.motion import BodyMotion
+
+_AROUND = 3  # times the picture's size: what is drawn to see how much of the body lies outside
+_REST_SIDE = 384  # pixels of the drawing in which lengths are measured
+_REST_SHARE = 0.42  # of its side, that a metre takes
+_SHOWN_BY = {
+    "head": ("head",), "torso": ("torso",), "width": ("torso",),
+    **{name: (f"{name}.L", f"{name}.R") for name in LENGTHS[3:]},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in a picture, in its pixels."""
+
+    body: BodyMotion
+    parts_HW: np.ndarray
+    """Their parts, as far as the picture shows them."""
+    joints_J2: np.ndarray
+    """Joints; also those outside the picture."""
+    lengths_L: np.ndarray
+    """Lengths of `skeleton.LENGTHS` as they would be seen from the front, none shortened by its direction."""
+    visible_L: np.ndarray
+    """Share of the part that each length is of, that lies inside the picture."""
+    feet: float
+    """Share of the feet that lies inside the picture."""
+
+
+def find_person(picture_HWC: np.ndarray) -> Person | None:
+    """The person in a picture [H, W, 3] uint8; None if nobody is found.
+
+    Raises:
+        InputError: mediapipe or OpenGL is missing.
+    """
+    from magicanimate.body.draw import draw_motion
+    from magicanimate.body.people import fit_picture
+
+    body = fit_picture(picture_HWC)
+    if body is None:
+        return None
+    height, width = body.size
+    wide = next(iter(draw_motion(body.moved(size=(_AROUND * height, _AROUND * width)), kinds=("parts",))))["parts"]
+    top, left = (_AROUND - 1) * height // 2, (_AROUND - 1) * width // 2
+    parts_HW = wide[top : top + height, left : left + width]
+    shown = {
+        name: _share(parts_HW, wide, index) for index, name in enumerate(GROUPS)
+    }  # fmt: skip
+    joints_J2, _ = find_joints(wide)
+    return Person(
+        body,
+        parts_HW,
+        joints_J2 - (left, top),
+        _rest_lengths(body),
+        np.array([np.mean([shown[group] for group in _SHOWN_BY[name]]) for name in LENGTHS]),
+        (shown["foot.L"] + shown["foot.R"]) / 2,
+    )
+
+
+def _share(parts_HW: np.ndarray, wide_HW: np.ndarray, group: int) -> float:
+    """Share of a group's pixels that lie inside the picture; 1 for a part that others cover."""
+    whole = int((GROUP_OF_PART[wide_HW] == group).sum())
+    return float((GROUP_OF_PART[parts_HW] == group).sum() / whole) if whole else 0.0
+
+
+def _rest_lengths(body: BodyMotion) -> np.ndarray:
+    """[L] pixels, measured in a drawing of the same body at the same distance that stands upright and faces us."""
+    from magicanimate.body.draw import draw_motion
+
+    rest = np.zeros_like(body.pose_FP[:1])
+    rest[0, [0, 4]] = 1  # the first two columns of the identity: facing the camera
+    distance = float(body.position_F3[0, 1])
+    focal = _REST_SHARE * _REST_SIDE * distance
+    standing = replace(
+        body, pose_FP=rest, position_F3=np.array([[0, distance, 0]], np.float32), focal=focal,
+        size=(_REST_SIDE, _REST_SIDE),
+    )  # fmt: skip
+    _, lengths_L = find_joints(next(iter(draw_motion(standing, kinds=("parts",))))["parts"])
+    return lengths_L * body.focal / focal
