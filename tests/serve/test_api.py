@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -270,3 +271,12 @@ def test_old_jobs_lost_workers_and_stray_folders_are_cleaned_up(app, send):
     sweep(service, now + 4000)
     assert not stray.exists()
     assert service.folder(running).exists()
+
+
+def test_the_documentation_names_every_limit_and_route(app):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "service.md").read_text()
+    for name, field in Limits.model_fields.items():
+        assert f"| `{name}` | {field.default} |" in page
+    for path, methods in app().get("/api/v1/openapi.json").json()["paths"].items():
+        for method in methods:
+            assert f"| `{method.upper()} {path.replace('{job}', 'ID')}` |" in page
