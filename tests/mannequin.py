@@ -18,7 +18,7 @@ def mannequin(
     shift=(0.0, 0.0),
     legs: float = 1.0,
 ) -> np.ndarray:
-    """Parts [220, 200] of somebody who faces us: angles of arms, elbows and legs in radians, size, place, leg length."""
+    """Parts [220, 200] of somebody who faces us; angles of arms, elbows and legs in radians."""
     image = Image.new("L", (SIZE[1] * _SCALE, SIZE[0] * _SCALE))
     draw = ImageDraw.Draw(image)
 
