@@ -6,6 +6,7 @@ Shape legend: H W pixels, J joints, L lengths.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,15 +43,20 @@ class Person:
 
 
 def find_person(picture_HWC: np.ndarray) -> Person | None:
-    """The person in a picture [H, W, 3] uint8; None if nobody is found.
+    """The person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
 
     Raises:
         InputError: mediapipe or OpenGL is missing.
     """
+    return _find_person(picture_HWC.tobytes(), picture_HWC.shape)
+
+
+@lru_cache(maxsize=4)
+def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
     from magicanimate.body.draw import draw_motion
     from magicanimate.body.people import fit_picture
 
-    body = fit_picture(picture_HWC)
+    body = fit_picture(np.frombuffer(pixels, np.uint8).reshape(shape))
     if body is None:
         return None
     height, width = body.size
