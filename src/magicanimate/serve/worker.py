@@ -106,7 +106,7 @@ class Worker:
         ready = pipe.prepare(folder / job.picture, folder / job.motion, settings, progress=self._told)
         frames = pipe.frames(ready, progress=self._told, resume_folder=folder / "resume", patience=_PATIENCE)
         result, driver = (folder / f"{name}-{job.attempts}.mp4" for name in ("result", "driver"))
-        save_frames(frames, result, ready.fps, ready.describe(), overwrite=True)
+        save_frames(frames, result, ready.fps, ready.describe(), overwrite=True, audio=ready.audio)
         warnings = [*ready.warnings, *mark(result)]
         if len(ready) == limits.frames and "max_frames" not in job.settings:
             warnings.append(f"Only the first {limits.frames} frames were animated: this service makes no more.")

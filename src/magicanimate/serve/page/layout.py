@@ -279,7 +279,8 @@ def _html(value: str = "", script: str | None = None) -> gr.HTML:
 
 _SCROLL = """(...given) => {
   const stage = document.getElementById("stage");
-  if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView({ behavior: "smooth" });
+  const top = stage.getBoundingClientRect().top;
+  if (top < 0 || top > window.innerHeight * 0.6) stage.scrollIntoView({ behavior: "smooth" });
   return given;
 }"""
 

@@ -50,7 +50,7 @@ def status(session: Session) -> str:
 
 def drop_zone(what: str, chosen: Input | None) -> str:
     """Where a `picture` or a `motion` is dropped; what was chosen, once it is."""
-    accept = "image/*" if what == "picture" else "video/*,image/gif,image/webp,.bvh,.json,.npz,.zip"
+    accept = "image/*" if what == "picture" else "video/*,image/gif,image/webp"
     hint = "a picture of one person" if what == "picture" else "a video of someone moving"
     title = what.capitalize()
     field = f'<input type="file" accept="{accept}" aria-label="{title}: {hint}">'
