@@ -54,23 +54,26 @@ def motion(
     """Find the motion in a file; write it as DensePose parts, which `animate --motion` takes, or as other controls."""
     from rich.console import Console
 
-    from magicanimate.media import Span, settings_path
-    from magicanimate.motion.sources import open_motion
+    from magicanimate.job import as_motion
+    from magicanimate.media import settings_path
     from magicanimate.progress import ProgressDisplay
-    from magicanimate.settings import parse_size, parse_time
+    from magicanimate.settings import make_settings
 
     if kind not in KINDS:
         raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
-    wanted = parse_size(size) if size else "auto"
+    given = {
+        "size": size, "start": start, "end": end, "fps": fps, "max_frames": max_frames, "person": person,
+        "extractor": extractor,
+    }  # fmt: skip
+    settings = make_settings(**{name: value for name, value in given.items() if value is not None})
     arrays = out.suffix.lower() == ".npz"
     _check(out, arrays, kind, overwrite)
-    span = Span(parse_time(start) if start else 0.0, parse_time(end) if end else None, fps, max_frames)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with ProgressDisplay(console) as progress:
-        found = open_motion(source, span, extractor=extractor, person=person, progress=progress)
+        found = as_motion(source, settings, progress)
         for sentence in (*found.notes, *(f"Warning: {warning}" for warning in found.warnings)):
             console.print(sentence, markup=False)
-        shown = None if wanted == "auto" else wanted
+        shown = None if settings.size == "auto" else settings.size
         about = _about(found, source, kind, shown)
         if arrays:
             _write_arrays(found, out, about, shown)

@@ -57,8 +57,11 @@ class AnimateSettings(BaseModel):
     start: float = Field(0.0, ge=0, le=86400, description="begin the motion here, in seconds or as mm:ss")
     end: float | None = Field(None, gt=0, le=86400, description="end the motion here; default: at its end")
     audio: bool = Field(True, description="keep the motion's sound (mp4 and webm)")
-    extractor: Literal["auto", "mediapipe", "densepose", "dwpose"] = Field(
-        "auto", description="what finds the person in an ordinary video"
+    extractor: str = Field(
+        "auto",
+        pattern="^(auto|mediapipe|(densepose|dwpose)(=.+)?)$",
+        description="what finds the person in an ordinary video: auto, mediapipe, densepose or dwpose; the last two "
+        "also as NAME=PATH of networks of one's own",
     )
     person: int | None = Field(None, ge=1, le=20, description="which of several people, from left to right")
     fit: Literal["cover", "contain", "stretch"] | None = Field(

@@ -126,12 +126,12 @@ def test_a_mixed_contour_takes_a_neighbour_label():
 
 def test_contours_are_better_than_the_nearest_colour(tmp_path, parts_FHW):
     path = save_frames(iter(render_parts(parts_FHW)), tmp_path / "map.mp4", 25, {})
-    frames = list(open_clip(path))
-    assert all(is_subsampled(frame) for frame in frames)
-    assert not is_subsampled(render_parts(parts_FHW[0]))
-    nearest = np.stack([VIRIDIS.labels(frame)[0] for frame in frames])
-    wrong = (np.where(nearest < 25, nearest, 0) != parts_FHW)[parts_FHW > 0].mean()
-    assert 1 - body_agreement(frames, parts_FHW, VIRIDIS) < wrong / 3
+    frame = list(open_clip(path))[1]  # moved by a pixel, so that blocks of two by two lie across contours
+    assert is_subsampled(frame)
+    assert not is_subsampled(render_parts(parts_FHW[1]))
+    body = parts_FHW[1] > 0
+    wrong = (VIRIDIS.labels(frame)[0] != parts_FHW[1])[body].mean()
+    assert (VIRIDIS.decode(frame) != parts_FHW[1])[body].mean() < wrong / 3
 
 
 def test_decoding_is_fast(tmp_path):

@@ -59,7 +59,7 @@ def test_real_clips(real_inputs, name, frames, people):
     assert (motion.kind, motion.colouring, motion.count) == ("densepose", "viridis", frames)
     assert motion.near > 0.93
     assert motion.notes == motion.warnings == []
-    report = reported(np.stack(list(itertools.islice(motion, 0, 17, 8))))
+    report = reported(np.stack(list(itertools.islice(motion, 0, 9, 8))))
     assert report.people == people
     assert report.warnings == []
     assert 0.1 < report.coverage < 0.6

@@ -16,8 +16,8 @@ from magicanimate.media import Clip
 
 _PARTS = 24
 _NAMES = ("parts", "iuv", "I", "IUV", "labels", "arr_0")
-_LOST_IN_VIDEO = (4, 11, 18)
-"""Grey levels that video of limited range (16 to 235) cannot show: Y = 16 + i * 219/255, rounded, skips them."""
+_LOST_IN_VIDEO = (7, 14, 21)
+"""Grey levels that video of limited range (16 to 235) cannot show: its steps are 255/219 wide and skip them."""
 _LOSSLESS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", "")
 
 

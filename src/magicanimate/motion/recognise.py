@@ -17,7 +17,7 @@ from magicanimate.motion.palettes import COLOURINGS, NEAR, Colouring
 
 Kind = Literal["parts", "iuv", "indices", "depth", "picture", "flat", "empty"]
 
-_EVERY, _SAMPLES, _AT_MOST = 8, 6, 400  # every 8th frame, until 6 of them show something
+_EVERY, _SAMPLES, _AT_MOST = 8, 6, 1500  # every 8th frame, until 6 of them show something
 _PIXELS = 20_000  # that are looked at, of all samples together
 _PLAIN = 6  # levels: a frame that varies less shows nothing
 _EXPLAINED = 0.6  # share of pixels that must have a colouring's colours
@@ -44,9 +44,14 @@ class Recognised:
 
 
 def sample(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """A few frames [H, W, 3] that show something; fewer or none where a clip is short or plain."""
-    spaced = itertools.islice(frames, 0, _AT_MOST, _EVERY)
-    return list(itertools.islice((frame for frame in spaced if np.ptp(frame) > _PLAIN), _SAMPLES))
+    """A few frames [H, W, 3] that show something, from the first such on; none where all are plain."""
+    shown: list[np.ndarray] = []
+    for index, frame_HWC in enumerate(itertools.islice(frames, _AT_MOST)):
+        if (not shown or index % _EVERY == 0) and np.ptp(frame_HWC) > _PLAIN:
+            shown.append(frame_HWC)
+        if len(shown) == _SAMPLES:
+            break
+    return shown
 
 
 def recognise(frames: list[np.ndarray]) -> Recognised:
