@@ -27,9 +27,11 @@ def models_home(model_folder) -> Path:
 
 
 @pytest.fixture
-def app(tmp_path, models_home, monkeypatch) -> Callable[..., TestClient]:
-    """Makes services without workers: `app(limits=..., tokens=...)`."""
-    monkeypatch.setenv("MAGICANIMATE_HOME", str(models_home))
+def app(tmp_path, monkeypatch) -> Callable[..., TestClient]:
+    """Makes services without workers, so that a model's name is enough: `app(limits=..., tokens=...)`."""
+    (tmp_path / "models" / "parts").mkdir(parents=True)
+    (tmp_path / "models" / "parts" / "model.json").touch()
+    monkeypatch.setenv("MAGICANIMATE_HOME", str(tmp_path / "models"))
 
     def make(**options: Any) -> TestClient:
         values = {"data": tmp_path / "data", "devices": (), "page": False, "models": ("parts",)} | options

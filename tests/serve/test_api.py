@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fakeredis
 import pytest
+from fastapi.testclient import TestClient
+from starlette.responses import PlainTextResponse
 from typer.testing import CliRunner
 
 from magicanimate.cli import app as cli
 from magicanimate.errors import InputError
-from magicanimate.serve.options import Limits, read_tokens
+from magicanimate.serve.guard import Guard
+from magicanimate.serve.options import Limits, ServeOptions, read_tokens
 from magicanimate.serve.records import begun, ended
 from magicanimate.serve.service import Service
+from magicanimate.serve.store_redis import RedisStore
 from magicanimate.serve.supervisor import clean, sweep
 
 TOKENS = {"ann": "a" * 16, "bob": "b" * 16}
@@ -107,7 +112,9 @@ def test_a_wrong_token_gets_nothing(app, send, headers):
         assert answer.json()["detail"].startswith("A valid token is needed")
     assert send(client, headers=headers).status_code == 401
     assert list(client.app.state.service.options.jobs.iterdir()) == []
-    assert client.get("/api/v1/health", headers=headers).status_code == 200
+    assert client.get("/api/v1/health", headers=headers).json() == {
+        "status": "no worker", "jobs": None, "workers": None,
+    }  # fmt: skip
 
 
 def test_browsers_log_in_with_a_form(app):
@@ -139,6 +146,35 @@ def test_other_names_are_refused(app):
         ("evil.example", 421), ("127.0.0.1.evil.example", 421), ("", 421),
     ):  # fmt: skip
         assert client.get("/api/v1/jobs", headers={"Host": host}).status_code == status, host
+
+
+def test_what_other_libraries_grant_to_foreign_pages_is_taken_back():
+    async def open_to_all(scope, receive, send):
+        await PlainTextResponse("", headers={"Access-Control-Allow-Origin": "*", "X-Kept": "1"})(scope, receive, send)
+
+    def headers(application):
+        return (
+            TestClient(application, base_url="http://127.0.0.1")
+            .get("/", headers={"Origin": "http://a.example"})
+            .headers
+        )
+
+    assert "access-control-allow-origin" in headers(open_to_all)
+    guarded = headers(Guard(open_to_all, ServeOptions(data=Path("unused"))))
+    assert "access-control-allow-origin" not in guarded
+    assert guarded["x-kept"] == "1"
+
+
+def test_a_queue_out_of_reach_is_said(app, monkeypatch):
+    server = fakeredis.FakeServer()
+    store = RedisStore(fakeredis.FakeRedis(server=server, decode_responses=True))
+    monkeypatch.setattr(RedisStore, "open", lambda url: store)
+    client = app(redis="redis://anywhere")
+    assert client.get("/api/v1/jobs").status_code == 200
+    server.connected = False
+    answer = client.get("/api/v1/jobs")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "The queue cannot be reached; try again later."
 
 
 def test_limits_of_clients_queue_and_disk(app, send):

@@ -36,9 +36,8 @@ class Health(BaseModel):
     """Whether the service can do anything."""
 
     status: str = Field(description="ok: a worker is there; loading: none is ready yet; no worker: jobs would wait")
-    version: str
-    jobs: dict[str, int] = Field(description="by state")
-    workers: list[WorkerState]
+    jobs: dict[str, int] | None = Field(None, description="by state; not told without a token where one is needed")
+    workers: list[WorkerState] | None = Field(None, description="the same")
 
 
 class Model(BaseModel):
@@ -165,14 +164,14 @@ def list_models(service: Jobs) -> list[Model]:
 
 
 @router.get("/health", tags=["service"], responses={421: {"model": Problem}})
-def get_health(service: Jobs) -> Health:
+def get_health(service: Jobs, client: Client) -> Health:
     """Whether a worker is ready. Needs no token."""
-    from magicanimate import __version__
-
     workers = service.workers()
     ready = any(worker.state in ("ready", "busy") for worker in workers)
     status = "ok" if ready else "loading" if workers else "no worker"
-    return Health(status=status, version=__version__, jobs=service.store.counts(), workers=workers)
+    if client is None:
+        return Health(status=status)
+    return Health(status=status, jobs=service.store.counts(), workers=workers)
 
 
 @router.get("/metrics", tags=["service"], response_class=Response, responses=_problems())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import html
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -13,6 +14,8 @@ from fastapi import FastAPI, Form, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from redis import RedisError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from magicanimate import __version__
@@ -26,6 +29,7 @@ from magicanimate.serve.service import Service
 from magicanimate.serve.store import open_store
 from magicanimate.serve.supervisor import Supervisor
 
+LOG = logging.getLogger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -85,6 +89,13 @@ def _handle_errors(app: FastAPI) -> None:
         if error.errno not in _FULL:
             raise error
         return JSONResponse({"detail": "The disk of the service is full; try again later."}, 507)
+
+    async def unreachable(_: Request, error: Exception) -> JSONResponse:
+        LOG.error("the store: %s", type(error).__name__)
+        return JSONResponse({"detail": "The queue cannot be reached; try again later."}, 503)
+
+    for kind in (RedisError, OperationalError):
+        app.add_exception_handler(kind, unreachable)
 
     @app.exception_handler(HTTPException)
     async def stopped(request: Request, error: HTTPException) -> Response:

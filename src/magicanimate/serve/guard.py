@@ -74,7 +74,10 @@ class Guard:
 
             async def send_with_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message).update(_HEADERS)
+                    answered = MutableHeaders(scope=message)
+                    for name in [name for name in answered if name.startswith("access-control-")]:
+                        del answered[name]  # what the page's library grants, which is meant for other uses of it
+                    answered.update(_HEADERS)
                 await send(message)
 
             await self._app(scope, receive_limited, send_with_headers)

@@ -1,7 +1,7 @@
 """Jobs in Redis, for several machines. Transactions are Redis' own: watched keys, tried again when they changed.
 
-Keys: `job:ID` the record; sets `state:STATE` of ids; `of:CLIENT` ids by age; `queue:CLIENT` and `previews:CLIENT` ids
-by age; `turns` clients by the time they were served last; `ended` ids by that time; hash `sizes`; hash `workers`.
+Keys: `job:ID` the record; sets `state:STATE` of ids; `of:CLIENT`, `queue:CLIENT`, `previews:CLIENT` and `waiting` ids
+by age; `turns` clients by the time they were served last; `ended` ids by that time; hashes `sizes` and `workers`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from magicanimate.serve.store import Change
 
 _BEFORE_ALL = 1e-12  # puts clients who were never served before all others, by age
 _PREFIX = "magicanimate:"
-_TURNS, _ENDED, _SIZES, _WORKERS = (_PREFIX + name for name in ("turns", "ended", "sizes", "workers"))
+_TURNS, _WAITING, _ENDED, _SIZES, _WORKERS = (
+    _PREFIX + name for name in ("turns", "waiting", "ended", "sizes", "workers")
+)
 
 
 class RedisStore:
@@ -57,7 +59,7 @@ class RedisStore:
     def position(self, job: Record) -> int | None:
         if job.state != "queued":
             return None
-        return sum(other.created < job.created for other in self._all(self._redis.smembers(_state("queued"))))
+        return self._redis.zrank(_WAITING, job.id)
 
     def change(self, job: str, change: Change) -> Record | None:
         def step(pipe: Any) -> Record | None:
@@ -160,6 +162,7 @@ def _write(pipe: Any, old: Record | None, new: Record) -> None:
     pipe.zadd(_of(new.client), {new.id: new.created})
     pipe.hset(_SIZES, new.id, new.size)
     if new.state == "queued":
+        pipe.zadd(_WAITING, {new.id: new.created})
         pipe.zadd((_previews if new.preview else _queue)(new.client), {new.id: new.created})
         pipe.zadd(_TURNS, {new.client: new.created * _BEFORE_ALL}, nx=True)
     if new.ended:
@@ -168,6 +171,6 @@ def _write(pipe: Any, old: Record | None, new: Record) -> None:
 
 def _unlink(pipe: Any, job: Record) -> None:
     pipe.srem(_state(job.state), job.id)
-    for index in (_of(job.client), _queue(job.client), _previews(job.client), _ENDED):
+    for index in (_of(job.client), _queue(job.client), _previews(job.client), _WAITING, _ENDED):
         pipe.zrem(index, job.id)
     pipe.hdel(_SIZES, job.id)

@@ -22,13 +22,14 @@ _JOBS = sa.Table(
     "jobs", _METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("client", sa.String(200), nullable=False),
-    sa.Column("state", sa.String(10), nullable=False, index=True),
+    sa.Column("state", sa.String(10), nullable=False),
     sa.Column("preview", sa.Boolean, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("started", sa.Float),
     sa.Column("finished", sa.Float),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
+    sa.Index("state_created", "state", "created"),
     sa.Index("client_started", "client", "started"),
 )  # fmt: skip
 _WORKERS = sa.Table(

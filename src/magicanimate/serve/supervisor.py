@@ -45,6 +45,7 @@ class Supervisor:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._places = [_Place(device) for device in service.options.devices]
+        self._cleaned = self._swept = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -56,23 +57,27 @@ class Supervisor:
         self._thread.join(_PATIENCE + 5)
 
     def _run(self) -> None:
-        cleaned = swept = 0.0
         while not self._stop.wait(_LOOK):
-            now = time.time()
-            for place in self._places:
-                self._look_after(place, now)
-            if now - cleaned > _CLEAN:
-                cleaned = now
-                clean(self._service, now)
-            if now - swept > _SWEEP:
-                swept = now
-                sweep(self._service, now)
+            try:
+                self._round(time.time())
+            except Exception:  # a full disk or a queue out of reach passes, and then somebody must be here
+                LOG.exception("housekeeping")
         for place in self._places:
             if place.process:
                 place.process.terminate()
         for place in self._places:
             if place.process:
                 _wait(place.process)
+
+    def _round(self, now: float) -> None:
+        for place in self._places:
+            self._look_after(place, now)
+        if now - self._cleaned > _CLEAN:
+            self._cleaned = now
+            clean(self._service, now)
+        if now - self._swept > _SWEEP:
+            self._swept = now
+            sweep(self._service, now)
 
     def _look_after(self, place: _Place, now: float) -> None:
         if place.process and place.process.poll() is not None:
