@@ -51,14 +51,14 @@ def sized_model(name: str, device: torch.device | str = "cpu", dtype: torch.dtyp
             }),
         }  # fmt: skip
     for part, network in networks.items():
-        load_strict(network, random_state(network, device, dtype), f"of {part} (random)")
+        with torch.device(device):  # for the tables that are computed
+            load_strict(network, random_state(network, device, dtype), f"of {part} (random)")
         network.eval().requires_grad_(False)
-    model = Model(
+    return Model(
         config=ModelConfig(name=name, resolution=(512, 512), scheduler=ORIGINAL_SCHEDULE),
         empty_prompt=torch.randn(PROMPT_TOKENS, width, device=device, dtype=dtype),
         **networks,
     )
-    return model if torch.device(device).type == "cpu" else model.to(device)
 
 
 def random_state(network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:
