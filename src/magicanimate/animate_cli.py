@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from magicanimate import provenance
+from magicanimate.doctor import examine_job
 from magicanimate.job import Job, as_motion
 from magicanimate.media import check_output, load_picture, settings_path, side_by_side
 from magicanimate.media.video import save_frames
@@ -22,6 +23,7 @@ from magicanimate.resume import PATIENCE, check_resume, discard_steps, resume_fo
 from magicanimate.settings import AnimateSettings
 
 if TYPE_CHECKING:
+    from magicanimate.config import ModelConfig
     from magicanimate.runtime import Ranks
 
 
@@ -82,10 +84,8 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
         )  # fmt: skip
         progress("loading", 1, 1)
         job = pipe.prepare(image_HWC, motion, settings, progress=progress)
-        for warning in job.warnings:
-            console.print(f"Warning: {warning}", markup=False)
-        for note in job.notes:
-            console.print(note, markup=False)
+        for line in _what_matters(job, pipe.model.config, (image_HWC.shape[0], image_HWC.shape[1])):
+            console.print(line, markup=False)
         progress.expect(len(job), job.settings.steps)
         if not request.dry_run:
             steps = resume_folder(request.out)
@@ -129,3 +129,9 @@ def _compared(
 ) -> Iterator[np.ndarray]:
     for frame_HWC, motion_HWC in zip(frames, motion, strict=True):
         yield side_by_side(picture_HWC, motion_HWC, frame_HWC)
+
+
+def _what_matters(job: Job, config: ModelConfig, picture: tuple[int, int]) -> list[str]:
+    """What was done to the inputs, and what the doctor warns of; `picture` is the given one's (height, width)."""
+    found = [finding for finding in examine_job(job, config, picture) if finding.level in ("warning", "error")]
+    return [*job.notes, *(f"Warning: {finding}" for finding in found)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,7 @@ from magicanimate.config import ModelConfig
 from magicanimate.doctor.measure import Measured
 from magicanimate.job import Job
 from magicanimate.motion.densepose import PART_NAMES
+from magicanimate.motion.skeleton import LENGTHS
 
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -19,6 +21,7 @@ _OFTEN = 0.5  # of the frames
 _FLICKER = 0.08  # of the body's pixels; DensePose of ordinary videos has 0.02 to 0.05
 _RATES = (10.0, 60.0)  # frames per second
 _LONG = 1500  # frames
+_MISMATCH = 0.2  # logarithm of a ratio of sizes
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def find(job: Job, measured: Measured, config: ModelConfig, picture: tuple[int, 
     """
     return [
         *_source(job), *_people(job, measured), *_coverage(job, measured), *_cut_off(measured), *_jitter(measured),
-        *_timing(job, config), *_picture(job, picture),
+        *_alignment(job), *_timing(job, config), *_picture(job, picture),
     ]  # fmt: skip
 
 
@@ -138,6 +141,32 @@ def _jitter(measured: Measured) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("ok", "jitter", f"The part maps are steady ({measured.flicker:.1%} of the body flickers).")
+
+
+def _alignment(job: Job) -> Iterator[Finding]:
+    """How well the sizes of both persons go together, before and after alignment."""
+    aligned = job.alignment
+    if aligned is None or job.settings.align == "none":
+        yield Finding("note", "alignment", "The motion is used as it is (--align none).")
+        return
+    if aligned.person is not None:
+        shown = [name for name, share in zip(LENGTHS, aligned.person.visible_L, strict=True) if share > _OFTEN]
+        text = f"A person was found in the picture; it shows {', '.join(name for name in shown if name != 'width')}."
+        yield Finding(
+            "ok", "person", text, "If there are more, the motion follows the one that is marked in the sheet."
+        )
+    else:
+        yield Finding("note", "person", "The person in the picture could not be measured.")
+    if aligned.needed is None:
+        return
+    before, after = 1 / aligned.needed, aligned.used / aligned.needed
+    text = f"The moving person had {before:.2f} times the size of the one in the picture, after alignment {after:.2f}."
+    if abs(math.log(after)) > _MISMATCH:
+        yield Finding(
+            "warning", "alignment", text, "Use a motion that is framed like the picture, or cut the picture closer."
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "alignment", text)
 
 
 def _timing(job: Job, config: ModelConfig) -> Iterator[Finding]:

@@ -37,10 +37,14 @@ _WHOLE = 0.9  # of the torso that the picture must show for its lower end to cou
 _SHOWN = 0.5  # of a part that the picture must show for its length to count
 _WEIGHTS = np.array([2, 3, 1, 1, 1, 2, 2])
 """[L] how far each length is to be trusted where the overall scale is concerned."""
-_SURE = np.array([0.15, 0.1, 0.3, 0.35, 0.35, 0.1, 0.1])
+_SURE = np.array([0.15, 0.1, 0.3, 0.45, 0.45, 0.1, 0.1])
 """[L] differences in proportion (logarithms of ratios) below which measurements cannot be told from errors."""
 _MOST = 0.3  # logarithm of the largest change of a proportion
 _LIMBS = ([3, 4], [5, 6])  # of LENGTHS
+_LESS = (
+    "The picture shows less of the body than the motion; what would lie outside the frame is left out, and only what "
+    "the picture shows will look right."
+)
 SAME: Mapping[str, float] = dict.fromkeys(LENGTHS, 1.0)
 
 
@@ -131,10 +135,13 @@ def _with_body(
         down = target_S2[neck, 1] - np.quantile(points_FS2[:, neck, 1], 0.1)
     aside = target_S2[neck, 0] - points_FS2[0, neck, 0]
     body = body.moved(shift=(float(aside), float(down)))
-    note = f"The motion was given the body of the person in the picture, scaled by {needed:.2f} and moved onto it."
+    own_FS2 = driver.project(driver.points())[driver.present_F][:, feet]
+    if person.feet < _SHOWN and (own_FS2[..., 1].max(1) < driver.size[0]).mean() > _SHOWN:
+        plain.notes.append(_LESS)
+    note = f"The motion was given the body of the person in the picture, scaled by {needed:.2f} and moved onto it"
     return replace(
         plain, start=lambda: (drawn["parts"] for drawn in draw_motion(body, size, ("parts",))),
-        notes=[*plain.notes, f"{note} (--align none: not.)"], needed=needed, used=needed,
+        notes=[*plain.notes, f"{note} (--align none: not)."], needed=needed, used=needed,
     )  # fmt: skip
 
 
@@ -163,6 +170,8 @@ def _with_parts(
             "The motion shows less of the body than the picture, so it was not made smaller to fit the person."
         )
         return replace(plain, needed=needed)
+    if person.feet < _SHOWN < seen.feet:
+        plain.notes.append(_LESS)
     ratios = _ratios(person, seen.skeleton, measured)
     torso = float(np.nan_to_num(person.lengths_L[LENGTHS.index("torso")], nan=size[0] / 4))
     if not _differs(base, usual, from_2, torso) and ratios == SAME:
