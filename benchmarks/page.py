@@ -62,6 +62,7 @@ def answers(address: str) -> bool:
 def visit(page: Any, address: str, started: float, shots: Path | None) -> dict[str, float]:
     """Seconds until each thing is seen; since `serve` was started (monotonic clock), or since it was asked for."""
     seconds = {}
+    page.set_default_timeout(180_000)
     page.goto(address)
     page.wait_for_selector(".status")
     seconds["page usable, since start"] = time.monotonic() - started

@@ -26,6 +26,7 @@ STAGES = {
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _VIDEOS = (".mp4", ".webm", ".mov", ".m4v", ".avi")
 _LEVELS = {"error": "Problem", "warning": "Caution", "note": "Note"}
+_HINT = re.compile(r" \(--[^)]*\)")
 _OPTION = re.compile(r"--([a-z][a-z-]*(?: (?:contain|cover|none|\d+))?)")
 
 
@@ -139,11 +140,11 @@ def _findings(findings: list[Any]) -> str:
     """What needs attention first; what is well is folded away."""
     ranked = sorted((f for f in findings if f.level != "ok"), key=lambda finding: list(_LEVELS).index(finding.level))
     attention = "".join(
-        f'<li class="{finding.level}"><strong>{_LEVELS[finding.level]}</strong> {escape(finding.text)} '
-        f"<em>{escape(_OPTION.sub(_in_words, finding.advice or ''))}</em></li>"
+        f'<li class="{finding.level}"><strong>{_LEVELS[finding.level]}</strong> {escape(_plainly(finding.text))} '
+        f"<em>{escape(_plainly(finding.advice or ''))}</em></li>"
         for finding in ranked
     )
-    well = "".join(f"<li>{escape(finding.text)}</li>" for finding in findings if finding.level == "ok")
+    well = "".join(f"<li>{escape(_plainly(finding.text))}</li>" for finding in findings if finding.level == "ok")
     return (f'<ul class="findings">{attention}</ul>' if attention else "") + (
         f"<details><summary>{len(findings) - len(ranked)} things are well</summary><ul>{well}</ul></details>"
         if well
@@ -151,9 +152,9 @@ def _findings(findings: list[Any]) -> str:
     )
 
 
-def _in_words(option: re.Match[str]) -> str:
-    """`--max-frames` -> “max frames”: the doctor speaks of options of the command line."""
-    return f"“{option[1].replace('-', ' ')}”"
+def _plainly(text: str) -> str:
+    """Without the command line's options, which the doctor names: `--max-frames` -> “max frames”."""
+    return _OPTION.sub(lambda option: f"“{option[1].replace('-', ' ')}”", _HINT.sub("", text))
 
 
 def preview(session: Session, url: str | None) -> str:
