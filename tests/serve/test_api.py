@@ -86,6 +86,7 @@ def test_cancelling_what_waits_is_at_once(app, send):
     job = send(client).json()["id"]
     assert client.post(f"/api/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
     assert client.post(f"/api/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert list(client.app.state.service.options.jobs.iterdir()) == []
 
 
 def test_nobody_sees_the_jobs_of_others(app, send):
@@ -299,6 +300,11 @@ def test_old_jobs_lost_workers_and_stray_folders_are_cleaned_up(app, send):
     assert service.store.get(old) is None
     assert not service.folder(old).exists()
     assert service.store.get(running).state == "queued"
+    service.store.change(running, lambda job: begun(job, "w", 1200.0, 30))
+    clean(service, 1300.0)  # its second worker is lost too
+    assert service.store.get(running).state == "failed"
+    assert not service.folder(running).exists()
+    waiting = send(client).json()["id"]
     stray = service.folder("f" * 32)
     stray.mkdir()
     now = stray.stat().st_mtime
@@ -306,7 +312,7 @@ def test_old_jobs_lost_workers_and_stray_folders_are_cleaned_up(app, send):
     assert stray.exists()
     sweep(service, now + 4000)
     assert not stray.exists()
-    assert service.folder(running).exists()
+    assert service.folder(waiting).exists()
 
 
 def test_the_documentation_names_every_limit_and_route(app):

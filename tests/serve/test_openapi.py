@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI description, sane and insane: none is our fault. `benchmarks/service.py` sends more."""
+"""Requests made from the OpenAPI description, sane and insane. `benchmarks/service_fuzz.py` sends 2,000."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_a_check_sees_what_there_is_and_may_refuse(store):
     def refuse(own: int, every: int, used: int) -> None:
         raise ValueError((own, every, used))
 
-    with pytest.raises(ValueError, match=r"\(0, 2, 30\)"):
+    with pytest.raises(ValueError, match=r"\(0, 2, 20\)"):
         store.add(record(4), refuse)
     assert store.get(record(4).id) is None
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
@@ -64,7 +65,9 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in (401, 403, 421, 422, *statuses)}
 
 
-router = APIRouter(prefix="/api/v1")
+# The guard checks it; this describes it.
+_TOKEN = HTTPBearer(auto_error=False, description="where the service has tokens")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(_TOKEN)])
 
 
 @router.post("/jobs", status_code=201, tags=["jobs"], responses=_problems(400, 404, 413, 415, 429, 503, 507))

@@ -47,12 +47,13 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, path = Headers(scope=scope), scope["path"]
+        length = headers.get("content-length", "")
         client = self._options.client_of(_token(headers))
         if not self._options.allows_host(headers.get("host", "")):
             await _refuse(send, 421, "This service does not answer to that name; start it with --allow-host NAME.")
         elif scope["method"] not in _READING and _is_foreign(headers):
             await _refuse(send, 403, "The request comes from another web page, which may not change anything here.")
-        elif int(headers.get("content-length", 0)) > self._options.limits.body_bytes:
+        elif length.isdecimal() and int(length) > self._options.limits.body_bytes:
             await _refuse(send, 413, self._options.limits.too_large)
         elif client is None and path not in OPEN:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
@@ -61,7 +62,6 @@ class Guard:
                 await _refuse(send, 401, "A valid token is needed: send the header 'Authorization: Bearer TOKEN'.")
         else:
             scope.setdefault("state", {})["client"] = client
-
             received = 0
 
             async def receive_limited() -> Message:

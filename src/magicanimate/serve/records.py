@@ -85,9 +85,9 @@ def advanced(job: Record, now: float, lease: float, progress: tuple[str, int, in
 
 
 def ended(job: Record, state: State, now: float, **facts: Any) -> Record:
-    """Over, for better or worse; `facts` are more fields, such as error or result."""
+    """Over, for better or worse; `facts` are more fields, such as error, or result and its size."""
     return job.model_copy(
-        update={"state": state, "finished": now, "worker": None, "lease": None, "stage": None, **facts}
+        update={"state": state, "finished": now, "worker": None, "lease": None, "stage": None, "size": 0, **facts}
     )
 
 

@@ -95,6 +95,7 @@ class Service:
         changed = self.store.change(job, lambda record: stopped(record, time.time()))
         if changed is None:
             raise unknown_job()
+        self.tidy(job, changed)
         return self._told(changed)
 
     def delete(self, job: str, client: str) -> None:
@@ -105,6 +106,11 @@ class Service:
         """Forget a job and delete its files; a worker that has it finds out by itself."""
         self.store.remove(job)
         shutil.rmtree(self.folder(job), ignore_errors=True)
+
+    def tidy(self, job: str, record: Record | None) -> None:
+        """Delete the files of a job that is gone, or has ended without a result."""
+        if record is None or record.state in ("failed", "cancelled"):
+            shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
         from magicanimate.config import read_config

@@ -112,8 +112,10 @@ def take_back(service: Service, gone: Callable[[Record], bool], now: float) -> N
     """Running jobs whose worker is gone are queued again, or fail."""
     for job in service.store.running():
         if gone(job):
-            service.store.change(job.id, lambda record: lost(record, now) if gone(record) else None)
             LOG.warning("job %s lost its worker", job.id)
+            changed = service.store.change(job.id, lambda record: lost(record, now) if gone(record) else None)
+            if changed:
+                service.tidy(job.id, changed)
 
 
 def clean(service: Service, now: float) -> None:

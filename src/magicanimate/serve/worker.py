@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -82,9 +81,8 @@ class Worker:
         except Stopped:
             self._end(job, lambda record: ended(record, "cancelled", time.time()))
         except InputError as error:
-            sentence = str(error).replace(
-                f"{self._service.folder(job.id)}{os.sep}", ""
-            )  # our paths tell nobody anything
+            # Paths of ours tell nobody anything: only the file's name stays.
+            sentence = str(error).replace(f"{self._service.folder(job.id)}{os.sep}", "")
             self._end(job, lambda record: ended(record, "failed", time.time(), error=sentence))
         except KeyboardInterrupt:
             self._end(job, released)
@@ -130,15 +128,13 @@ class Worker:
             )
 
     def _end(self, job: Record, step: Callable[[Record], Record]) -> None:
-        """The job's last word, if it is still ours. What failed or was deleted keeps no files."""
+        """The job's last word, if it is still ours."""
         self._job = None
         record = self._store.change(
             job.id, lambda now: step(now) if now.held_by(self._about.id, job.attempts) else None
         )
         LOG.info("job %s is %s", job.id, record.state if record else "not ours any more")
-        folder = self._service.folder(job.id)
-        if self._store.get(job.id) is None or (record and record.state in ("failed", "cancelled")):
-            shutil.rmtree(folder, ignore_errors=True)
+        self._service.tidy(job.id, record or self._store.get(job.id))
 
     def _say(self, state: Any, model: str | None = None) -> None:
         if (state, model or self._about.model) != (self._about.state, self._about.model):
