@@ -1,6 +1,6 @@
 """BVH motion capture: joints in space, from the file's skeleton and channels, seen by a camera that we choose.
 
-Shape legend: F frames, J joints of the file, N joints of the track.
+Shape legend: F frames, J joints.
 """
 
 from __future__ import annotations
@@ -101,6 +101,8 @@ def _skeleton(words: Iterator[str]) -> list[Joint]:
             joints[-1].offset_3 = np.array([float(next(words)) for _ in range(3)])
         elif word == "CHANNELS":
             joints[-1].channels = [next(words) for _ in range(int(next(words)))]
+            if not set(joints[-1].channels) <= set(_AXES):
+                raise ValueError(f"unknown channels of {joints[-1].name}")
     if not joints or open_joints:
         raise ValueError("its skeleton is cut off")
     return joints
@@ -177,8 +179,8 @@ def track_of_capture(capture: Capture, span: Span, path: Path) -> Track:
     wanted = list(cut_frames(line, span, zip(line.times, capture.places_FJ3, strict=True)))
     if not wanted:
         raise InputError(f"{path} has no frames after --start {span.start:g}.")
-    world_FN3 = _upright(np.stack(wanted), capture, matched)[:, list(matched.values())]
-    return _seen(world_FN3, tuple(matched), span.fps or capture.fps)
+    world_FJ3 = _upright(np.stack(wanted), capture, matched)[:, list(matched.values())]
+    return _seen(world_FJ3, tuple(matched), span.fps or capture.fps)
 
 
 def _upright(places_FJ3: np.ndarray, capture: Capture, matched: dict[str, int]) -> np.ndarray:
@@ -198,17 +200,17 @@ def _upright(places_FJ3: np.ndarray, capture: Capture, matched: dict[str, int]) 
     return places_FJ3 @ turn.T * (_TRUNK_AND_THIGH / np.median(bones))
 
 
-def _seen(world_FN3: np.ndarray, names: tuple[str, ...], fps: float) -> Track:
+def _seen(world_FJ3: np.ndarray, names: tuple[str, ...], fps: float) -> Track:
     """Project with the focal length that the fit assumes."""
-    low, high = world_FN3.min((0, 1)), world_FN3.max((0, 1))
+    low, high = world_FJ3.min((0, 1)), world_FJ3.max((0, 1))
     tall = max(high[2] - low[2] + 0.25, 1.0)  # joints end below the top of the head and above the soles
     aspect = float(np.clip((high[0] - low[0] + 0.8) / tall, 0.6, _WIDEST))
     distance = FOCAL * tall / _ROOM
     width = int(round(_HEIGHT * aspect / 2) * 2)
-    centred = world_FN3 - np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
+    centred = world_FJ3 - np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
     depth = centred[..., 1] + max(distance, FOCAL * (high[0] - low[0] + 0.8) / aspect) + (high[1] - low[1]) / 2
     focal = FOCAL * _HEIGHT
     x = width / 2 + focal * centred[..., 0] / depth
     y = _HEIGHT / 2 - focal * centred[..., 2] / depth
     points = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
-    return Track(points, names, (_HEIGHT, width), fps, world_FN3.astype(np.float32))
+    return Track(points, names, (_HEIGHT, width), fps, world_FJ3.astype(np.float32))
