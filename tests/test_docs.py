@@ -27,10 +27,15 @@ def blocks(page: Path, language: str) -> list[str]:
     return [body for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
 
 
+def _launched(words: list[str]) -> list[str]:
+    """A command without `torchrun ... -m` before it."""
+    return words[words.index("-m") + 1 :] if words[:1] == ["torchrun"] else words
+
+
 def commands(program: str) -> list[list[str]]:
     """Arguments of every call of a program in the pages' shell blocks."""
     lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-    words = [shlex.split(line, comments=True) for line in lines]
+    words = [_launched(shlex.split(line, comments=True)) for line in lines]
     return [line[1:] for line in words if line and line[0].removeprefix(".venv/bin/") == program]
 
 

@@ -46,6 +46,7 @@ class Animator:
 
     def animate(self, job: BatchJob) -> Outcome:
         """Write a job's video; finished steps of a killed worker's attempt are gone on from."""
+        from magicanimate import provenance
         from magicanimate.media.video import save_frames
         from magicanimate.resume import PATIENCE, discard_steps, resume_folder
 
@@ -58,6 +59,7 @@ class Animator:
             frames = self._pipe.frames(ready, resume_folder=steps, patience=PATIENCE)
             save_frames(frames, job.out, ready.fps, about, overwrite=self._options.overwrite, audio=ready.audio)
             discard_steps(steps)
+            warnings = [*ready.warnings, *provenance.mark(job.out)]
         except InputError as error:
             return Outcome(job, str(error), time.monotonic() - started)
-        return Outcome(job, None, time.monotonic() - started, len(ready), warnings=ready.warnings)
+        return Outcome(job, None, time.monotonic() - started, len(ready), warnings=warnings)

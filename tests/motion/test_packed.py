@@ -1,0 +1,35 @@
+"""Compressed frames read like the array they were."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from figures import walking_parts
+from magicanimate.motion.packed import PackedFrames
+
+PARTS = walking_parts(6)
+COLOURS = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("frames", [PARTS, COLOURS], ids=["parts", "colours"])
+def test_what_goes_in_comes_out(frames):
+    packed = PackedFrames(frames)
+    assert len(packed) == len(frames)
+    assert np.array_equal(packed[1], frames[1])
+    assert np.array_equal(packed[1:], frames[1:])
+    assert np.array_equal(packed[[2, 0]], frames[[2, 0]])
+    assert np.array_equal(np.stack(list(packed)), frames)
+
+
+def test_the_last_frame_repeated():
+    padded = PackedFrames(PARTS).padded(2)
+    assert np.array_equal(padded[:], np.concatenate([PARTS, PARTS[-1:], PARTS[-1:]]))
+    assert len(PackedFrames(PARTS)) == 6
+
+
+def test_part_maps_need_little_and_the_same_frames_the_same_bytes():
+    large = walking_parts(4, 256, 256)
+    assert len(PackedFrames(large).tobytes()) < large.nbytes / 50
+    assert PackedFrames(large).tobytes() == PackedFrames(large.copy()).tobytes()
+    assert PackedFrames(large).tobytes() != PackedFrames(large[::-1]).tobytes()
