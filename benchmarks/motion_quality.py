@@ -1,6 +1,6 @@
 """How well motion is read from raw video: generated people of the held-out split, whose parts are known, and photos.
 
-python benchmarks/motion_quality.py --out docs/results/motion.json --sheet sheet.jpg
+python benchmarks/motion_quality.py --photos FOLDER --out docs/results/motion.json --sheet sheet.jpg
 python benchmarks/motion_quality.py --photos FOLDER --clips 0 --sheet photos.jpg
 
 The bounds at the end of a run are this project's aims; the exit code is 1 if one is missed.
@@ -105,20 +105,22 @@ def summary(clips: list[dict]) -> dict:
     }
 
 
-def picture_row(image_HWC: np.ndarray, maps: list[np.ndarray], height: int = 160) -> np.ndarray:
-    """A picture, and beside it the part maps over it."""
-    tiles = [image_HWC]
-    for parts_HW in maps:
-        body = (parts_HW > 0)[..., None]
-        tiles.append(np.where(body, 0.3 * image_HWC + 0.7 * PALETTE_25[parts_HW], 0.6 * image_HWC).astype(np.uint8))
+def overlay(image_HWC: np.ndarray, parts_HW: np.ndarray) -> np.ndarray:
+    """Parts over a dimmed picture."""
+    body = (parts_HW > 0)[..., None]
+    return np.where(body, 0.3 * image_HWC + 0.7 * PALETTE_25[parts_HW], 0.6 * image_HWC).astype(np.uint8)
+
+
+def picture_row(tiles: list[np.ndarray], height: int = 160) -> np.ndarray:
+    """Pictures of one size beside each other."""
     row = Image.fromarray(np.concatenate(tiles, 1))
     return np.asarray(row.resize((round(row.width * height / row.height), height), Image.Resampling.LANCZOS))
 
 
 def save_rows(rows: list[np.ndarray], columns: int, path: Path) -> None:
     """Rows of different widths, several to a line."""
-    width = max(row.shape[1] for row in rows)
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
+    padded = [np.pad(row, ((0, height - row.shape[0]), (0, width - row.shape[1]), (0, 0))) for row in rows]
     padded += [np.zeros_like(padded[0])] * (-len(padded) % columns)
     lines = [np.concatenate(padded[i : i + columns], 1) for i in range(0, len(padded), columns)]
     Image.fromarray(np.concatenate(lines)).save(path, quality=85)
@@ -133,7 +135,7 @@ def photo(path: Path) -> tuple[float, np.ndarray]:
     parts = next(draw_motion(fit_track(track)))["parts"]
     mask_HW = np.asarray(Image.fromarray(mask).resize(parts.shape[::-1], Image.Resampling.NEAREST))
     both, either = overlap(parts > 0, mask_HW)
-    return both / either, picture_row(image_HWC, [parts])
+    return both / either, picture_row([overlay(image_HWC, parts)], 256)
 
 
 def synthetic(arguments: argparse.Namespace) -> tuple[dict, list[np.ndarray]]:
@@ -149,7 +151,9 @@ def synthetic(arguments: argparse.Namespace) -> tuple[dict, list[np.ndarray]]:
         figures, found = measure(truth, arguments.fps)
         clips.append(figures)
         middle = arguments.frames // 2
-        rows.append(picture_row(truth.rgb[middle], [truth.parts[middle], found[middle]]))
+        image_HWC = truth.rgb[middle]
+        maps = (truth.parts[middle], found[middle])
+        rows.append(picture_row([image_HWC, *(overlay(image_HWC, parts_HW) for parts_HW in maps)]))
         print(
             f"{seed - 1}: silhouette {figures['silhouette'][0] / figures['silhouette'][1]:.3f}, "
             f"landmarks {figures['landmark_error']:.3f}, "
@@ -173,22 +177,24 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=25.0)
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--photos", type=Path, help="a folder of pictures of people")
-    parser.add_argument("--sheet", type=Path, help="write pictures, true parts and found parts here")
+    parser.add_argument(
+        "--sheet", type=Path, help="write pictures, true parts and found parts here; of photos without --clips"
+    )
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     arguments = parser.parse_args()
     result, rows = synthetic(arguments) if arguments.clips else ({}, [])
     if arguments.photos:
-        result["photos"] = {}
-        for path in sorted(arguments.photos.iterdir()):
-            result["photos"][path.name], row = photo(path)
-            rows.append(row)
+        pictures = {path.name: photo(path) for path in sorted(arguments.photos.iterdir())}
+        result["photos"] = {name: figure for name, (figure, _) in pictures.items()}
+        if not arguments.clips:
+            rows = [row for _, row in pictures.values()]
     result["missed"] = missed(result)
     text = json.dumps({"machine": platform.processor() or platform.machine(), **result}, indent=1)
     print(text)
     if arguments.out:
         arguments.out.write_text(text + "\n")
     if arguments.sheet:
-        save_rows(rows, 3, arguments.sheet)
+        save_rows(rows, 3 if arguments.clips else 4, arguments.sheet)
     return 1 if result["missed"] else 0
 
 

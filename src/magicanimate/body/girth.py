@@ -18,7 +18,7 @@ _FRAMES = 12  # of a track that are looked at
 _ROUNDS = 2
 _REACH = 0.05  # of the figure: how far beyond the body a pixel of the mask still counts for it
 _BOUNDS = (0.85, 1.35)
-_BELIEVED = 0.6  # of a difference in girth (exponent): masks take in loose clothes, and leak
+_BELIEVED = 0.7  # of a difference in girth (exponent): masks take in loose clothes, and leak
 _LEAST = 60  # pixels of a part before it says anything
 
 _PARTS = {
