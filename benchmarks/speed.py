@@ -56,11 +56,10 @@ def main(arguments: list[str] | None = None) -> None:
     about = describe(model, chosen, settings)
     print(json.dumps(about), flush=True)
     for name, work in stages(model, chosen.size or model.config.resolution[0], chosen.frames).items():
-        rows.append(row(name, *measured({name: work}, device, chosen.repeat)[name]))
+        rows.append(measured({name: work}, device, chosen.repeat)[0])
         print(line(rows[-1]), flush=True)
     variants = denoising(model, chosen.size or model.config.resolution[0], chosen.frames, settings, chosen.twin)
-    for name, (seconds_each, count) in measured(variants, device, chosen.repeat).items():
-        rows.append(row(name, seconds_each, count, steps=settings.steps))
+    rows += measured(variants, device, chosen.repeat, settings.steps)
     finish(rows, about, chosen.out, device)
 
 
@@ -126,15 +125,21 @@ def denoising(
 
 
 def measured(
-    works: dict[str, Callable[[], Any]], device: torch.device, repeat: int
-) -> dict[str, tuple[list[float], int]]:
-    """For each piece of work the seconds of every turn, and its FLOPs. They take turns; the first turn only counts."""
-    counts = {name: flops(work) for name, work in works.items()}
+    works: dict[str, Callable[[], Any]], device: torch.device, repeat: int, steps: int = 1
+) -> list[dict[str, Any]]:
+    """The figures of each piece of work. They take turns; the first turn only counts work, and memory on a GPU."""
+    counts: dict[str, int] = {}
+    peaks: dict[str, int | None] = {}
+    for name, work in works.items():
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        counts[name] = flops(work)
+        peaks[name] = peak_memory(device) if device.type == "cuda" else None
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeat):
         for name, work in works.items():
             seconds[name].append(timed(work, device)[1])
-    return {name: (seconds[name], counts[name]) for name in works}
+    return [row(name, seconds[name], counts[name], steps) | {"peak_memory": peaks[name]} for name in works]
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> tuple[Any, float]:

@@ -47,6 +47,7 @@ MOST_MB = 128  # 8 pieces
 LONGEST_MINUTES = 9.0
 SAVING_MINUTES = 0.75  # kept free after training, to save and pack its result
 ARCHIVE, PROGRESS = "session.tgz", "progress.json"
+SPEED_SIZES = {"official": 512, "small": 32}  # model -> pixels
 DIFFUSION = ("denoiser", "appearance", "control")
 
 # docs/training.md makes the same ones by hand; small shards, so that every processor core has one
@@ -82,6 +83,7 @@ class Session:
     most_mb: float = 64.0
     people: int = 48
     clips: int = 8
+    speed_model: str = "official"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     @property
@@ -263,11 +265,11 @@ def restore_stage(source: Path, target: Path, vae_folder: Path) -> None:
     print(f"{target.name}: {step} steps came back", flush=True)
 
 
-def benchmark(session: Session, name: str, arguments: list[str]) -> None:
-    """Run benchmarks/NAME.py within the time that is left; its output goes to NAME.txt."""
+def benchmark(session: Session, name: str, arguments: list[str], label: str = "") -> None:
+    """Run benchmarks/NAME.py within the time that is left; its output goes to NAMELABEL.txt."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--device", str(session.device), *arguments]
-    output = session.back / f"{name}.txt"
+    output = session.back / f"{name}{label}.txt"
     with output.open("w") as file:
         try:
             code = subprocess.run(
@@ -294,6 +296,17 @@ def parity(session: Session) -> None:
     benchmark(session, "parity", [])
 
 
+def speed(session: Session) -> None:
+    """Every preset against the plain twin, for one window and for a video of several."""
+    size = SPEED_SIZES[session.speed_model]
+    for frames in (16, 112):
+        for preset in ("fast", "quality", "original"):
+            label = f"-{preset}-{frames}"
+            given = ["--model", session.speed_model, "--size", str(size), "--dtype", "float16", "--repeat", "1"]
+            chosen = ["--preset", preset, "--frames", str(frames), "--out", str(session.back / f"speed{label}")]
+            benchmark(session, "speed", [*given, *chosen], label)
+
+
 STAGES: dict[str, Callable[[Session], None]] = {
     "info": info,
     "render": render,
@@ -302,6 +315,7 @@ STAGES: dict[str, Callable[[Session], None]] = {
     "temporal": lambda session: train(session, "temporal"),
     "quality": quality,
     "parity": parity,
+    "speed": speed,
     "join": lambda session: None,  # every call begins with it
 }
 
@@ -323,6 +337,7 @@ def read_arguments(given: list[str] | None) -> Session:
     )
     parser.add_argument("--people", type=int, default=48, help="quality: held-out people")
     parser.add_argument("--clips", type=int, default=8, help="quality: held-out clips")
+    parser.add_argument("--speed-model", choices=list(SPEED_SIZES), default="official", help="speed: random weights")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     chosen = parser.parse_args(given)
     if not 0 < chosen.most_mb <= MOST_MB:
@@ -347,6 +362,7 @@ def read_arguments(given: list[str] | None) -> Session:
         most_mb=chosen.most_mb,
         people=chosen.people,
         clips=chosen.clips,
+        speed_model=chosen.speed_model,
     )
 
 

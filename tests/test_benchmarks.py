@@ -1,0 +1,65 @@
+"""The benchmarks of speed, memory and approximations run, and say what they have to."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import memory, speed
+from benchmarks.approximations import compared
+from scripts import gpu_session
+
+
+def test_speed_measures_every_stage_and_the_twin(tmp_path):
+    given = "--model small --size 32 --frames 2 --steps 1 --repeat 1 --device cpu --preset original --out"
+    speed.main([*given.split(), str(tmp_path)])
+    report = json.loads((tmp_path / "speed.json").read_text())
+    stages = {stage["stage"]: stage for stage in report["stages"]}
+    assert list(stages) == ["load", "encode", "control", "decode", "write", "denoise", "denoise, plain twin"]
+    assert all(stage["seconds"] > 0 for stage in stages.values())
+    assert stages["denoise, plain twin"]["flops"] > 1.1 * stages["denoise"]["flops"] > 0
+    assert stages["denoise, plain twin"]["share_of_minimum"] < 1 == stages["denoise"]["share_of_minimum"]
+    assert report["about"]["speed_up"] > 0
+    assert (tmp_path / "speed.png").stat().st_size > 1000
+
+
+def test_memory_on_the_device_does_not_grow_with_the_video():
+    """Two windows or four: the same peak. A larger picture has another one, so growth would be seen."""
+    peaks = [memory.counted_peak("small", 32, frames, torch.float16) for frames in (28, 52)]
+    assert peaks[1] <= 1.02 * peaks[0]
+    assert memory.counted_peak("small", 64, 16, torch.float16) > 1.1 * peaks[0]
+
+
+def test_counted_memory_is_freed():
+    with memory.DeviceMemory() as counter:
+        kept = torch.zeros(1000, device="meta")
+        for _ in range(3):
+            torch.zeros(500, device="meta")
+        view = kept[:10]
+    assert counter.peak == 4 * (1000 + 500)
+    assert counter.live == 4 * 1000
+    del kept, view
+    assert counter.live == 0
+
+
+def test_pictures_are_compared():
+    frames = np.random.default_rng(0).integers(0, 200, (2, 16, 16, 3), dtype=np.uint8)
+    assert compared(frames, frames) == {"psnr": 100.0, "ssim": pytest.approx(1.0)}
+    assert compared(frames + 10, frames)["psnr"] == pytest.approx(28.13, abs=0.01)
+
+
+def test_the_gpu_session_measures_all_presets(tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(gpu_session, "benchmark", lambda session, name, given, label: runs.append((name, given, label)))
+    session = gpu_session.read_arguments(
+        ["speed", "--speed-model", "small", "--device", "cpu", "--work", str(tmp_path)]
+    )
+    gpu_session.STAGES["speed"](session)
+    assert [label for _, _, label in runs] == [
+        f"-{preset}-{frames}" for frames in (16, 112) for preset in ("fast", "quality", "original")
+    ]
+    for name, given, _ in runs:
+        chosen = speed.parser().parse_args(given)
+        assert (name, chosen.model, chosen.size, chosen.dtype) == ("speed", "small", 32, "float16")
