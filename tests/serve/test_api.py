@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import fakeredis
@@ -275,6 +276,15 @@ def test_a_service_that_cannot_start_says_why(tmp_path, arguments, said):
     assert result.exit_code == 2, result.stderr
     assert result.stderr.startswith("Error: ")
     assert said in result.stderr
+
+
+def test_a_taken_port_is_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(cli, ["serve", "--data", str(tmp_path / "data"), "--port", port])
+    assert result.exit_code == 2
+    assert "choose another --port" in result.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_token_files(tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -63,12 +65,22 @@ def serve(
     from magicanimate.serve.app import create_app
 
     log_to_stderr()
-    service = create_app(options)
-    typer.echo(f"http://{host}:{port}", err=True)
-    uvicorn.run(
-        service, host=host, port=port, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
-        timeout_graceful_shutdown=3, ws="none",
-    )  # fmt: skip
+    with listen(host, port) as listener:
+        config = uvicorn.Config(
+            create_app(options), log_level="warning", access_log=False, proxy_headers=False, server_header=False,
+            timeout_graceful_shutdown=3, ws="none",
+        )  # fmt: skip
+        typer.echo(f"http://{host}:{port}", err=True)
+        with suppress(KeyboardInterrupt):  # the usual way to end it
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; InputError if the address is not this machine's or the port is taken."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(f"Nothing can listen on {host}:{port}: {error.strerror}; choose another --port.") from error
 
 
 def read_limits(given: list[str] | None) -> Limits:
