@@ -74,9 +74,7 @@ def test_without_its_history_a_multistep_solver_goes_another_way(model, tmp_path
     assert not torch.equal(continued, sample(model, *inputs(), settings))
 
 
-@pytest.mark.parametrize(
-    "policies", [Policies(features=FeatureReuse(2)), Policies(difference=Reuse(3), appearance=Reuse(2))]
-)
+@pytest.mark.parametrize("policies", [Policies(features=FeatureReuse(2)), Policies(difference=Reuse(2))])
 def test_steps_that_take_over_from_the_one_before_are_not_resumed_at(model, policies, tmp_path):
     settings = replace(FAST, policies=policies)
     whole = sample(model, *inputs(), settings)
