@@ -59,7 +59,7 @@ def test_a_good_motion_has_no_warning(look):
     [
         (lambda parts: parts[:, 40:], "cut off", "head runs out"),
         (lambda parts: np.pad(parts, ((0, 0), (0, 400), (0, 400))), "coverage", "covers only"),
-        (lambda parts: parts * (np.arange(len(parts)) % 2)[:, None, None].astype(np.uint8), "jitter", "flicker"),
+        (lambda parts: parts * (1 - np.arange(len(parts)) % 2)[:, None, None].astype(np.uint8), "jitter", "flicker"),
         (lambda parts: parts[:, :, 95:], "cut off", "at the left"),
         (lambda parts: parts[:, 70:], "people", "No head"),
     ],

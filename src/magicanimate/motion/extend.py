@@ -14,7 +14,8 @@ import numpy as np
 from magicanimate.motion.densepose import BACKGROUND, HEAD
 
 _TALL = 1.4  # a head's height to its width
-_EDGE = 0.01  # of a map's height
+EDGE = 0.02
+"""Share of a map's height within which a body counts as cut off: some maps end a few pixels before the edge."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class Extension:
         for distance in range(1, min(self.top + edge, missing) + 1):
             narrower = (1 - (distance / (missing + 1)) ** 2) ** 0.5  # an ellipse
             longer_HW[self.top + edge - distance] = _narrowed(_head_only(parts_HW[edge]), narrower)
-        return np.pad(longer_HW, ((0, self.bottom), (0, 0)), mode="edge")
+        longer_HW = np.pad(longer_HW, ((0, self.bottom), (0, 0)), mode="edge")
+        last = int(np.flatnonzero(parts_HW.any(1)).max(initial=-1))
+        if self.bottom and last >= (1 - EDGE) * len(parts_HW) - 1:
+            longer_HW[self.top + last + 1 :] = longer_HW[self.top + last]
+        return longer_HW
 
 
 def _cut_head(parts_HW: np.ndarray) -> tuple[int, int]:
@@ -41,7 +46,7 @@ def _cut_head(parts_HW: np.ndarray) -> tuple[int, int]:
     below the edge."""
     wide_H = np.isin(parts_HW, HEAD).sum(1)
     rows = np.flatnonzero(wide_H > wide_H.max() / 3)  # single pixels elsewhere are errors of compression
-    if not rows.size or rows[0] > _EDGE * len(parts_HW):
+    if not rows.size or rows[0] > EDGE * len(parts_HW):
         return 0, 0
     return int(rows[0]), max(0, round(_TALL * int(wide_H.max())) - rows.size)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from magicanimate.motion.extend import EDGE
 from magicanimate.motion.report import count_heads
 from magicanimate.motion.skeleton import JOINT, Skeleton, measure_skeleton
 
@@ -41,7 +42,7 @@ def survey(maps: Iterable[np.ndarray]) -> Survey | None:
             if index % _EVERY == 0:
                 heads.append(count_heads(parts_HW))
             if parts_HW.any():
-                margin = max(1, parts_HW.shape[0] // 100)
+                margin = max(1, round(EDGE * parts_HW.shape[0]))
                 edges.append((bool(parts_HW[:margin].any()), bool(parts_HW[-margin:].any())))
             yield parts_HW
 
