@@ -44,7 +44,9 @@ class Wholebody:
         try:
             import rtmlib
         except ImportError as error:
-            raise InputError("The extractor dwpose needs rtmlib; install it with: pip install rtmlib.") from error
+            raise InputError(
+                "The extractor dwpose needs rtmlib; install it with: pip install 'magicanimate[wholebody]'."
+            ) from error
         usual = rtmlib.Wholebody.MODE["balanced"]
         detector, pose = (folder / DETECTOR, folder / POSE) if folder else (usual["det"], usual["pose"])
         self._detector = _open(rtmlib.YOLOX, detector, _input_size(detector) or _DETECTOR_SIZE)
