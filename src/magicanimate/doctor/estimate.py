@@ -17,7 +17,8 @@ from magicanimate.places import network_size
 
 _PER_POSITION = 0.24  # operations of one evaluation, per weight and latent position
 _PER_PIXEL = 0.19  # operations of decoding, per weight of the VAE's decoder and pixel
-_CPU_CORE, _CUDA = 45e9, 40e12  # operations a second that are reached
+_CPU_CORE, _CUDA = 140e9, 40e12  # operations a second that are reached
+_START = 5.0  # seconds to load libraries and model
 _PROCESS = 0.6e9  # bytes of a process with the libraries loaded
 _ACTIVATIONS = 1.5e5  # bytes per latent position and frame of a window, in networks of the original's width
 _ORIGINAL = 1.28e9  # weights of the original's denoiser
@@ -79,4 +80,4 @@ def estimate(
     active = _ACTIVATIONS * bytes_each / 4 * width * min(frames, window) * positions * (2 if guided else 1)
     held = frames * positions * 64 * 4
     base = 0.0 if device == "cuda" else _PROCESS
-    return Estimate((sampling + decoding) / rate, int(base + weights.total * bytes_each + active + held))
+    return Estimate(_START + (sampling + decoding) / rate, int(base + weights.total * bytes_each + active + held))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magicanimate.motion.densepose import BACKGROUND, resize_parts
+from magicanimate.motion.densepose import BACKGROUND, HEAD, resize_parts
 from magicanimate.motion.report import count_heads
 
 _SIDE = 192  # pixels of the longer side at which maps are measured
@@ -26,7 +26,7 @@ class Measured:
     seen_25: np.ndarray
     """[25] share of the frames that show each part."""
     cut: dict[str, float]
-    """Share of the frames in which the body runs out of the frame at top, bottom, left, right."""
+    """Share of the frames in which the head runs out of the frame at the top, or the body at bottom, left, right."""
     flicker: float
     """Share of the body's pixels that, in the middle one of three frames, belong to another part than before and
     after."""
@@ -47,7 +47,7 @@ def measure(parts_FHW: Iterable[np.ndarray]) -> Measured:
         shares.append(counts / small.size)
         seen.append(counts > 0)
         body_HW = small != BACKGROUND
-        cuts.append([body_HW[0].any(), body_HW[-1].any(), body_HW[:, 0].any(), body_HW[:, -1].any()])
+        cuts.append([np.isin(small[0], HEAD).any(), body_HW[-1].any(), body_HW[:, 0].any(), body_HW[:, -1].any()])
         if index % _EVERY == 0:
             heads.append(count_heads(parts_HW))
         last = [*last[-2:], small]
