@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from magicanimate.body.bones import BONE_INDEX, Proportions
 from magicanimate.body.fit import FOCAL, fit_track
@@ -76,6 +77,18 @@ def test_frames_without_a_person_stay_empty(truth):
     assert found.present_F.tolist() == [True] * 2 + [False] * 3 + [True] * 3
     assert np.isfinite(found.pose_FP).all()
     assert np.isfinite(found.position_F3).all()
+
+
+def test_half_a_body_without_hips_and_without_gradients(truth):
+    track = track_of(truth, "openpose18", world=False)
+    hidden = [i for i, name in enumerate(track.names) if name.partition("_")[2] in ("hip", "knee", "ankle")]
+    track.points_FJ3[:, hidden] = 0
+    with torch.no_grad():
+        found = fit_track(track)
+    arms = [POINT_INDEX[f"{name}.{s}"] for name in ("lower_arm", "hand") for s in "LR"]
+    away = found.project(found.points()[:, arms]) - truth.project(truth.points()[:, arms])
+    assert np.linalg.norm(away, axis=-1).mean() < 0.03 * truth.focal * 1.6 / 3
+    assert found.pose_FP[:, 0].min() > 0.3  # facing us
 
 
 def test_tracks_that_say_nothing(truth):

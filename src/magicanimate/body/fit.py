@@ -38,10 +38,12 @@ FOCAL = 1.6
 _STEPS = 240
 _STRETCH = 400  # frames that are fitted together
 _OVERLAP = 25
+_FAR_APART = 1e3  # seconds between frames that need not be alike
 _SAMPLE = 60  # frames from which the proportions are fitted
 _LENGTH_SPREAD = 0.12  # of the logarithm of a bone's length; less where the track says little about it
 _SMALL_SPREADS = {"hands": 0.04, "feet": 0.06, "head": 0.08}
-_TRUNK_WIDTH = 0.45  # mean width of shoulders and hips, seen from the front, in heights of the trunk
+_SEEN_WELL = 0.3  # confidence
+_SHOULDERS = 0.6  # their width, seen from the front, in heights of the trunk
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 # Directions that are compared with a track's world coordinates
 _SEGMENTS = (
@@ -67,17 +69,7 @@ class _Problem:
     directions_FD3: Tensor | None  # unit vectors, and below how much each is trusted
     direction_trust_FD: Tensor | None
     ends_D2: list[tuple[int, int]]  # points of the rig
-    figure_F: Tensor  # the figure's size in focal lengths, the unit of errors
-
-    def part(self, frames: slice) -> _Problem:
-        return replace(
-            self,
-            at_FM2=self.at_FM2[frames],
-            trust_FM=self.trust_FM[frames],
-            directions_FD3=None if self.directions_FD3 is None else self.directions_FD3[frames],
-            direction_trust_FD=None if self.direction_trust_FD is None else self.direction_trust_FD[frames],
-            figure_F=self.figure_F[frames],
-        )
+    figure: float  # the figure's size in focal lengths, the unit of errors
 
 
 @dataclass
@@ -93,10 +85,8 @@ class _Unknowns:
         return torch.stack([self.position_F3[:, 0] * distance, distance, self.position_F3[:, 2] * distance], 1)
 
 
-def _problem(track: Track, frames: np.ndarray, focal: float) -> _Problem:
-    columns = [i for i, name in enumerate(track.names) if name in RIG_POINTS]
-    if not columns:
-        raise InputError("The track has no joints that the body knows, such as left_shoulder or right_knee.")
+def _problem(track: Track, frames: np.ndarray, focal: float, figure: float) -> _Problem:
+    columns = _known(track)
     index = {track.names[i]: i for i in columns}
     height, width = track.size
     seen = torch.from_numpy(track.points_FJ3[frames]).float()
@@ -113,20 +103,28 @@ def _problem(track: Track, frames: np.ndarray, focal: float) -> _Problem:
         directions_trust = torch.minimum(seen[:, a, 2], seen[:, b, 2]).clamp(0.1, 1) * (trust.amax(1, keepdim=True) > 0)
     return _Problem(
         at, trust, [POINT_INDEX[RIG_POINTS[track.names[i]]] for i in columns], directions, directions_trust, ends,
-        _figure_size(at, trust),
+        figure / focal,
     )  # fmt: skip
 
 
-def _figure_size(at_FM2: Tensor, trust_FM: Tensor) -> Tensor:
-    """Extent of the trusted joints, steadied over the sequence. [F]."""
-    good = trust_FM > 0.3
-    high = torch.where(good[..., None], at_FM2, -torch.inf).amax(1)
-    low = torch.where(good[..., None], at_FM2, torch.inf).amin(1)
-    extent = (high - low).amax(-1)
-    usable = torch.isfinite(extent) & (extent > 1e-4)
+def _known(track: Track) -> list[int]:
+    """Columns of the joints that the rig knows."""
+    columns = [i for i, name in enumerate(track.names) if name in RIG_POINTS]
+    if not columns:
+        raise InputError("The track has no joints that the body knows, such as left_shoulder or right_knee.")
+    return columns
+
+
+def _figure_size(track: Track) -> float:
+    """Usual extent of the joints that are seen well, in pixels."""
+    seen = track.points_FJ3[:, _known(track)]
+    good = (seen[..., 2] > _SEEN_WELL)[..., None]
+    extent = np.where(good, seen[..., :2], -np.inf).max(1) - np.where(good, seen[..., :2], np.inf).min(1)
+    extent = extent.max(-1)
+    usable = np.isfinite(extent) & (extent > 1)
     if not usable.any():
         raise InputError("The track has no frame in which a body can be made out.")
-    return extent[usable].median().expand(len(extent)).clone()
+    return float(np.median(extent[usable]))
 
 
 def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Proportions) -> _Unknowns:
@@ -171,33 +169,36 @@ def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
 
 
 def _facing_in_picture(track: Track, frames: np.ndarray, at: list[int]) -> np.ndarray:
-    """Turns about the vertical from how wide the trunk looks, and from where the nose is. [F,3,3]."""
+    """Turns about the vertical from how wide the shoulders look, and from where the nose is. [F,3,3]."""
     seen = track.points_FJ3[frames].astype(np.float64)
     ls, rs, lh, rh = (seen[:, i] for i in at)
-    width = ((ls - rs) + (lh - rh))[:, 0] / 2
-    tall = np.median(np.linalg.norm((ls + rs - lh - rh)[:, :2], axis=1)) / 2
-    frontal = max(_TRUNK_WIDTH * tall, float(np.quantile(np.abs(width), 0.95)), 1e-6)
+    well = (seen[:, at[:2], 2] > _SEEN_WELL).all(1)
+    whole = well & (seen[:, at[2:], 2] > _SEEN_WELL).all(1)
+    if not well.any():
+        return np.tile(np.eye(3), (len(frames), 1, 1))
+    width = (ls - rs)[:, 0]
+    tall = np.median(np.linalg.norm((ls + rs - lh - rh)[whole, :2], axis=1)) / 2 if whole.any() else 0.0
+    frontal = max(_SHOULDERS * tall, float(np.quantile(np.abs(width[well]), 0.95)), 1e-6)
     turn = np.arccos(np.clip(width / frontal, -1, 1))  # 0: facing us, with the left side on the picture's right
+    turn = np.interp(np.arange(len(turn)), np.flatnonzero(well), turn[well])
     if "nose" in track.names:
-        aside = seen[:, track.names.index("nose"), 0] - (ls + rs)[:, 0] / 2
-        turn *= np.where(_majority(aside, round(track.fps / 2)) < 0, -1, 1)
+        nose = seen[:, track.names.index("nose")]
+        aside = np.where(well & (nose[:, 2] > _SEEN_WELL), nose[:, 0] - (ls + rs)[:, 0] / 2, 0)
+        turn *= np.where(_sums(aside, round(track.fps / 2)) < 0, -1, 1)
     cosine, sine, zero, one = np.cos(turn), np.sin(turn), np.zeros_like(turn), np.ones_like(turn)
     rows = ((cosine, -sine, zero), (sine, cosine, zero), (zero, zero, one))
     return np.stack([np.stack(row, -1) for row in rows], 1)
 
 
-def _majority(values_F: np.ndarray, half: int) -> np.ndarray:
-    """Mean over a window of 2 half + 1 frames, shorter at the ends. [F]."""
-    kernel = np.ones(2 * half + 1)
-    return (
-        np.convolve(values_F, kernel, "same")[: len(values_F)]
-        if len(values_F) >= len(kernel)
-        else (np.full_like(values_F, values_F.mean()))
-    )
+def _sums(values_F: np.ndarray, half: int) -> np.ndarray:
+    """Sums over the frames up to `half` before and after. [F]."""
+    total = np.concatenate([[0], np.cumsum(values_F)])
+    f = np.arange(len(values_F))
+    return total[np.minimum(f + half + 1, len(values_F))] - total[np.maximum(f - half, 0)]
 
 
 def _robust(error: Tensor, bend: float) -> Tensor:
-    """Squared near 0, linear beyond `bend` (Geman and McClure's cousin of Charbonnier)."""
+    """Pseudo-Huber: half the square near 0, linear far beyond `bend`."""
     return bend**2 * ((1 + error.square() / bend**2).sqrt() - 1)
 
 
@@ -207,7 +208,7 @@ def _loss(unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_secon
     place = unknowns.place()
     found = points(*joint_frames(unknowns.pose_FP, place, body.rest, stretch), body.rest, stretch)
     at = found[:, problem.rows_M][..., [0, 2]] / found[:, problem.rows_M, 1:2].clamp_min(0.05)
-    error = (at - problem.at_FM2).norm(dim=-1) / problem.figure_F[:, None]
+    error = (at - problem.at_FM2).norm(dim=-1) / problem.figure
     loss = 400 * (problem.trust_FM * _robust(error, 0.03)).sum(1).mean()
     if problem.directions_FD3 is not None:
         a, b = ([pair[k] for pair in problem.ends_D2] for k in (0, 1))
@@ -251,11 +252,12 @@ def _solve(
         optimiser, lambda step: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
     current = _Unknowns(pose, position, lengths)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        _loss(current, problem, body, frame_seconds).backward()
-        optimiser.step()
-        schedule.step()
+    with torch.enable_grad():  # whoever animates has gradients switched off
+        for _ in range(steps):
+            optimiser.zero_grad()
+            _loss(current, problem, body, frame_seconds).backward()
+            optimiser.step()
+            schedule.step()
     return _Unknowns(pose.detach(), position.detach(), lengths.detach())
 
 
@@ -271,14 +273,15 @@ def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
     if not frames.size:
         raise InputError("The track has no frame with a person in it.")
     focal = FOCAL * track.size[0]
-    body = _fit_proportions(track, frames, focal)
+    figure = _figure_size(track)
+    body = _fit_proportions(track, frames, focal, figure)
     pose = np.zeros((len(track), POSE_NUMBERS), np.float32)
     position = np.zeros((len(track), 3), np.float32)
     done = 0
     for run in runs(present_F):
         for stretch, keep in _stretches_of(run):
             inside = np.arange(stretch.start, stretch.stop)
-            problem = _problem(track, inside, focal)
+            problem = _problem(track, inside, focal, figure)
             start = _first_guess(track, inside, problem, body)
             solved = _solve(start, problem, body, 1 / track.fps, _STEPS, fit_lengths=False)
             kept = slice(keep.start - stretch.start, keep.stop - stretch.start)
@@ -298,12 +301,11 @@ def _stretches_of(run: slice) -> list[tuple[slice, slice]]:
     return out
 
 
-def _fit_proportions(track: Track, frames: np.ndarray, focal: float) -> Proportions:
-    """Bone lengths from frames spread over the track, each on its own."""
+def _fit_proportions(track: Track, frames: np.ndarray, focal: float, figure: float) -> Proportions:
+    """Lengths of bones from frames spread over the track, each on its own."""
     body = Proportions.usual()
     sample = frames[np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).round().astype(int))]
-    problem = _problem(track, sample, focal)
+    problem = _problem(track, sample, focal, figure)
     start = _first_guess(track, sample, problem, body)
-    # far-apart frames: an hour between them leaves no smoothness
-    solved = _solve(start, problem, body, 1e3, _STEPS, fit_lengths=True)
+    solved = _solve(start, problem, body, _FAR_APART, _STEPS, fit_lengths=True)
     return replace(body, lengths=solved.log_lengths.exp().numpy())

@@ -1,7 +1,7 @@
 """From pose numbers to joint transforms: which angles a body has, how far they go, and forward kinematics.
 
 A pose is P numbers: six for the turn of the pelvis (the first two columns of its rotation matrix), then one angle in
-radians for each row of ANGLES. Shape legend: F frames, J joints, P pose numbers, A angles, S points of the rig.
+radians for each of `angles()`. Shape legend: F frames, J joints, P pose numbers, A angles, S points of the rig.
 """
 
 from __future__ import annotations
