@@ -72,7 +72,7 @@ def fill(page: Any, picture: Any = PICTURE, motion: Any = MOTION) -> None:
 
 def finish(page: Any) -> None:
     """Wait for a finished video that plays."""
-    page.wait_for_selector("video.result")
+    page.locator("video.result").scroll_into_view_if_needed()  # browsers play silent videos while they are seen
     page.wait_for_function(PLAYS, arg="video.result")
 
 

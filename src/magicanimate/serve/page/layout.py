@@ -6,8 +6,10 @@ not sent. A timer asks how far things are while something is under way.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +25,14 @@ from magicanimate.serve.backend import Backend, JobState, ServiceError
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.session import Input, Session
-from magicanimate.serve.page.shelf import EXAMPLES, SHELF
+from magicanimate.serve.page.shelf import EXAMPLES, SHELF, Example
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 HERE = Path(__file__).parent
 _EVERY = 0.5  # seconds between looks while something is under way
+_AT_ONCE = 16  # events of one kind that are handled at once, for all visitors
 _EXAMINERS = 2  # doctors at work at once, for all visitors
 _KEPT = (3600, 24 * 3600)  # uploads are looked through so often, and deleted at this age; seconds
 
@@ -43,12 +46,20 @@ _EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
 </section>"""
 
 
+_LOST = '<p class="alert" role="alert">The service was started anew; reload this page to go on.</p>'
+
+Handler = Callable[..., None]
+"""Does something to a session: handler(session, event, *values of inputs)."""
+
+
 @dataclass
 class _Visit:
     """A session, and what its page shows now, so that only news is sent."""
 
     session: Session
     sent: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Events of one visitor come one after the other; those of others need not wait."""
 
 
 def build_page(backend: Backend) -> gr.Blocks:
@@ -130,26 +141,29 @@ class _Page:
         self._examples = _html(views.examples(), script="pick")
 
     def _wire(self) -> None:
+        silent: dict[str, Any] = {
+            "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": _AT_ONCE,
+        }  # fmt: skip
         shown = [*self._panels.values(), self._timer]
-        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        plain = {"inputs": [self._visit], "outputs": shown} | silent
         self.blocks.load(self._enter, [self._browser], [self._browser, self._visit, *shown], **silent)
+
+        def on(listener: Any, handler: Handler, **options: Any) -> None:
+            inputs = [self._visit, *options.pop("inputs", ())]
+            listener(self._shown_after(handler), inputs=inputs, outputs=shown, **silent, **options)
+
         for what in ("picture", "motion"):
-            zone = self._panels[what]
-            zone.chosen(self._on_chosen(what), **plain)
-            zone.cleared(self._on_cleared(what), **plain)
-        self._examples.picked(self._on_example, **plain, js=_SCROLL)
-        self._motions.picked(self._on_motion, **plain)
-        self._panels["gallery"].picked(self._on_gallery, **plain, js=_SCROLL)
-        self._panels["run"].click(self._then(Session.run), **plain, js=_SCROLL)
-        self._cancel.click(self._then(Session.cancel), **plain)
-        self._panels["player"].again(self._then(Session.again), **plain, js=_SCROLL)
-        self._panels["player"].delete(self._then(Session.delete), **plain)
-        self._timer.tick(self._then(Session.look), **plain)
-        gr.on(
-            [control.change for control in self._controls], self._on_settings,
-            inputs=[self._visit, *self._controls], outputs=shown, trigger_mode="always_last", **silent,
-        )  # fmt: skip
+            on(self._panels[what].chosen, functools.partial(_choose, what))
+            on(self._panels[what].cleared, _only(functools.partial(Session.drop, what=what)))
+        on(self._motions.picked, _choose_motion)
+        on(self._examples.picked, _run_example, js=_SCROLL)
+        on(self._panels["run"].click, _only(Session.run), js=_SCROLL)
+        on(self._cancel.click, _only(Session.cancel))
+        on(self._panels["player"].again, _only(Session.again), js=_SCROLL)
+        on(self._panels["player"].delete, _only(Session.delete))
+        on(self._panels["gallery"].picked, _show_result, js=_SCROLL)
+        on(self._timer.tick, _only(Session.look))
+        any_control = functools.partial(gr.on, [control.change for control in self._controls])
+        on(any_control, _adjust, inputs=self._controls, trigger_mode="always_last")
 
     def _enter(self, client: Any) -> list[Any]:
         """A page was opened: `client` is what this browser was called before, if it ever was here."""
@@ -159,52 +173,18 @@ class _Page:
         visit.session.begin()
         return [client, visit, *self._show(visit)]
 
-    def _then(self, action: Callable[[Session], None]) -> Callable[[_Visit], list[Any]]:
+    def _shown_after(self, handler: Handler) -> Callable[..., list[Any]]:
         """Do something to the session, and show it."""
 
-        def do(visit: _Visit) -> list[Any]:
-            action(visit.session)
-            return self._show(visit)
+        def do(visit: _Visit | None, event: gr.EventData, *values: Any) -> list[Any]:
+            if visit is None:  # the service was started anew since the page was opened
+                lost = {"notice": _LOST, "timer": gr.Timer(active=False)}
+                return [lost.get(name, gr.skip()) for name in [*self._panels, "timer"]]
+            with visit.lock:
+                handler(visit.session, event, *values)
+                return self._show(visit)
 
         return do
-
-    def _on_chosen(self, what: str) -> Callable[..., list[Any]]:
-        def do(visit: _Visit, event: gr.EventData) -> list[Any]:
-            chosen = _uploaded(event.path, event.name, event.url)
-            if what == "picture":
-                visit.session.choose(picture=chosen)
-            else:
-                visit.session.choose(motion=chosen)
-            return self._show(visit)
-
-        return do
-
-    def _on_cleared(self, what: str) -> Callable[[_Visit], list[Any]]:
-        return self._then(lambda session: session.drop(what))
-
-    def _on_example(self, visit: _Visit, event: gr.EventData) -> list[Any]:
-        example = SHELF[event.key]
-        visit.session.choose(
-            picture=_shipped(example.picture, f"{example.title}.png"),
-            motion=_shipped(example.motion, f"{example.dance}.mp4"),
-            preview=False,
-        )
-        visit.session.run()
-        return self._show(visit)
-
-    def _on_motion(self, visit: _Visit, event: gr.EventData) -> list[Any]:
-        example = SHELF[event.key]
-        visit.session.choose(motion=_shipped(example.motion, f"{example.dance}.mp4"))
-        return self._show(visit)
-
-    def _on_gallery(self, visit: _Visit, event: gr.EventData) -> list[Any]:
-        visit.session.show(str(event.key))
-        return self._show(visit)
-
-    def _on_settings(self, visit: _Visit, *values: Any) -> list[Any]:
-        settings, model = chosen_settings(values)
-        visit.session.adjust(settings, model)
-        return self._show(visit)
 
     def _show(self, visit: _Visit) -> list[Any]:
         """One value for every panel and the timer; those that would not change are left alone."""
@@ -271,6 +251,38 @@ class _Page:
         return {"model": f"{model.get('name')} {model.get('version')}"} | about.get("settings", {})
 
 
+def _only(action: Callable[[Session], None]) -> Handler:
+    """An action that needs nothing but the session."""
+    return lambda session, _event: action(session)
+
+
+def _choose(what: str, session: Session, event: gr.EventData) -> None:
+    chosen = _uploaded(event.path, event.name, event.url)
+    if what == "picture":
+        session.choose(picture=chosen)
+    else:
+        session.choose(motion=chosen)
+
+
+def _choose_motion(session: Session, event: gr.EventData) -> None:
+    session.choose(motion=_shipped_motion(SHELF[event.key]))
+
+
+def _run_example(session: Session, event: gr.EventData) -> None:
+    example = SHELF[event.key]
+    picture = Input(example.picture, f"{example.title}.png", views.file_url(example.picture))
+    session.choose(picture=picture, motion=_shipped_motion(example), preview=False)
+    session.run()
+
+
+def _show_result(session: Session, event: gr.EventData) -> None:
+    session.show(str(event.key))
+
+
+def _adjust(session: Session, _event: gr.EventData, *values: Any) -> None:
+    session.adjust(*chosen_settings(values))
+
+
 def _html(value: str = "", script: str | None = None) -> gr.HTML:
     """A piece of the page that is ours, with its behaviour in a file of its own."""
     code = (HERE / f"{script}.js").read_text(encoding="utf-8") if script else None
@@ -304,5 +316,5 @@ def _uploaded(path: str, name: str, url: str) -> Input:
     return Input(file, Path(name).name, url)
 
 
-def _shipped(path: Path, name: str) -> Input:
-    return Input(path, name, views.file_url(path))
+def _shipped_motion(example: Example) -> Input:
+    return Input(example.motion, f"{example.dance}.mp4", views.file_url(example.motion))

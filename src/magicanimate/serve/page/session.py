@@ -13,12 +13,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
 from magicanimate.serve.page.pace import Pace
 from magicanimate.settings import make_settings
+
+if TYPE_CHECKING:
+    from magicanimate.doctor import Examination
 
 LOG = logging.getLogger(__name__)
 PREVIEW = {"steps": 2, "max_frames": 8}
@@ -53,8 +56,8 @@ class Session:
     settings: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
     error: str | None = None
-    examination: Any = None
-    """The doctor's `Examination`, or the sentence why there is none."""
+    examination: Examination | str | None = None
+    """What the doctor found, or the sentence why there is nothing."""
     preview: JobState | None = None
     job: JobState | None = None
     """The full run that is under way, or that ended badly."""
@@ -198,8 +201,8 @@ class Session:
         self.error = None
         job = self.backend.submit(picture.path, motion.path, settings, self.client, model=model)
         self.inputs[job] = (picture, motion)
-        frames = getattr(self.examination, "frames", None)
-        self.pace = Pace(frames if isinstance(frames, int) else None)
+        found = self.examination
+        self.pace = Pace(None if found is None or isinstance(found, str) else found.frames)
         self.job = self.backend.state(job, self.client)
 
     def _cancel(self, job: JobState) -> None:
@@ -220,7 +223,7 @@ class Session:
                 self._forget_preview()
 
 
-def _outcome(examining: Future[Any]) -> Any:
+def _outcome(examining: Future[Any]) -> Examination | str:
     """What the doctor found, or the sentence why nothing."""
     error = examining.exception()
     if isinstance(error, ServiceError):

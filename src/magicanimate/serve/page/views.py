@@ -6,15 +6,20 @@ import base64
 import io
 import json
 import re
-import time
+from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicanimate.serve.backend import JobState
 from magicanimate.serve.page.pace import Pace
 from magicanimate.serve.page.session import Input, Session
 from magicanimate.serve.page.shelf import SHELF, thumbnail
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from magicanimate.doctor import Finding
 
 STAGES = {
     "loading": "Loading the model",
@@ -120,23 +125,22 @@ def check(session: Session) -> str:
         return _card("Check", f'<p class="alert" role="alert">{escape(found)}</p>')
     if found is None:
         return ""
-    facts = f"{found.frames} frames, {found.frames / found.fps:.1f} s of video" if found.frames and found.fps else ""
+    facts = f"{found.frames} frames, {found.frames / found.fps:.1f} s of video"
     if found.seconds:
         facts += f" · takes about {duration(found.seconds)}"
     return _card("Check", f'{_sheet(found.sheet_HWC)}<p class="facts">{facts}</p>{_findings(found.findings)}')
 
 
-def _sheet(sheet_HWC: Any) -> str:
-    if sheet_HWC is None:
-        return ""
+def _sheet(sheet_HWC: np.ndarray) -> str:
+    url = _picture_url(sheet_HWC.tobytes(), sheet_HWC.shape)
     seen = "Your picture with the person that was found, frames of the motion, and the figure over the picture"
     return (
         '<div class="sheet" tabindex="0" role="group" aria-label="The check in pictures">'
-        f'<img src="{_picture_url(sheet_HWC)}" alt="{seen}"></div>'
+        f'<img src="{url}" alt="{seen}"></div>'
     )
 
 
-def _findings(findings: list[Any]) -> str:
+def _findings(findings: list[Finding]) -> str:
     """What needs attention first; what is well is folded away."""
     ranked = sorted((f for f in findings if f.level != "ok"), key=lambda finding: list(_LEVELS).index(finding.level))
     attention = "".join(
@@ -266,13 +270,13 @@ def _plain(value: Any) -> str:
 
 def gallery(session: Session, urls: dict[str, str]) -> str:
     """This visitor's finished videos; `urls` by job."""
-    now = time.time()
+    numbered = reversed(list(enumerate(reversed(session.results), 1)))
     cards = "".join(
         f'<button type="button" class="card{" current" if session.shown and session.shown.id == job.id else ""}" '
-        f'data-key="{job.id}" aria-label="Show the video made {_ago(now - (job.finished or now))}, seed {_seed(job)}">'
+        f'data-key="{job.id}" aria-label="Show video {number}, seed {_seed(job)}">'
         f'<video src="{escape(urls[job.id])}#t=0.1" muted playsinline preload="metadata" tabindex="-1"></video>'
         f"<span>Seed {_seed(job)}</span></button>"
-        for job in session.results
+        for number, job in numbered
         if job.id in urls
     )
     inner = (
@@ -285,10 +289,6 @@ def _seed(job: JobState) -> str:
     return escape(str(job.settings.get("seed", 1)))
 
 
-def _ago(seconds: float) -> str:
-    return "just now" if seconds < 60 else f"{duration(seconds)} ago"
-
-
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 90:
@@ -296,11 +296,12 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _picture_url(image_HWC: Any) -> str:
+@lru_cache(maxsize=8)
+def _picture_url(pixels: bytes, shape: tuple[int, ...]) -> str:
     from PIL import Image
 
     data = io.BytesIO()
-    Image.fromarray(image_HWC).save(data, "WEBP", quality=85)
+    Image.frombytes("RGB", (shape[1], shape[0]), pixels).save(data, "WEBP", quality=85)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
 
 
