@@ -176,7 +176,7 @@ def animate(
     ] = False,
     compile_layers: Annotated[
         bool,
-        typer.Option("--compile", help="Compile the networks' layers: a minute first.", rich_help_panel=_MODEL),
+        typer.Option("--compile", help="Compile part of the networks' layers first.", rich_help_panel=_MODEL),
     ] = False,
     decoder: Annotated[
         Path | None,
