@@ -68,7 +68,7 @@ def serve(
     with listen(host, port) as listener:
         config = uvicorn.Config(
             create_app(options), log_level="warning", access_log=False, proxy_headers=False, server_header=False,
-            timeout_graceful_shutdown=3, ws="none",
+            timeout_graceful_shutdown=3, timeout_keep_alive=75, ws="none",
         )  # fmt: skip
         typer.echo(f"http://{host}:{port}", err=True)
         with suppress(KeyboardInterrupt):  # the usual way to end it
