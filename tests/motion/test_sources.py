@@ -92,6 +92,19 @@ def test_black_comes_before_somebody(tmp_path):
     assert maps[50:].any((1, 2)).all()
 
 
+def test_one_of_several_people_is_kept(tmp_path):
+    small = walking_parts(4, 96, 64)
+    both = np.concatenate([np.roll(small, 8, axis=1), np.zeros((4, 96, 20), np.uint8), small], axis=2)
+    path = npz(tmp_path / "two.npz", parts=both)
+    for person, columns in ((1, slice(0, 64)), (2, slice(84, 148))):
+        motion = open_motion(path, person=person)
+        expected = np.zeros_like(both)
+        expected[..., columns] = both[..., columns]
+        assert np.array_equal(np.stack(list(motion)), expected)
+        assert f"number {person} from the left" in motion.notes[-1]
+    assert not np.stack(list(open_motion(path, person=3))).any()  # which the reader of the clip refuses
+
+
 def jet(parts_FHW: np.ndarray) -> np.ndarray:
     """A palette that nobody uses."""
     table = np.random.default_rng(5).integers(30, 256, (25, 3)).astype(np.uint8)

@@ -5,6 +5,7 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +18,11 @@ from magicanimate.media.timing import DEFAULT_FPS, WHOLE, count_frames, cut_fram
 from magicanimate.motion.bvh import is_bvh
 from magicanimate.motion.clip import MotionClip, Progress
 from magicanimate.motion.extract import drawn, extract, fit, several
+from magicanimate.motion.following import Follower
 from magicanimate.motion.palettes import PALETTE_NAMES, VIRIDIS, Colouring
 from magicanimate.motion.planes import array_names, check_lossless, is_array_file, plane_frames, read_parts
 from magicanimate.motion.recognise import Recognised, recognise, sample
+from magicanimate.motion.regions import keep_person
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
@@ -59,7 +62,7 @@ def open_motion(
     if is_bvh(start):
         return _of_bvh(path, span, progress)
     if is_array_file(start):
-        return _of_arrays(path, span)
+        return _chosen(_of_arrays(path, span), person)
     if start.lstrip()[:1] in (b"{", b"["):
         return _of_keypoints(path, span, person, progress)
     return _of_clip(open_clip(path, span), extractor, person, progress)
@@ -78,10 +81,10 @@ def _of_clip(clip: Clip, extractor: str, person: int | None, progress: Progress 
     frames = sample(clip)
     found = recognise(frames)
     if found.kind == "parts":
-        return _painted(clip, found)
+        return _chosen(_painted(clip, found), person)
     if found.kind in ("iuv", "indices"):
         check_lossless(clip, np.unique(np.stack(frames)[..., found.channel]))
-        return _numbers(clip, found)
+        return _chosen(_numbers(clip, found), person)
     if found.kind == "picture":
         return extract(clip, extractor, person, progress)
     raise InputError(_not_understood(clip.path, found))
@@ -161,6 +164,19 @@ def _converted(colouring: Colouring, found: Recognised) -> list[str]:
     if found.black > _BLACK_SHARE:
         return [f"The motion's background is black ({found.black:.0%} of its pixels); it was repainted purple."]
     return []
+
+
+def _chosen(motion: MotionClip, person: int | None) -> MotionClip:
+    """The same with one person only, where one was asked for."""
+    if person is None or motion.body is not None:
+        return motion
+
+    def kept() -> Iterator[np.ndarray]:
+        follow = Follower(person)
+        return (keep_person(parts_HW, follow) for parts_HW in motion)
+
+    note = f"Of the people in the motion, number {person} from the left was kept."
+    return replace(motion, start=kept, notes=[*motion.notes, note], colours=None)
 
 
 def _not_understood(path: Path, found: Recognised) -> str:
