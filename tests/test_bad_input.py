@@ -37,9 +37,9 @@ class Animation:
     def refused(self, message: str, *flags: str, **changes: object) -> None:
         result = self.run(*flags, **changes)
         assert result.exit_code == 2, result.stderr
-        errors = [line for line in result.stderr.splitlines() if not line.endswith("...")]
+        errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
         assert len(errors) == 1, result.stderr
-        assert errors[0].startswith("Error: ")
+        assert result.stderr.splitlines()[-1] == errors[0]
         assert errors[0].endswith(".")
         assert message in errors[0]
         assert "Traceback" not in result.output
@@ -137,6 +137,19 @@ def test_a_picture_of_one_pixel(animation):
     animation.refused("only 1x1 pixels", image=picture(animation, Image.new("RGB", (1, 1))))
 
 
+def test_a_picture_of_8k(animation):
+    animation.accepted(image=picture(animation, Image.new("RGB", (7680, 4320), "grey"), "p.jpg"))
+
+
+def test_a_video_instead_of_a_picture(animation):
+    animation.refused("is a video", image=file(animation, "p.png", animation.values["--motion"].read_bytes()))
+
+
+def test_a_span_beyond_the_end(animation):
+    animation.refused("nothing is left after --start 60", start="1:00")
+    animation.refused("end: should be after start", start=2, end=1)
+
+
 def test_a_folder_instead_of_a_picture(animation):
     animation.refused("is a folder", image=animation.folder)
 
@@ -149,7 +162,7 @@ def test_a_motion_of_one_frame(animation):
 
 def test_a_motion_that_is_not_densepose_coloured(animation):
     noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    animation.refused("none of the known palettes", motion=save_frames(iter(noise), animation.folder / "n.mp4", 25, {}))
+    animation.refused("No person was found", motion=save_frames(iter(noise), animation.folder / "n.mp4", 25, {}))
 
 
 def test_a_motion_with_a_black_background(animation):

@@ -101,3 +101,23 @@ def test_overlap_must_be_smaller_than_the_window():
 def test_settings_survive_json():
     chosen = make_settings(size="64x32", steps=3)
     assert AnimateSettings.model_validate_json(chosen.model_dump_json()) == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("12.5", 12.5), ("1:05", 65), ("01:02.25", 62.25), ("1:00:00", 3600), ("90", 90), (3, 3)]
+)
+def test_times_are_seconds_or_minutes(text, seconds):
+    assert make_settings(start=text).start == seconds
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"start": "soon"}, "start: 'soon' is not a time"), ({"end": "-3"}, "end: '-3' is not a time"),
+        ({"start": 5, "end": 4}, "end: should be after start, which is 5 s"), ({"start": "1:2:3:4"}, "is not a time"),
+        ({"person": 0}, "person: "), ({"extractor": "magic"}, "extractor: "),
+    ],
+)  # fmt: skip
+def test_impossible_times_and_choices(values, message):
+    with pytest.raises(InputError, match=message):
+        make_settings(**values)
