@@ -142,9 +142,13 @@ def test_a_refusal_is_shown_and_a_doctor_who_fails_is_no_end(session, queue):
     queue.refusal = "The picture is not a PNG, JPEG or WebP file."
     files(session)
     assert session.error == queue.refusal
+    assert not session.examining, "what the service refuses is not opened for the check either"
+    queue.refusal = None
+    files(session)
+    assert session.examining
     session.look()
     assert session.examination == "The motion is empty."
-    assert not session.busy
+    assert session.error is None
 
 
 def test_a_reloaded_page_finds_its_running_job(session, queue):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from magicanimate.doctor import Examination
 
 LOG = logging.getLogger(__name__)
-PREVIEW = {"steps": 2, "max_frames": 8}
+PREVIEW = {"max_frames": 8, "steps": 2}
 """What a rough preview has at most."""
 PREVIEW_SIDE = 256
 NEW_SEEDS = 2**31
@@ -78,9 +78,8 @@ class Session:
     def choose(self, picture: Input | None = None, motion: Input | None = None, *, preview: bool = True) -> None:
         """Another picture or motion; both are examined, and tried out, as soon as both are there."""
         self.picture, self.motion = picture or self.picture, motion or self.motion
-        self.error = self.examination = None
-        self._examine()
-        self._attempt(self._try_out if preview else self._forget_preview)
+        self.error = self.examination = self._examining = None
+        self._attempt(self._consider if preview else self._forget_preview)
 
     def drop(self, what: str) -> None:
         """Take the `picture` or the `motion` away."""
@@ -98,8 +97,7 @@ class Session:
         self.error = None
         if (checked, model) != (self.settings, self.model):
             self.settings, self.model = checked, model
-            self._examine()
-            self._attempt(self._try_out)
+            self._attempt(self._consider)
 
     def run(self) -> None:
         """The full video."""
@@ -166,28 +164,26 @@ class Session:
     def _list(self) -> None:
         self.results = [job for job in self.backend.jobs(self.client) if job.state == "done" and not job.preview]
 
-    def _examine(self) -> None:
-        if self.picture is None or self.motion is None:
-            return
-        self._examining = self.run_aside(
-            self.backend.examine, self.picture.path, self.motion.path, dict(self.settings), model=self.model
-        )
+    def _consider(self) -> None:
+        """A rough preview of inputs and settings as they are, and the doctor's view of them.
 
-    def _try_out(self) -> None:
-        """A rough preview of the inputs and settings as they are."""
+        The preview comes first: files that the service refuses are not opened here either.
+        """
         self._forget_preview()
         if self.picture is None or self.motion is None:
             return
-        asked = self.settings.get("max_frames") or PREVIEW["max_frames"], self.settings.get("steps") or PREVIEW["steps"]
-        rough = {
-            "max_frames": min(asked[0], PREVIEW["max_frames"]),
-            "steps": min(asked[1], PREVIEW["steps"]),
-            "audio": False,
-        }
+        frames, steps = (min(self.settings.get(name) or most, most) for name, most in PREVIEW.items())
+        rough = {"max_frames": frames, "steps": steps, "audio": False}
         job = self.backend.submit(
             self.picture.path, self.motion.path, self.settings | rough, self.client, model=self.model, preview=True
         )
         self.preview = self.backend.state(job, self.client)
+        self._examine(self.picture, self.motion)
+
+    def _examine(self, picture: Input, motion: Input) -> None:
+        self._examining = self.run_aside(
+            self.backend.examine, picture.path, motion.path, dict(self.settings), model=self.model
+        )
 
     def _forget_preview(self) -> None:
         old, self.preview = self.preview, None
@@ -201,6 +197,8 @@ class Session:
         self.error = None
         job = self.backend.submit(picture.path, motion.path, settings, self.client, model=model)
         self.inputs[job] = (picture, motion)
+        if self.examination is None and (picture, motion) == (self.picture, self.motion):
+            self._examine(picture, motion)
         found = self.examination
         self.pace = Pace(None if found is None or isinstance(found, str) else found.frames)
         self.job = self.backend.state(job, self.client)
