@@ -81,8 +81,8 @@ class Checkpoint:
         others = differences(about, self._about)
         if others:
             raise InputError(
-                f"{self._folder} belongs to a run with another {', '.join(others)}; repeat that run's command, or "
-                "delete the folder, which starts the video anew."
+                f"{self._folder} belongs to a run with other settings or inputs ({', '.join(others)}); repeat that run's "
+                "command, or delete the folder, which starts the video anew."
             )
         return state
 
