@@ -95,6 +95,8 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
                 discard_steps(steps)
             else:
                 deque(frames, maxlen=0)
+    if not first:
+        return
     console.print(job.summary(), markup=False)
     if request.dry_run:
         console.print(f"Nothing was written; {request.out} would be.", markup=False)

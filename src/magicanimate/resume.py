@@ -81,8 +81,8 @@ class Checkpoint:
         others = differences(about, self._about)
         if others:
             raise InputError(
-                f"{self._folder} belongs to a run with other settings or inputs ({', '.join(others)}); repeat that run's "
-                "command, or delete the folder, which starts the video anew."
+                f"{self._folder} belongs to a run with other settings or inputs ({', '.join(others)}); repeat that "
+                "run's command, or delete the folder, which starts the video anew."
             )
         return state
 
@@ -131,6 +131,8 @@ def weights_digest(model: Model) -> str:
     state = hashlib.sha256()
     for network in model.networks.values():
         for name, tensor in network.state_dict().items():
-            values = tensor.detach().flatten()[:_SAMPLED].float().cpu().numpy().tobytes()
+            # 8-bit weights know few of a tensor's operations
+            plain = tensor.detach() if tensor.is_floating_point() and not hasattr(tensor, "qdata") else tensor.detach().dequantize()
+            values = plain.flatten()[:_SAMPLED].float().cpu().numpy().tobytes()
             state.update(name.encode() + str((tuple(tensor.shape), tensor.dtype)).encode() + values)
     return state.hexdigest()[:16]

@@ -7,7 +7,7 @@ import resource
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -66,7 +66,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
-    _broken: bool = False
+    _broken: bool = field(default=False, init=False, repr=False)
 
     @classmethod
     def from_environment(cls) -> Ranks:
