@@ -62,6 +62,13 @@ def test_a_job_is_queued_told_and_deleted(app, send):
     assert list(client.app.state.service.options.jobs.iterdir()) == []
 
 
+@pytest.mark.parametrize("label", [True, False])
+def test_a_service_may_label_every_video(app, send, label):
+    client = app(label=label)
+    job = send(client, settings={"steps": 1}).json()
+    assert job["settings"] == {"steps": 1} | ({"label": True} if label else {})
+
+
 def test_results_are_sent_whole_and_in_ranges(app, send):
     client = app()
     job = send(client).json()["id"]

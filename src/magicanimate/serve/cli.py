@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from magicanimate import provenance
 from magicanimate.errors import InputError
 from magicanimate.serve.options import Limits, ServeOptions, read_tokens
 
@@ -52,14 +53,18 @@ def serve(
         Path | None, typer.Option(help="Folder whose files API clients may name instead of uploading.")
     ] = None,
     page: Annotated[bool, typer.Option(help="The web page beside the API.")] = True,
+    label: Annotated[
+        bool, typer.Option("--label", help="Write 'AI-generated' into every video, whether it is asked for or not.")
+    ] = False,
     limit: LimitOptions = None,
 ) -> None:
     """Serve the web page and the HTTP API, with workers that compute the jobs."""
     options = ServeOptions(
         data=data, host=host, port=port, hosts=tuple(allow_host or ()), tokens=read_tokens(tokens), redis=redis,
         paths=allow_paths, models=tuple(model or ()), devices=tuple(device or ("auto",)) if workers else (),
-        page=page, limits=read_limits(limit),
+        page=page, label=label, limits=read_limits(limit),
     ).checked()  # fmt: skip
+    provenance.configured()  # a certificate that cannot be used is said now
     import uvicorn
 
     from magicanimate.serve.app import create_app

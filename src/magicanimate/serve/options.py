@@ -65,6 +65,7 @@ class ServeOptions(BaseModel):
     models: tuple[str, ...] = Field((), description="models that may be asked for, the first by default; () is all")
     devices: tuple[str, ...] = Field(("auto",), description="one worker process for each; () is none")
     page: bool = True
+    label: bool = Field(False, description="every result says visibly that it is AI-generated, asked or not")
     limits: Limits = Limits()
 
     @property

@@ -51,6 +51,8 @@ class Service:
         """As `submit`, from open files. Whatever goes wrong, nothing is left behind."""
         limits = self.options.limits
         given = limited(settings, limits).model_dump(mode="json", exclude_unset=True)
+        if self.options.label:
+            given["label"] = True
         name = self._known(model)
         self._room(client)
         job, folder = uuid.uuid4().hex, None
