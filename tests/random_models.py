@@ -33,7 +33,8 @@ def random_model(style: str = "parts", **config: Any) -> Any:
     }  # fmt: skip
     up = {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"), "out_channels": latent}
     moving = common | up | {
-        "in_channels": latent * (1 + config.get("reference_input", False)) + coordinates, "num_attention_heads": 2, "motion_num_attention_heads": 2,
+        "in_channels": latent * (1 + config.get("reference_input", False)) + coordinates,
+        "num_attention_heads": 2, "motion_num_attention_heads": 2,
         "motion_max_seq_length": 16, "use_motion_mid_block": False,
         "down_block_types": ("CrossAttnDownBlockMotion", "DownBlockMotion"),
         "up_block_types": ("UpBlockMotion", "CrossAttnUpBlockMotion"),

@@ -14,6 +14,7 @@ from magicanimate.acceleration import Acceleration, accelerate_model, compile_mo
 from magicanimate.errors import InputError
 from magicanimate.latents import decode_latents
 from magicanimate.models import WEIGHTS_NAME
+from magicanimate.resume import weights_digest
 from magicanimate.sampler import SampleSettings, sample
 from random_models import random_model
 from seeded import randn
@@ -37,6 +38,7 @@ def test_int8_weights_are_near(plain):
     assert "Int8" in type(weight).__name__ or "Int8" in type(weight.data).__name__
     error = (run(model) - plain).std() / plain.std()
     assert 1e-6 < error < 0.05
+    assert weights_digest(model) != weights_digest(random_model("rgb"))
 
 
 def test_offloaded_networks_compute_the_same(plain):

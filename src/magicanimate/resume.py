@@ -128,11 +128,14 @@ def digest(*pieces: bytes) -> str:
 
 def weights_digest(model: Model) -> str:
     """A short name for a model's weights: of some values of every tensor, since reading all would take long."""
+    from torch import Tensor
+
     state = hashlib.sha256()
     for network in model.networks.values():
         for name, tensor in network.state_dict().items():
-            # 8-bit weights know few of a tensor's operations
-            plain = tensor.detach() if tensor.is_floating_point() and not hasattr(tensor, "qdata") else tensor.detach().dequantize()
+            plain = tensor.detach()
+            if type(plain) is not Tensor:  # 8-bit weights
+                plain = plain.dequantize()
             values = plain.flatten()[:_SAMPLED].float().cpu().numpy().tobytes()
             state.update(name.encode() + str((tuple(tensor.shape), tensor.dtype)).encode() + values)
     return state.hexdigest()[:16]
