@@ -17,10 +17,12 @@ from magicanimate.doctor import examine
 from magicanimate.doctor.estimate import Weights, count_weights, estimate
 from magicanimate.doctor.measure import measure
 from magicanimate.doctor.sheet import over, sheet_frames
+from magicanimate.job import prepare_job
 from magicanimate.media import open_clip
 from magicanimate.media.video import save_frames
 from magicanimate.motion.densepose import render_parts
 from magicanimate.places import SHIPPED
+from magicanimate.settings import make_settings
 from mannequin import dancing
 
 RUNNER = CliRunner()
@@ -171,3 +173,23 @@ def test_animate_prints_only_what_matters(inputs, tmp_path, model_folder):
     assert "The motion is a part map" not in result.stderr
     assert "ok " not in result.stderr
     assert len(list(open_clip(tmp_path / "out.mp4"))) == 2
+
+
+@pytest.mark.real
+@pytest.mark.egl
+@pytest.mark.parametrize(
+    ("image", "motion", "scales", "said"),
+    [
+        ("demo4.png", "demo4", (0.8, 0.95), "scaled by"), ("monalisa.png", "running", (1.4, 1.7), "scaled by"),
+        ("multi1_source.png", "multi_dancing", (1.0, 1.0), "2 people move"),
+    ],
+)  # fmt: skip
+def test_real_pairs(config, real_inputs, image, motion, scales, said):
+    pytest.importorskip("mediapipe")
+    job = prepare_job(
+        config, 8, real_inputs / "source_image" / image, real_inputs / "densepose" / f"{motion}.mp4",
+        make_settings(max_frames=16),
+    )  # fmt: skip
+    assert scales[0] <= job.alignment.used <= scales[1]
+    assert any(said in note for note in job.notes)
+    assert job.signal.report.people == (2 if motion == "multi_dancing" else 1)

@@ -156,7 +156,7 @@ def test_nobody_two_people_and_absurd_sizes_change_nothing(seen):
     assert all(plain)
     seen(lambda _: None)
     aligned = align(motion_of(original), original.shape[1:], "cover", PICTURE)
-    assert "No person" in aligned.notes[0]
+    assert "No person was recognised" in aligned.notes[0]
     assert np.array_equal(np.stack(list(aligned)), original)
     person = person_of(original[0])
     two = np.maximum(original, np.roll(original, 80, axis=2))

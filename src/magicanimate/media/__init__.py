@@ -3,7 +3,7 @@
 Shape legend: F frames, H W pixels, C colour channels; everything is RGB uint8 unless said otherwise.
 """
 
-from magicanimate.media.audio import Audio, carries_sound
+from magicanimate.media.audio import Audio
 from magicanimate.media.pictures import Placement, fit_parts, fit_picture, load_picture, place
 from magicanimate.media.reading import Clip, clip_of_frames, open_clip
 from magicanimate.media.timing import Span
@@ -14,7 +14,6 @@ __all__ = [
     "Clip",
     "Placement",
     "Span",
-    "carries_sound",
     "check_output",
     "clip_of_frames",
     "fit_parts",

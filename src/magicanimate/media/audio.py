@@ -25,11 +25,6 @@ class Audio:
     seconds: float
 
 
-def carries_sound(suffix: str) -> bool:
-    """Whether files with this ending can hold a sound track."""
-    return suffix.lower() in _CODECS
-
-
 class SoundTrack:
     """Writes a sound track into a container, in step with its video. To be made before anything is written."""
 

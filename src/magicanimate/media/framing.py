@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from magicanimate.media.pictures import Fit, Placement, fit_parts, fit_picture, place
+from magicanimate.media.pictures import Fit, fit_picture, place
 
 _SMALLEST_SIDE = 64
 
@@ -37,10 +37,6 @@ class Frame:
         """A picture of any size, fitted and padded to the canvas."""
         height, width, _ = image_HWC.shape
         return self.pad(fit_picture(image_HWC, place((height, width), self.size, fit)))
-
-    def parts(self, parts_HW: np.ndarray, placement: Placement) -> np.ndarray:
-        """A part map of any size, placed and padded to the canvas."""
-        return self.pad(fit_parts(parts_HW, placement))
 
 
 def choose_frame(

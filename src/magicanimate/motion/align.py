@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _WORTH = 0.08  # smaller differences of scale, or of position in torso lengths, are left alone
 _LIMIT = 3.5  # larger differences of scale mean that something was misunderstood
+_OUTLINE_LIMIT = math.log(2)  # the same as a logarithm, for outlines, which may be of anything
 _GAP = 0.15  # of the frame's height that a cut-off body is continued by at most
 _ENLARGED = 1.4  # times the right scale at which a cut-off motion is still used, so that its edge stays outside
 _WHOLE = 0.9  # of the torso that the picture must show for its lower end to count
@@ -87,7 +88,7 @@ def align(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.n
         plain.notes.append(f"The person in the picture was looked for by its outline only: {error}")
         return _by_outline(motion, size, picture_HWC, plain, usual)
     if person is None:
-        plain.notes.append("No person was found in the picture, so size and proportions of the motion are kept.")
+        plain.notes.append("No person was recognised in the picture, so the motion keeps its proportions.")
         return _by_outline(motion, size, picture_HWC, plain, usual)
     plain = replace(plain, person=person)
     if motion.body is not None:
@@ -107,8 +108,9 @@ def _by_outline(
     foot_2 = np.array([driver.centre * width, driver.bottom * height])
     onto_2 = np.array([target.centre * columns, target.bottom * rows])
     base = _onto(foot_2, onto_2, target.height * rows / (driver.height * height))
-    if not _differs(base, usual, foot_2, target.height * rows):
-        return replace(plain, needed=base.scale / usual.scale)
+    needed = base.scale / usual.scale
+    if abs(math.log(needed)) > _OUTLINE_LIMIT or not _differs(base, usual, foot_2, target.height * rows):
+        return replace(plain, needed=needed)
     placement = base.placement(size)
     return _told(plain, lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), base, usual, SAME)
 
