@@ -69,7 +69,10 @@ def _by_mediapipe(clip: Clip, progress: Progress | None) -> MotionClip:
     from magicanimate.body.people import track_video
 
     track = track_video(clip, progress)
-    notes = ["The motion is an ordinary video; the person was tracked, and a body fitted and drawn."]
+    notes = [
+        "The motion is an ordinary video; one person was tracked (several need --extractor densepose), and a body "
+        "fitted and drawn."
+    ]
     return _of_video(clip, track, notes + _bridged(track), progress)
 
 
