@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 
 import magicanimate
 from magicanimate.body.draw import KINDS, draw_motion
-from magicanimate.body.graphics import shared_context
+from magicanimate.body.graphics import _open_context, shared_context
 from magicanimate.body.people import fit_picture, track_picture, track_video
 from magicanimate.body.rig import POINT_INDEX
 from magicanimate.errors import InputError
@@ -106,3 +108,35 @@ def test_nobody(picture):
         track_video(clip_of([black, black]))
     assert fit_picture(black) is None
     assert fit_picture(np.zeros((1, 1, 3), np.uint8)) is None
+
+
+def test_any_thread_can_draw(motion):
+    here = next(draw_motion(motion))["parts"]
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(lambda: next(draw_motion(motion))["parts"]).result()
+    assert np.array_equal(here, there)
+    assert np.array_equal(next(draw_motion(motion))["parts"], here)
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("mediapipe.python.solutions.pose", lambda: track_picture(np.zeros((8, 8, 3), np.uint8))),
+        ("moderngl", _open_context),
+    ],
+)  # fmt: skip
+def test_missing_packages_are_named(monkeypatch, module, call):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r"magicanimate\[pose\]"):
+        call()
+
+
+def test_missing_opengl_is_named(monkeypatch):
+    import moderngl
+
+    def fail(**_: object) -> None:
+        raise Exception("libEGL.so not loaded")
+
+    monkeypatch.setattr(moderngl, "create_context", fail)
+    with pytest.raises(InputError, match="libegl1"):
+        _open_context()
