@@ -202,7 +202,7 @@ def test_what_comes_from_outside_is_escaped(session):
 
 def test_controls_become_settings():
     empty = ["tiny", "quality", "", "", "auto", "", "", "cover", "", "", True, False, False]
-    assert chosen_settings(empty) == ({"preset": "quality"}, "tiny")
+    assert chosen_settings(empty) == ({}, "tiny")
     chosen = ["tiny", "fast", "1", "0:05", "256x256", "3", "8", "contain", "4", "2", False, True, True]
     settings, _ = chosen_settings(chosen)
     assert settings == {

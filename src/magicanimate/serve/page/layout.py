@@ -156,7 +156,7 @@ class _Page:
             on(self._panels[what].cleared, _only(functools.partial(Session.drop, what=what)))
         on(self._motions.picked, _choose_motion)
         on(self._examples.picked, _run_example, js=_SCROLL)
-        on(self._panels["run"].click, _only(Session.run), js=_SCROLL)
+        on(self._panels["run"].click, _run, inputs=self._controls, js=_SCROLL)
         on(self._cancel.click, _only(Session.cancel))
         on(self._panels["player"].again, _only(Session.again), js=_SCROLL)
         on(self._panels["player"].delete, _only(Session.delete))
@@ -169,7 +169,7 @@ class _Page:
         """A page was opened: `client` is what this browser was called before, if it ever was here."""
         known = isinstance(client, str) and re.fullmatch("page-[0-9a-f]{32}", client)
         client = client if known else f"page-{uuid.uuid4().hex}"
-        visit = _Visit(Session(self._backend, self._examiners.submit, client))
+        visit = _Visit(Session(self._backend, self._examiners.submit, client, model=self._backend.models()[0]))
         visit.session.begin()
         return [client, visit, *self._show(visit)]
 
@@ -277,6 +277,13 @@ def _run_example(session: Session, event: gr.EventData) -> None:
 
 def _show_result(session: Session, event: gr.EventData) -> None:
     session.show(str(event.key))
+
+
+def _run(session: Session, _event: gr.EventData, *values: Any) -> None:
+    """With the settings as they are now: the last one may have been typed this moment."""
+    session.adjust(*chosen_settings(values), preview=False)
+    if session.error is None:
+        session.run()
 
 
 def _adjust(session: Session, _event: gr.EventData, *values: Any) -> None:

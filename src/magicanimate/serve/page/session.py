@@ -87,7 +87,7 @@ class Session:
         self.error = self.examination = self._examining = None
         self._attempt(self._forget_preview)
 
-    def adjust(self, settings: dict[str, Any], model: str | None) -> None:
+    def adjust(self, settings: dict[str, Any], model: str | None, *, preview: bool = True) -> None:
         """Other settings, as they were written."""
         try:
             checked = make_settings(**settings).model_dump(mode="json", exclude_unset=True)
@@ -97,7 +97,8 @@ class Session:
         self.error = None
         if (checked, model) != (self.settings, self.model):
             self.settings, self.model = checked, model
-            self._attempt(self._consider)
+            if preview:
+                self._attempt(self._consider)
 
     def run(self) -> None:
         """The full video."""
