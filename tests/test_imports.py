@@ -34,7 +34,6 @@ LAYERS = [
         "motion.signal",
         "motion.planes",
         "motion.align",
-        "motion.extend",
         "motion.retarget",
         "motion.reference",
         "media",

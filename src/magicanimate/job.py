@@ -133,7 +133,7 @@ def prepare_job(
         signal=signal,
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=[*clip.warnings, *signal.report.warnings],
-        notes=[*clip.notes, *_unused(chosen, clip), *aligned.notes],
+        notes=[*clip.notes, *aligned.notes],
         alignment=aligned,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
@@ -153,13 +153,6 @@ def as_picture(image: Any) -> np.ndarray:
     if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or 0 in image_HWC.shape:
         raise InputError("The picture must be a path, a Pillow image, or an array [height, width, 3] of uint8.")
     return image_HWC
-
-
-def _unused(settings: AnimateSettings, clip: MotionClip) -> list[str]:
-    """Settings that this motion has no use for, a sentence each."""
-    if settings.person is None or clip.kind != "densepose":
-        return []
-    return ["--person chooses among the people of an ordinary video; a part map is used with everybody in it."]
 
 
 def motion_span(settings: AnimateSettings) -> Span:
