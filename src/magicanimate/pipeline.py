@@ -136,7 +136,9 @@ class MagicAnimatePipeline:
         step is kept. Of several processes (see `ranks`) only the first one yields frames.
         """
         with _memory_explained():
-            checkpoint = Checkpoint(resume_folder, self._about(job), patience) if resume_folder else None
+            checkpoint = None
+            if resume_folder and self.ranks.first:
+                checkpoint = Checkpoint(resume_folder, self._about(job), patience)
             ref_Bchw = self._encode(job.image_HWC)
             _, channels, height, width = ref_Bchw.shape
             signal = job.signal.padded(job.settings.pad_frames)
@@ -235,10 +237,8 @@ def _memory_explained() -> Iterator[None]:
         told = str(error).lower()
         if isinstance(error, RuntimeError) and "out of memory" not in told and "allocate memory" not in told:
             raise
-        found = re.search(r"tried to allocate ([\d.]+ \w+)", told)
-        needed = (
-            f": {found[1].replace('ib', 'iB').replace('g', 'G').replace('m', 'M')} more were needed" if found else ""
-        )
+        found = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
+        needed = f": {found[1]} more were needed" if found else ""
         raise InputError(
             f"There is not enough memory for this video{needed}; choose a smaller --size or --window, fewer "
             "--max-frames, or on a GPU --offload."

@@ -102,7 +102,8 @@ def sample(
     ref_latents: clean, from `encode_images`. control: planes from `encode_control`, `[F, P, H', W']` or, with a batch
     of videos, `[B, F, P, H', W']`, or a source that makes them when they are needed. noise: standard normal, from
     `initial_noise`. text: embeddings (negative, positive), each `[T, D]` or `[B, T, D]`; default: the model's empty
-    prompt for both. ranks: the processes that share the windows. checkpoint: where finished steps are kept.
+    prompt for both. ranks: the processes that share the windows. checkpoint: where finished steps are kept,
+    given in the first process only.
     Results do not depend on how the work is divided into batches or among processes, nor on interruptions.
     Raises InputError for shapes that do not match, and for more processes than windows.
     """
@@ -136,7 +137,7 @@ def sample_steps(
         model.config.scheduler, settings.solver, settings.steps, source.frames, eta=settings.eta, seed=settings.seed
     )
     report = Counter("denoise", len(solver.timesteps) * len(windows), progress)
-    held = ranks.of_first(checkpoint.load() if checkpoint and ranks.first else None)
+    held = ranks.of_first(checkpoint.load() if checkpoint else None)
     group_of = frame_groups(windows)
     groups = dict.fromkeys(group_of[frame] for index in ranks.share(len(windows)) for frame in windows[index])
     conditions = prepare(model, ref_latents_Bchw, source, list(groups), text, progress)
@@ -155,7 +156,7 @@ def sample_steps(
         prediction = predict_video(model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks)
         latents = solver.step(prediction, timestep, latents)
         resumable = starts_anew(settings.policies, number + 1, steps, settings.guidance, kept)
-        if checkpoint and ranks.first and resumable:
+        if checkpoint and resumable:
             checkpoint.save({"finished": number + 1, "latents": latents, "solver": solver.state()})
         yield Step(number, timestep, prediction, latents)
 
