@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline, Video
 from magicanimate.media import load_picture
 from magicanimate.motion.densepose import render_parts
+from magicanimate.pipeline import _memory_explained
 from magicanimate.settings import make_settings
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -153,3 +155,28 @@ def test_arrays_of_the_wrong_kind(pipe, image, motion, message):
 def test_too_large_a_window_is_refused(pipe):
     with pytest.raises(InputError, match="too long"):
         pipe(PICTURE, np.repeat(MOTION, 2, 0), steps=1, window=20)
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        (lambda: torch.empty(2**60, dtype=torch.uint8), r"memory for this video: \d+ bytes more were needed; choose"),
+        (
+            lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0")),
+            "2.50 GiB more",
+        ),
+        (lambda: _raise(MemoryError()), "memory for this video; choose a smaller --size"),
+    ],
+)
+def test_running_out_of_memory_is_one_sentence(fails, message):
+    with pytest.raises(InputError, match=message), _memory_explained():
+        fails()
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), _memory_explained():
+        _raise(RuntimeError("shapes do not fit"))
+
+
+def _raise(error):
+    raise error
