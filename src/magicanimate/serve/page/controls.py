@@ -45,7 +45,8 @@ def chosen_settings(values: Sequence[Any]) -> tuple[dict[str, Any], str]:
     model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label = values
     settings = {
         "preset": preset if preset != "quality" else None, "start": start, "end": end,
-        "size": size if size != "auto" else None, "seed": seed, "fps": fps, "fit": fit if fit != "cover" else None, "steps": steps, "guidance": guidance,
+        "size": size if size != "auto" else None, "seed": seed, "fps": fps,
+        "fit": fit if fit != "cover" else None, "steps": steps, "guidance": guidance,
         "align": None if align else "none", "loop": loop or None, "label": label or None,
     }  # fmt: skip
     return {name: value for name, value in settings.items() if value not in (None, "")}, model
