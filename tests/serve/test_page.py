@@ -145,6 +145,7 @@ def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
     said.wait_for()
     assert "Traceback" not in page.content()
     page.get_by_label("Remove the picture").click()
+    page.wait_for_selector(".drop.empty")
     page.get_by_label("Picture: ").set_input_files(PICTURE)
     page.wait_for_function(PLAYS, arg="video.rough")
     assert page.locator(".alert").count() == 0
