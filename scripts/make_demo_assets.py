@@ -1,12 +1,15 @@
-"""Render the picture and the motion that `make demo` uses: a person and a dance of the generator's test split.
+r"""Render the picture and the motion that `make demo` uses: a person and a dance of the generator's test split.
 
 python scripts/make_demo_assets.py --person 12 --dance 2003
 
 The examples of the web page are made in the same way:
 
-python scripts/make_demo_assets.py --person 3021 --dance 2007 --picture-size 512 --out src/magicanimate/assets/examples/studio
-python scripts/make_demo_assets.py --person 3024 --dance 2009 --picture-size 512 --out src/magicanimate/assets/examples/hills
-python scripts/make_demo_assets.py --person 3026 --dance 2019 --picture-size 512 --out src/magicanimate/assets/examples/stripes
+python scripts/make_demo_assets.py --person 3021 --dance 2007 --picture-size 512 \
+    --out src/magicanimate/assets/examples/studio
+python scripts/make_demo_assets.py --person 3024 --dance 2009 --picture-size 512 \
+    --out src/magicanimate/assets/examples/hills
+python scripts/make_demo_assets.py --person 3026 --dance 2019 --picture-size 512 \
+    --out src/magicanimate/assets/examples/stripes
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from typer.core import TyperCommand, TyperGroup
 from magicanimate.errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 3
+# Where torchao is installed, diffusers imports it, and both warn of kernels that are not for this machine.
+_CHATTY = ("torchao", "diffusers.quantizers.torchao", "torch.utils._pytree")
 
 # Sub-commands that live in modules of their own: name -> module (which has `app`), and their line in the help.
 _LAZY = {
@@ -280,6 +283,8 @@ def animate(
 def main() -> None:
     """Entry point of `magicanimate`. Exit codes: 0 done, 2 bad input or settings, 3 interrupted, 1 our fault."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended politely is an interruption too
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         app()
     except KeyboardInterrupt:  # before a command took over

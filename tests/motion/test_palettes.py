@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from figures import walking_parts
+from magicanimate.errors import InputError
 from magicanimate.media import clip_of_frames, open_clip
 from magicanimate.media.video import save_frames
 from magicanimate.motion.contours import is_subsampled
 from magicanimate.motion.densepose import PALETTE_25, render_parts
 from magicanimate.motion.palettes import COLOURINGS, OVERLAY, PARULA_25, VIRIDIS
 from magicanimate.motion.recognise import recognise, sample
+from magicanimate.motion.sources import open_motion
 
 SIZE = 384
 
@@ -164,6 +166,23 @@ def test_pictures_are_pictures():
     textured = np.clip(shaded + rng.normal(0, 6, shaded.shape), 0, 255).astype(np.uint8)
     assert recognise([textured]).kind == "picture"
     assert recognise([rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]).kind == "picture"
+
+
+@pytest.mark.egl
+@pytest.mark.parametrize("seed", [1000110, 1000158, 1000159])
+def test_people_before_smooth_backgrounds_are_pictures(seed):
+    from magicanimate.synth.clip import render_clip
+
+    frames = list(render_clip(seed, np.array([1.0, 1.3, 1.7]), 256, "test").rgb)
+    assert recognise(frames).kind == "picture"
+
+
+def test_who_names_an_extractor_has_pictures(tmp_path):
+    path = tmp_path / "map.mp4"
+    save_frames(iter(render_parts(walking_parts(6, 128, 128))), path, 25.0, {})
+    assert open_motion(path).kind == "densepose"
+    with pytest.raises(InputError, match="No person was found"):
+        open_motion(path, extractor="mediapipe")
 
 
 def test_a_grey_picture_is_no_map():

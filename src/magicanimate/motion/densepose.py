@@ -48,6 +48,7 @@ def _flip_table() -> np.ndarray:
 FLIP_TABLE: np.ndarray = _flip_table()
 """[25] part index after a horizontal flip; its own inverse."""
 
+
 def render_parts(parts: np.ndarray) -> np.ndarray:
     """[..., H, W] part indices 0..24 -> [..., H, W, 3] uint8 RGB, exactly the palette's colours."""
     return PALETTE_25[parts]

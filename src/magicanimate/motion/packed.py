@@ -25,7 +25,7 @@ class PackedFrames:
     def append(self, frame: np.ndarray) -> None:
         """Add a frame at the end."""
         self._shape = frame.shape
-        self._packed.append(zlib.compress(np.ascontiguousarray(frame), _LEVEL))
+        self._packed.append(zlib.compress(frame.tobytes(), _LEVEL))
 
     def __len__(self) -> int:
         return len(self._packed)

@@ -23,7 +23,9 @@ _PLAIN = 6  # levels: a frame that varies less shows nothing
 _EXPLAINED = 0.6  # share of pixels that must have a colouring's colours
 _BODY, _PARTS = 0.003, 3  # share of pixels, and number of parts, that a body has at least
 _COLOURED = 24  # spread of the channels of what is no grey
-_FLAT = (0.5, 0.7, 0.7)  # least shares that `_flatness` has in a map
+_OUTSIDE = 0.7  # share of the background that must have a colour of backgrounds
+_BORDER = 0.75  # of the frame's border that a body covers at most: people do not fill all four sides
+_FLAT = (0.5, 0.83, 0.8)  # least shares that `_flatness` has in a map; smooth pictures of one person come near
 _BASE_64, _BASE_16 = np.array([4096, 64, 1]), np.array([256, 16, 1])
 _SMOOTH = 0.9  # share of neighbouring pixels that differ by two levels at most
 _GREY = 6  # spread of the channels of what is grey
@@ -64,7 +66,7 @@ def recognise(frames: list[np.ndarray]) -> Recognised:
     exact = _exact_indices(np.concatenate([frame.reshape(-1, 3) for frame in frames]))
     if exact is not None:
         return Recognised(*exact, black=black)
-    best, near = _best_colouring(pixels_NC)
+    best, near = _best_colouring(pixels_NC, np.concatenate([_border(frame) for frame in thinned]))
     if best is not None:
         return Recognised("parts", best, near=near, black=black)
     if (np.ptp(pixels_NC, axis=1) <= _GREY).all() and _is_smooth(frames):
@@ -87,23 +89,41 @@ def _exact_indices(pixels_NC: np.ndarray) -> tuple[Kind, None, int] | None:
     return None
 
 
-def _best_colouring(pixels_NC: np.ndarray) -> tuple[Colouring | None, float]:
+def _border(frame_HWC: np.ndarray) -> np.ndarray:
+    """Pixels [N, 3] along the four sides."""
+    return np.concatenate([frame_HWC[0], frame_HWC[-1], frame_HWC[:, 0], frame_HWC[:, -1]])
+
+
+def _best_colouring(pixels_NC: np.ndarray, border_NC: np.ndarray) -> tuple[Colouring | None, float]:
     """The colouring that explains most; of nearly equal ones the first, which is the plainest."""
     best, best_share = None, 0.0
     coloured_N = np.ptp(pixels_NC, axis=1) > _COLOURED
     for colouring in COLOURINGS:
-        distances_NL = colouring.distances(pixels_NC)
-        near_N = distances_NL.min(1) <= colouring.near**2
-        label_N = distances_NL.argmin(1)
+        label_N, near_N = _labels(colouring, pixels_NC)
         body_N = near_N & (label_N != BACKGROUND) & (label_N < 25)
         counts = np.bincount(label_N[body_N], minlength=25) / len(pixels_NC)
         enough = body_N.mean() > _BODY and (counts > _BODY / 25).sum() >= _PARTS
-        painted_N = coloured_N | (label_N != BACKGROUND) & (label_N < 25)
+        part_N = (label_N != BACKGROUND) & (label_N < 25)
+        painted_N = coloured_N | part_N
         clean = near_N[painted_N].mean() > colouring.exact if painted_N.any() else False
+        clean = clean and (part_N.all() or near_N[~part_N].mean() > _OUTSIDE)
         share = float(near_N.mean())
-        if enough and clean and share > max(_EXPLAINED, best_share + 0.02):
+        likely = enough and clean and share > max(_EXPLAINED, best_share + 0.02)
+        if likely and _border_share(colouring, border_NC) <= _BORDER:
             best, best_share = colouring, share
     return best, best_share
+
+
+def _labels(colouring: Colouring, pixels_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest label of every pixel, and whether its colour is near. [N], [N]."""
+    distances_NL = colouring.distances(pixels_NC)
+    return distances_NL.argmin(1), distances_NL.min(1) <= colouring.near**2
+
+
+def _border_share(colouring: Colouring, border_NC: np.ndarray) -> float:
+    """Share of the border that would be body."""
+    label_N, _ = _labels(colouring, border_NC)
+    return float(((label_N != BACKGROUND) & (label_N < 25)).mean())
 
 
 def _is_smooth(frames: list[np.ndarray]) -> bool:

@@ -45,8 +45,8 @@ def open_motion(
     Args:
         source: file, folder, or a clip that is already open (its span is then fixed).
         span: which frames, and at which rate.
-        extractor: what finds people in pictures: auto (mediapipe), mediapipe, densepose or dwpose; the last two also
-            as NAME=PATH with networks of one's own.
+        extractor: what finds people in pictures: auto (mediapipe, in what is not a part map), or mediapipe, densepose
+            or dwpose, in whatever the clip looks like; the last two also as NAME=PATH with networks of one's own.
         person: which of several people, from left to right; default: the largest, or all where the source allows it.
         progress: told ("extracting", "looking" or "fitting", done, total).
 
@@ -78,6 +78,8 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _of_clip(clip: Clip, extractor: str, person: int | None, progress: Progress | None) -> MotionClip:
+    if extractor != "auto":  # whoever names an extractor says that these are pictures of people
+        return extract(clip, extractor, person, progress)
     frames = sample(clip)
     found = recognise(frames)
     if found.kind == "parts":
@@ -189,5 +191,6 @@ def _not_understood(path: Path, found: Recognised) -> str:
         )
     return (
         f"{path} is painted in flat colours that are none of the known palettes ({PALETTE_NAMES}), so its parts cannot "
-        "be told; give DensePose part indices through the viridis map, or the video they were made from."
+        "be told; give DensePose part indices through the viridis map, or the video they were made from. If it is an "
+        "ordinary video, say so with --extractor mediapipe."
     )
