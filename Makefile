@@ -17,7 +17,7 @@ STAMPS := $(VENV)/.stamps
 ASSETS := src/magicanimate/assets/demo
 DEMO_VIDEO ?= outputs/demo.mp4
 # What the tests need beyond the package.
-TEST_PACKAGES := -e .[dev,eval,fast,scale,serve] mediapipe==0.10.21 onnxruntime moderngl rtmlib onnx
+TEST_PACKAGES := -e .[dev,eval,fast,pose,scale,serve,wholebody] onnx
 
 .PHONY: demo test test-env lint clean distclean
 .DELETE_ON_ERROR:
@@ -50,7 +50,7 @@ $(STAMPS)/torch: $(STAMPS)/environment scripts/install_torch.sh
 
 $(STAMPS)/package: $(STAMPS)/torch pyproject.toml constraints.txt
 	@echo "Installing magicanimate into $(VENV)"
-	@$(PIP) -e .
+	@$(PIP) -e .[pose,serve]
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/package

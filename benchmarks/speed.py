@@ -31,6 +31,7 @@ from benchmarks.counting import flops, step_inputs  # noqa: E402
 from benchmarks.plain import plain_sample  # noqa: E402
 from benchmarks.sizes import sized_model  # noqa: E402
 
+from magicanimate.acceleration import Acceleration, accelerate_model  # noqa: E402
 from magicanimate.control import embed_control  # noqa: E402
 from magicanimate.latents import decode_latents, encode_images  # noqa: E402
 from magicanimate.media.video import save_frames  # noqa: E402
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_grad_enabled(False)
     rows: list[dict[str, Any]] = []
     model, seconds = timed(lambda: sized_model(chosen.model, device, dtype), device)
+    model = accelerate_model(model, device, Acceleration(compile=chosen.compile))
     rows.append(row("load", [seconds]))
     settings = settings_of(model, chosen)
     about = describe(model, chosen, settings)
@@ -75,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32", choices=list(DTYPES))
     parser.add_argument("--repeat", type=int, default=3, help="timed turns of each")
+    parser.add_argument("--compile", action="store_true", help="as in animate; the twin then runs the same layers")
     parser.add_argument("--no-twin", dest="twin", action="store_false", help="leave the plain twin out")
     parser.add_argument("--out", type=Path, required=True, help="folder for speed.json and speed.png")
     return parser

@@ -305,6 +305,9 @@ def speed(session: Session) -> None:
             given = ["--model", session.speed_model, "--size", str(size), "--dtype", "float16", "--repeat", "1"]
             chosen = ["--preset", preset, "--frames", str(frames), "--out", str(session.back / f"speed{label}")]
             benchmark(session, "speed", [*given, *chosen], label)
+    compiled = ["--compile", "--no-twin", "--preset", "fast", "--frames", "112", "--repeat", "3"]
+    given = ["--model", session.speed_model, "--size", str(size), "--dtype", "float16"]
+    benchmark(session, "speed", [*given, *compiled, "--out", str(session.back / "speed-compiled")], "-compiled")
 
 
 STAGES: dict[str, Callable[[Session], None]] = {

@@ -289,3 +289,11 @@ def main() -> None:
         app()
     except KeyboardInterrupt:  # before a command took over
         sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            # Threads of gloo and mediapipe that are still there when a process of torchrun ends can abort it, although
+            # all is done and written: so it ends without waiting for them.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise

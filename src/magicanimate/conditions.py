@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from magicanimate.control import embed_control
+from magicanimate.runtime import to_device
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
@@ -49,7 +50,7 @@ class FrameFeatures:
         if any(frame not in self._held for frame in frames):
             return self._compute(frames)
         held = torch.stack([self._held[frame] for frame in frames], dim=1)
-        return held.flatten(0, 1).to(self._model.device)
+        return to_device(held.flatten(0, 1), self._model.device, held.dtype)
 
     def hold(self, frames: list[int]) -> None:
         """Compute and keep the features of some frames, unless there is no room for more."""
@@ -62,4 +63,5 @@ class FrameFeatures:
 
     def _compute(self, frames: list[int]) -> Tensor:
         planes_NPhw = self._control.planes(frames).flatten(0, 1)
-        return embed_control(self._model.control, planes_NPhw.to(self._model.device, self._model.dtype)).features
+        on_device = to_device(planes_NPhw, self._model.device, self._model.dtype)
+        return embed_control(self._model.control, on_device).features

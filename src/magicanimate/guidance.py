@@ -15,6 +15,7 @@ from magicanimate.conditions import FrameFeatures
 from magicanimate.control import Residuals
 from magicanimate.denoiser import Trunk, stem_input
 from magicanimate.policies import StepPlan
+from magicanimate.runtime import to_device
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
@@ -105,4 +106,4 @@ def predict_window(
 
 def to_model(x: Tensor, model: Model) -> Tensor:
     """On the networks' device, in their number format."""
-    return x.to(model.device, model.dtype)
+    return to_device(x, model.device, model.dtype)

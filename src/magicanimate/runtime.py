@@ -49,6 +49,19 @@ def select_dtype(name: str = "auto", device: torch.device | None = None) -> torc
     return DTYPES[name]
 
 
+def to_device(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor on a device; from the host to a GPU through pinned memory, so that nobody waits for the copy."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.to(dtype).pin_memory().to(device, non_blocking=True)
+    return x.to(device, dtype)
+
+
+def begin_window(device: torch.device) -> None:
+    """Tell CUDA graphs that nothing of what they returned before is needed any more."""
+    if device.type == "cuda":
+        torch.compiler.cudagraph_mark_step_begin()
+
+
 def peak_memory(device: torch.device | None = None) -> int:
     """The most bytes used so far: on a CUDA device its allocator's, else this process's resident memory."""
     if device is not None and device.type == "cuda":

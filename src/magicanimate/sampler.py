@@ -22,7 +22,7 @@ from magicanimate.errors import InputError
 from magicanimate.guidance import Conditions, Prompts, predict_window, to_model
 from magicanimate.policies import EXACT, Kept, Policies, StepPlan, check_policies, plan_step, starts_anew
 from magicanimate.resume import Checkpoint
-from magicanimate.runtime import Ranks
+from magicanimate.runtime import Ranks, begin_window
 from magicanimate.stepping import VideoSolver, host_tensor
 from magicanimate.windows import Fusion, Window, frame_groups, frames_needed_later, fusion_weights, plan_windows
 
@@ -230,6 +230,7 @@ def predict_windows(
     group_of, needed = frame_groups(windows), frames_needed_later(windows)
     for index in own:
         window = windows[index]
+        begin_window(model.device)
         for group in dict.fromkeys(group_of[frame] for frame in window if frame not in held.frames):
             frames = list(group)
             levels = control_frames(model, latents_BcFhw, conditions, time, frames, settings.control_scale, plan)
