@@ -18,6 +18,7 @@ from torch import Tensor
 from magicanimate.conditions import ControlSource
 from magicanimate.control import encode_control, parts_to_planes
 from magicanimate.errors import InputError
+from magicanimate.guidance import to_model
 from magicanimate.job import Job, Progress, prepare_job
 from magicanimate.latents import decode_latents, encode_images, initial_noise, pixel_factor
 from magicanimate.media.video import Video, VideoStream
@@ -178,7 +179,7 @@ class MagicAnimatePipeline:
         """Reference latents `[1, c, h, w]`."""
         model = self.model
         image_BCHW = torch.from_numpy(image_HWC.copy()).permute(2, 0, 1)[None].float() / 255
-        return encode_images(model.vae, image_BCHW.to(model.device, model.dtype), model.config.patch)
+        return encode_images(model.vae, to_model(image_BCHW, model), model.config.patch)
 
     def _decode(self, latents_BcFhw: Tensor, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
         """Frames of the visible size, a few at a time so that memory does not grow with the video.
@@ -206,7 +207,7 @@ class MagicAnimatePipeline:
     def _decode_frames(self, latents_BcKhw: Tensor, job: Job) -> np.ndarray:
         """[K, H, W, 3] uint8."""
         model = self.model
-        latents_Bchw = latents_BcKhw[0].transpose(0, 1).to(model.device, model.dtype)
+        latents_Bchw = to_model(latents_BcKhw[0].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
         return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 PREVIEW = {"max_frames": 8, "steps": 2}
 """What a rough preview has at most."""
-PREVIEW_SIDE = 256
 NEW_SEEDS = 2**31
 
 Submit = Callable[..., "Future[Any]"]
