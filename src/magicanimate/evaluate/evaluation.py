@@ -171,10 +171,17 @@ class Evaluation:
 
     def _described(self) -> list[NetworkNote]:
         distances = [
-            NetworkNote(metric=n.metric, name=n.name, sha256=n.sha256, dimensions=n.dimensions, window=n.window)
+            NetworkNote(
+                metric=n.metric, name=n.name, sha256=n.sha256, dimensions=n.dimensions, window=n.window,
+                recognised=getattr(n, "recognised", ""),
+            )
             for n in self._networks
+        ]  # fmt: skip
+        perceptual = [
+            NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognised=getattr(n, "recognised", ""))
+            for n in self._perceptual
         ]
-        return [*distances, *(NetworkNote(metric=n.name, name=n.name, sha256=n.sha256) for n in self._perceptual)]
+        return distances + perceptual
 
     def _remarks(self, figures: dict[str, Figure]) -> list[str]:
         """A sentence on each distance that does not rest on all videos, or on few windows."""

@@ -62,7 +62,7 @@ def _videos(path: Path, what: str) -> Path | dict[str, Path]:
     """A single video, or the videos of a folder by name."""
     if not path.exists():
         raise InputError(f"The {what} {path} does not exist; check the path.")
-    if path.is_file() or holds_frames(path) and not _whole_videos(path):
+    if path.is_file() or (holds_frames(path) and not _whole_videos(path)):
         return path
     found = [file for file in _visible(path) if file.suffix.lower() in (*VIDEO_SUFFIXES, *ARRAY_SUFFIXES)]
     found += _sub_folders(path)
@@ -116,5 +116,5 @@ def _same_names(ours: dict[str, Path], targets: dict[str, Path], what: str, othe
         if missing:
             listed = ", ".join(sorted(missing)[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
             raise InputError(
-                f"{len(missing)} {there}s have no {lacking} of their name ({listed}); names without ending have to match."
+                f"{len(missing)} {there}s have no {lacking} of their name ({listed}); names have to match."
             )

@@ -114,11 +114,13 @@ def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int
 
     if path.suffix.lower() not in (".npy", ".npz") and recognise(sample(open_clip(path))).kind == "picture":
         raise InputError(
-            f"{path} is an ordinary video, not a part map; make part maps with magicanimate motion, and give their folder."
+            f"{path} is an ordinary video, not a part map; make part maps with magicanimate motion and give those."
         )
     motion = open_motion(path)
     maps = [
-        parts_HW if size is None or parts_HW.shape == (size, size) else fit_parts(parts_HW, square(parts_HW.shape, size))
+        parts_HW
+        if size is None or parts_HW.shape == (size, size)
+        else fit_parts(parts_HW, square(parts_HW.shape, size))
         for parts_HW in motion
     ]
     return np.stack(maps), motion.size

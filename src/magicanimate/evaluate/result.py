@@ -62,6 +62,8 @@ class NetworkNote(_Data):
     metric: str
     name: str
     sha256: str
+    recognised: str = ""
+    """The published file that this is; empty for others."""
     dimensions: int | None = None
     window: int | None = None
 
