@@ -115,7 +115,7 @@ def test_compare(good, bad):
     assert psnr.low <= psnr.difference <= psnr.high
     assert psnr.intervals_overlap is False
     assert compare(bad, good)["L1"].ahead == "b"
-    assert found["Background flicker of the target"].ahead == "undecided"
+    assert found["Background flicker of target"].ahead == "undecided"
     same = compare(good, good)
     assert all(figure.ahead == "undecided" and figure.difference == 0 for figure in same.values())
     assert all(figure.intervals_overlap for figure in same.values())

@@ -87,8 +87,9 @@ def test_l1_and_discos_l1():
     assert l1(plain(0), plain(255))[0] == 1
     assert l1(plain(100), plain(151))[0] == pytest.approx(0.2)
     assert l1(plain(151), plain(100))[0] == pytest.approx(0.2)  # no wrap-around in either direction
-    # The paper's 3.13e-4 is 20.5 grey levels.
-    assert 3.13e-4 * 256 * 256 == pytest.approx(20.5, abs=0.05)
+    half = plain(120)
+    half[:, ::2] += 1
+    assert l1_per_pixel(plain(100), half)[0] == pytest.approx(3.13e-4, abs=5e-7)  # the paper's value: 20.5 grey levels
     assert l1_per_pixel(plain(100), plain(120))[0] == pytest.approx(20 / 256**2)
 
 

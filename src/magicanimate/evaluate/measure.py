@@ -17,7 +17,7 @@ from magicanimate.evaluate.frames import l1, l1_per_pixel, lpips, psnr_frames, s
 from magicanimate.evaluate.interfaces import PerceptualNetwork
 from magicanimate.evaluate.people import part_colours, pose_overlap
 from magicanimate.evaluate.temporal import dtssd, warping_errors
-from magicanimate.media.pictures import Placement, fit_parts, fit_picture
+from magicanimate.media.pictures import fit_parts, fit_picture, place
 from magicanimate.motion.densepose import PART_NAMES
 
 
@@ -71,9 +71,8 @@ def as_protocol(video: Video, size: int | None, skip: int) -> Video:
     cut = Video(*(None if x is None else x[skip:] for x in _arrays(video)))  # type: ignore[arg-type]
     if size is None or cut.target_FHWC.shape[1:3] == (size, size):
         return cut
-    placement = square(cut.target_FHWC.shape[1:3], size)
-    frames = (np.stack([fit_picture(frame, placement) for frame in x]) for x in _arrays(cut)[:2] if x is not None)
-    maps = (None if x is None else np.stack([fit_parts(frame, placement) for frame in x]) for x in _arrays(cut)[2:])
+    frames = (np.stack([square_picture(frame, size) for frame in x]) for x in _arrays(cut)[:2] if x is not None)
+    maps = (None if x is None else np.stack([square_parts(frame, size) for frame in x]) for x in _arrays(cut)[2:])
     return Video(*frames, *maps)
 
 
@@ -81,12 +80,28 @@ def _arrays(video: Video) -> tuple[np.ndarray | None, ...]:
     return video.output_FHWC, video.target_FHWC, video.parts_FHW, video.found_FHW
 
 
-def square(source: tuple[int, ...], size: int) -> Placement:
-    """The centre square of a (height, width), at size x size pixels."""
-    height, width = source
+def square_picture(image_HWC: np.ndarray, size: int | None) -> np.ndarray:
+    """The centre square of a picture at size x size pixels, by Lanczos; nothing beside the square shines in."""
+    if size is None or image_HWC.shape[:2] == (size, size):
+        return image_HWC
+    square_HWC = _centre(image_HWC)
+    return fit_picture(square_HWC, place(square_HWC.shape[:2], (size, size)))
+
+
+def square_parts(parts_HW: np.ndarray, size: int | None) -> np.ndarray:
+    """The same of a part map, by nearest pixel."""
+    if size is None or parts_HW.shape == (size, size):
+        return parts_HW
+    square_HW = _centre(parts_HW)
+    return fit_parts(square_HW, place(square_HW.shape, (size, size)))
+
+
+def _centre(image: np.ndarray) -> np.ndarray:
+    """[H, W, ...] -> [S, S, ...] with S the shorter side."""
+    height, width = image.shape[:2]
     side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    return Placement((left, top, left + side, top + side), (0, 0, size, size), (size, size))
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
 
 
 def measure(video: Video, perceptual: Iterable[PerceptualNetwork] = ()) -> tuple[dict[str, float], dict[str, float]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.evaluate.report import label
+from magicanimate.evaluate.report import ARROWS
 from magicanimate.evaluate.result import Result, values_of
 
 _COLUMNS = 4
@@ -33,7 +33,8 @@ def plot_videos(result: Result) -> str:
                 axis.axhspan(pooled.low, pooled.high, color=_MEAN, alpha=0.2, linewidth=0)
             axis.axhline(pooled.value, color=_MEAN, linewidth=1)
             axis.plot(np.arange(len(values)), values, ".", color=_POINT, markersize=4)
-            axis.set_title(label(name, pooled), fontsize=8)
+            axis.set_title(f"{name} {ARROWS[pooled.better]}", fontsize=8)
+            axis.set_ylabel(pooled.unit, fontsize=7, color=_INK)
             _plain(axis)
             axis.set_xticks([])
         return _svg(figure)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from magicanimate.errors import InputError, NobodyFound
-from magicanimate.evaluate.measure import square
-from magicanimate.media import clip_of_frames, fit_parts, fit_picture, open_clip
+from magicanimate.evaluate.measure import square_parts, square_picture
+from magicanimate.media import clip_of_frames, open_clip
 from magicanimate.media.reading import by_number
 
 _FPS = 25.0  # of arrays and folders, which have none
@@ -77,7 +77,7 @@ def _collect(path: Path, frames: Iterable[np.ndarray], size: int | None, fps: fl
         first = first or image_HWC.shape
         if image_HWC.shape != first:
             raise InputError(f"frame {index + 1} is not as large as the first one; make all frames one size.")
-        kept.append(_scaled(image_HWC, size))
+        kept.append(square_picture(image_HWC, size))
     if not kept or first is None:
         raise InputError("it has no frames.")
     return Frames(np.stack(kept), (first[0], first[1]), fps, notes)
@@ -97,12 +97,6 @@ def _as_uint8(frame: np.ndarray, which: str) -> np.ndarray:
     return np.rint(frame * 255).astype(np.uint8)
 
 
-def _scaled(image_HWC: np.ndarray, size: int | None) -> np.ndarray:
-    if size is None or image_HWC.shape[:2] == (size, size):
-        return image_HWC
-    return fit_picture(image_HWC, square(image_HWC.shape[:2], size))
-
-
 def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int]]:
     """Part maps [F, H, W] uint8 at the resolution of the comparison, and the file's (height, width).
 
@@ -117,13 +111,7 @@ def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int
             f"{path} is an ordinary video, not a part map; make part maps with magicanimate motion and give those."
         )
     motion = open_motion(path)
-    maps = [
-        parts_HW
-        if size is None or parts_HW.shape == (size, size)
-        else fit_parts(parts_HW, square(parts_HW.shape, size))
-        for parts_HW in motion
-    ]
-    return np.stack(maps), motion.size
+    return np.stack([square_parts(parts_HW, size) for parts_HW in motion]), motion.size
 
 
 def find_parts(

@@ -13,7 +13,7 @@ from magicanimate.errors import InputError
 from magicanimate.evaluate.catalogue import BLOCKS
 from magicanimate.evaluate.result import Figure, Result, VideoRow
 
-_ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
+ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 _KEPT_HASH = 12  # characters shown of a hash; the JSON has all
 
 
@@ -47,7 +47,7 @@ def interval(figure: Figure) -> str:
 def label(name: str, figure: Figure) -> str:
     """Name, direction and unit."""
     unit = f" ({figure.unit})" if figure.unit else ""
-    return f"{name} {_ARROWS[figure.better]}".rstrip() + unit
+    return f"{name} {ARROWS[figure.better]}".rstrip() + unit
 
 
 def summary(result: Result) -> str:
