@@ -189,3 +189,35 @@ def test_an_interruption_keeps_what_is_finished(folders, monkeypatch):
     assert result.exit_code == 3
     assert "1 of 3 videos" in result.stderr
     assert len(rows(folders / "report")) == 1
+
+
+@pytest.mark.egl
+def test_parts_are_found_again_in_the_outputs(tmp_path):
+    """A still of a person is found by the real extractor; in noise it finds nobody, which is a pose of nothing."""
+    pytest.importorskip("mediapipe", reason="mediapipe is not installed")
+    import magicanimate
+    from magicanimate.body.people import fit_picture
+    from magicanimate.errors import InputError
+    from magicanimate.media import load_picture
+    from magicanimate.motion.extract import drawn
+
+    picture = load_picture(Path(magicanimate.__file__).parent / "assets" / "demo" / "picture.png")
+    try:
+        control = next(iter(drawn(fit_picture(picture), tmp_path, "video", [])))
+    except InputError as error:
+        pytest.skip(str(error))
+    write_frames(tmp_path / "target", np.stack([picture] * 3))
+    write_frames(tmp_path / "noise", np.random.default_rng(0).integers(0, 256, (3, *picture.shape)).astype(np.uint8))
+    np.savez(tmp_path / "control.npz", parts=np.stack([control] * 3))
+    scores = {}
+    for name in ("target", "noise"):
+        result = RUNNER.invoke(
+            app, ["evaluate", str(tmp_path / name), str(tmp_path / "target"), "-o", str(tmp_path / f"{name}-report"),
+                  "--parts", str(tmp_path / "control.npz"), "--extract", "--players", "0"],
+        )  # fmt: skip
+        assert result.exit_code == 0, (result.stderr, result.exception)
+        assert "extractor mediapipe" in result.stdout
+        scores[name] = rows(tmp_path / f"{name}-report")[0]["values"]
+    assert scores["target"]["Silhouette IoU"] > 0.8
+    assert scores["target"]["Pose IoU"] > 0.5
+    assert (scores["noise"]["Silhouette IoU"], scores["noise"]["Pose IoU"]) == (0, 0)

@@ -150,7 +150,7 @@ class Evaluation:
             settings=self.settings.model_dump(), videos=len(self.rows), frames=sum(row.frames for row in self.rows),
             size=self.rows[0].size, groups=len({row.group for row in self.rows}), blocks=self._blocks(figures),
             rows=self.rows, part_errors=_pool_parts(self.rows), networks=self._described(), left_out=left_out,
-            notes=[*self.notes, *self._remarks(figures)], versions=versions(),
+            notes=self._remarks(figures), versions=versions(),
         )  # fmt: skip
 
     def _long_enough(self, name: str, frames: int, network: FeatureNetwork) -> bool:
@@ -184,8 +184,8 @@ class Evaluation:
         return distances + perceptual
 
     def _remarks(self, figures: dict[str, Figure]) -> list[str]:
-        """A sentence on each distance that does not rest on all videos, or on few windows."""
-        remarks = []
+        """Notes, and a sentence on each distance that does not rest on all videos, or on few windows."""
+        remarks = list(dict.fromkeys([*self.notes, *(note for row in self.rows for note in row.notes)]))
         for network in self._networks:
             short = [row.name for row in self.rows if network.metric not in row.features]
             if len(short) == len(self.rows):

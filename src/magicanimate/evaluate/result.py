@@ -54,6 +54,8 @@ class VideoRow(_Data):
     """Colour error of each body part that was seen, by its name."""
     features: dict[str, tuple[str, str]] = {}
     """By distance: names of the feature files of output and target."""
+    notes: list[str] = []
+    """What was said when the files were read."""
 
 
 class NetworkNote(_Data):

@@ -118,7 +118,7 @@ def _measure(pair: Pair, evaluation: Evaluation, request: Request, progress: Pro
     if request.extractor:
         found = find_parts(output, request.extractor, progress)
     row = evaluation.add(pair.name, output.frames_FHWC, target.frames_FHWC, parts, found)
-    evaluation.notes += [note for note in (*output.notes, *target.notes) if note not in evaluation.notes]
+    row.notes = [*output.notes, *target.notes]
     return row
 
 
