@@ -144,10 +144,12 @@ def test_bad_videos():
         evaluation.add("v", target / 255, target)
     broken = target / 255
     broken[2, 3, 4] = np.nan
-    with pytest.raises(InputError, match="frame 3 of the output holds NaN"):
+    with pytest.raises(InputError, match="output holds NaN or infinite values in frame 3"):
         evaluation.add("v", broken, target)
     with pytest.raises(InputError, match="part maps has 7 frames"):
         evaluation.add("v", target, target, parts[1:])
+    with pytest.raises(InputError, match="not part indices 0 to 24"):
+        evaluation.add("v", target, target, parts + 1)
     with pytest.raises(InputError, match="none is left"):
         evaluation.add("v", target[:1], target[:1])
     with pytest.raises(InputError, match="Nothing was evaluated"):

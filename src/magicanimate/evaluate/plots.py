@@ -13,7 +13,7 @@ from magicanimate.evaluate.result import Result, values_of
 
 _COLUMNS = 4
 _POINT, _MEAN, _INK = "#3a6ea5", "#c2572b", "#555555"
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "magicanimate", "font.family": "sans-serif", "font.size": 8}
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "magicanimate", "font.family": "sans-serif", "font.size": 8}
 
 
 def plot_videos(result: Result) -> str:
