@@ -42,11 +42,13 @@ class GlobalEmbedding(ModelMixin, ConfigMixin):
         super().__init__()
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
         self.down = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in itertools.pairwise(channels)
+            nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after))
+            for before, after in itertools.pairwise(channels)
         )
         self.embed = nn.Sequential(nn.Linear(channels[-1], width), nn.SiLU(), nn.Linear(width, width))
         self.paths = tuple(layers)
         self.to_layers = nn.ModuleList(nn.Linear(width, tokens * layer) for layer in layers.values())
+        self.norms = nn.ModuleList(nn.LayerNorm(layer) for layer in layers.values())  # as the encoder's entries are
 
     def embedding(self, sample_Bchw: Tensor) -> Tensor:
         """The picture as one vector, `[B, width]`: the mean over all places."""
@@ -67,8 +69,8 @@ class GlobalEmbedding(ModelMixin, ConfigMixin):
         embedding = self.embedding(sample)
         record = (cross_attention_kwargs or {}).get("record")
         if record is not None:
-            for path, layer in zip(self.paths, self.to_layers, strict=True):
-                record[path] = rearrange(layer(embedding), "b (t d) -> b t d", t=self.config["tokens"])
+            for path, layer, norm in zip(self.paths, self.to_layers, self.norms, strict=True):
+                record[path] = norm(rearrange(layer(embedding), "b (t d) -> b t d", t=self.config["tokens"]))
         return (embedding,)
 
 

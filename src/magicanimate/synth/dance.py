@@ -62,6 +62,7 @@ def _write_frames(folder: Path, frames_FHWC: np.ndarray) -> None:
     temporary.mkdir(parents=True)
     for i, frame in enumerate(frames_FHWC):
         Image.fromarray(frame).save(temporary / f"frame_{i:05d}.png", compress_level=1)
+    shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
 
 

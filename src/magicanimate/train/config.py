@@ -89,8 +89,8 @@ class TrainSettings(BaseModel):
         return self
 
 
-def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettings:
-    """Read a YAML file; `overrides` are "loop.steps=100" and the like. Raises InputError that says what is wrong."""
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """A configuration with what it extends filled in. Raises InputError."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -99,6 +99,23 @@ def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettin
         raise InputError(f"The configuration {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"The configuration {path} is not a mapping of settings.")
+    base = content.pop("extends", None)
+    return _merged(_read_yaml(path.parent / base), content) if base else content
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with the changes, mappings merged key by key."""
+    both = {key: (base[key], value) for key, value in changes.items() if key in base}
+    deeper = {key: _merged(a, b) for key, (a, b) in both.items() if isinstance(a, dict) and isinstance(b, dict)}
+    return base | changes | deeper
+
+
+def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettings:
+    """Read a YAML file; `overrides` are "loop.steps=100" and the like. Raises InputError that says what is wrong.
+
+    A file may say `extends: other.yaml` (beside it): it then only has what is different.
+    """
+    content = _read_yaml(path)
     for item in overrides or []:
         key, separator, value = item.partition("=")
         if not separator:
