@@ -26,14 +26,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
+from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
+from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
 from PIL import Image  # noqa: E402
 from pydantic import BaseModel, ConfigDict, Field  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
 from magicanimate.baselines.gan import animate, load_generator  # noqa: E402
 from magicanimate.baselines.warp import PartWarp  # noqa: E402
-from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
-from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
 from magicanimate.evaluate.standin import StandinFrames, load_standin  # noqa: E402
 from magicanimate.models import load_model  # noqa: E402
 from magicanimate.motion.densepose import PALETTE_25  # noqa: E402
@@ -200,7 +200,7 @@ def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
 def write_sheet(study: Study, methods: list[str], motions: int, folder: Path, out: Path, columns: int = 4) -> None:
     """For some clips: reference and motion, truth, then one row for each method."""
     pick = np.linspace(1, 32, columns).round().astype(int)
-    shown = [clip for clip in clips(study, SHOWN, 1)]
+    shown = list(clips(study, SHOWN, 1))
     blocks = []
     for i, clip in enumerate(shown):
         blank = np.full_like(clip.rgb[0], 255)
