@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from magicanimate.cli import app
 from magicanimate.errors import InputError
-from magicanimate.synth.dance import FRAMES, INDEX, build, items, read_item, render_item
+from magicanimate.synth.dance import FRAMES, INDEX, PIXELS, build, compared, items, read_item, render_item
 from magicanimate.synth.render import Renderer
 
 SIZE = 32
@@ -79,3 +79,8 @@ def test_the_index_says_what_it_is(small):
 def test_a_clip_that_is_not_there_is_named(small):
     with pytest.raises(InputError, match="no clip p39_m3"):
         read_item(small[0], "p39_m3")
+
+
+def test_pixels_are_compared_with_ours(small):
+    assert compared(PIXELS[128], 128) != compared(small[1], 128)
+    assert compared(small[1], SIZE) == "the first of this size"

@@ -34,7 +34,7 @@ def synth(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if benchmark:
-        from magicanimate.synth.dance import NAME, build
+        from magicanimate.synth.dance import NAME, build, compared
 
         with Progress(*columns) as bar:
             task = bar.add_task("clips", total=None)
@@ -44,7 +44,7 @@ def synth(
                 workers=workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-        typer.echo(f"{NAME} is at {output}; pixels {digest[:16]}")
+        typer.echo(f"{NAME} is at {output}; its pixels, {digest[:16]}, are {compared(digest, size)}.")
         return
     settings = DatasetSettings(clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed)
     if sheet:
