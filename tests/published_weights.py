@@ -30,9 +30,8 @@ def random_state(name: str, keep: str = "") -> dict[str, Tensor]:
 def _tensor(key: str, shape: list[int], numbers: Tensor) -> Tensor:
     count = math.prod(shape)
     start = 97 * len(key) if count < _NUMBERS // 2 else 0
-    return (
-        _sized(key, shape, numbers[start : start + count]).half().repeat(-(-count // _NUMBERS))[:count].reshape(shape)
-    )
+    values = _sized(key, shape, numbers[start : start + count]).half()
+    return values.repeat(-(-count // _NUMBERS))[:count].reshape(shape)
 
 
 def _sized(key: str, shape: list[int], numbers: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def test_published_files_are_recognised_and_the_wrong_one_is_refused(tmp_path, m
     monkeypatch.setitem(FILES, "i3d", (replace(scripted, sha256=hash_of(path)), right, wrong))
     assert load_feature_network("i3d", path).recognised == "i3d_torchscript.pt"
     monkeypatch.setitem(FILES, "i3d", (scripted, right, replace(wrong, git_blob=git_blob(path))))
-    with pytest.raises(InputError, match=r"a.pth is rgb_imagenet.pt .* first trained on ImageNet.*i3d_torchscript.pt"):
+    with pytest.raises(InputError, match=r"a.pth is rgb_imagenet.pt .* trained on ImageNet.*i3d_torchscript.pt"):
         load_feature_network("i3d", path)
 
 

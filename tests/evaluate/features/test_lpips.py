@@ -118,6 +118,8 @@ def test_one_file_with_everything_is_the_same(tmp_path):
     other = load_feature_network("lpips-alex", tmp_path / "two.pth", heads=tmp_path / "heads.pth")
     assert other.distance(a, b, "signed")[0] == pytest.approx(2 * values[0])
     assert other.sha256 != networks[0].sha256
+    with pytest.raises(InputError, match=r"one.pth holds the heads of LPIPS already"):
+        load_feature_network("lpips-alex", tmp_path / "one.pth", heads=tmp_path / "heads.pth")
 
 
 def test_heads_of_the_other_backbone_do_not_fit(tmp_path):

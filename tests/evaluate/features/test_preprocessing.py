@@ -32,7 +32,15 @@ def test_bicubic_is_pillows(height, width, side):
     window = noise(1, 2, height, width)
     expected = np.stack([pillow_bicubic(frame, side) for frame in window[0]])
     assert np.abs(resized(window, side)[0] - expected).max() < 0.02  # of 255
-    assert expected.max() > 256  # overshoots are kept
+
+
+def test_overshoots_beside_an_edge_are_kept():
+    window = np.zeros((1, 1, 64, 64, 3), np.uint8)
+    window[..., 32:, :] = 255
+    x = resized(window, 112)
+    assert x.min() < -5
+    assert x.max() > 260
+    assert np.abs(x[0, 0] - pillow_bicubic(window[0, 0], 112)).max() < 0.02
 
 
 def test_bicubic_without_antialiasing_is_another_one():

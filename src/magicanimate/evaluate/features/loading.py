@@ -119,7 +119,10 @@ def _perceptual(kind: Kind, path: Path, heads: Path | None, device: torch.device
     sha256, recognised = _identity(kind, path)
     state = lpips.torchvision_names(reading.read_state(path))
     source = str(path)
-    if not lpips.has_heads(state):
+    if lpips.has_heads(state):
+        if heads:
+            raise InputError(f"{path} holds the heads of LPIPS already: leave {heads} away, or give a backbone alone.")
+    else:
         heads = heads or shipped_heads(kind)
         state |= reading.read_state(heads)
         found = _hash(heads)

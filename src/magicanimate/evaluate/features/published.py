@@ -60,7 +60,7 @@ FILES: dict[Kind, tuple[Published, ...]] = {
             "rgb_imagenet.pt",
             "the repository pytorch-i3d",
             git_blob="73a4fd1d87eb3dbd97f33a9779fa1caa3d28111a",
-            refused="it is the I3D that was first trained on ImageNet, and FVD is defined on the one that was not",
+            refused="it is the I3D trained on ImageNet and then on Kinetics, and FVD is defined on other weights",
         ),
     ),
     "resnet3d": (Published("resnet-50-kinetics.pth", "3D-ResNets-PyTorch, the models of 2018"),),
