@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from blocks import write_blocks
 from magicanimate.cli import app
 from magicanimate.errors import InputError
 from magicanimate.models import load_model
@@ -29,26 +30,6 @@ SCHEDULE = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
     "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
 }  # fmt: skip
-
-
-def write_blocks(folder: Path, clips: int, frames: int, size: int = 32) -> Path:
-    """A data set in which a block of a clip's own colour moves over its own background."""
-    rng = np.random.default_rng(clips)
-    rgb = np.zeros((clips, frames, size, size, 3), np.uint8)
-    parts = np.zeros((clips, frames, size, size), np.uint8)
-    for i in range(clips):
-        rgb[i] = rng.integers(0, 255, 3)
-        colour = rng.integers(0, 255, 3)
-        for k in range(frames):
-            x, y = rng.integers(0, size - 12, 2)
-            rgb[i, k, y : y + 12, x : x + 12] = colour
-            parts[i, k, y : y + 12, x : x + 12] = 2
-    folder.mkdir(parents=True)
-    np.save(folder / "00000000.rgb.npy", rgb)
-    np.save(folder / "00000000.parts.npy", parts)
-    settings = {"clips": clips, "frames": frames, "size": size, "clips_per_shard": clips}
-    (folder / "index.json").write_text(json.dumps({"settings": settings, "shards": ["00000000"]}))
-    return folder
 
 
 def configuration(root: Path, stage: str, **loop: object) -> dict:

@@ -41,25 +41,41 @@ class BranchSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Batch:
-    """clips [B]; frames [B]; targets [B,K]; what was drawn, for the log."""
+    """clips [B]; frames [B]; targets [B,K]; what was drawn, for the log. images: clips are those of the image data."""
 
     clips: np.ndarray
     references: np.ndarray
     targets: np.ndarray
     temporal: bool
     branch: str
+    images: bool = False
 
 
-def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentCache, count: int) -> Batch:
-    """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ."""
+def draw_batch(
+    rng: np.random.Generator,
+    settings: BranchSettings,
+    data: LatentCache,
+    count: int,
+    images: LatentCache | None = None,
+) -> Batch:
+    """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ.
+
+    images: still pictures for the image branches; without them, those are frames of the videos. With them, one branch
+    holds for the whole batch in stage 1 too.
+    """
+    if images and rng.random() <= (settings.tau_0 if settings.stage == "appearance" else settings.tau_1):
+        many = count * (settings.targets if settings.stage == "appearance" else settings.window)
+        frames = rng.integers(images.frames, size=many)
+        clips = rng.integers(len(images), size=many)
+        return Batch(clips, frames, frames[:, None], settings.stage == "temporal", "image", images=True)
     clips = rng.integers(len(data), size=count)
     if settings.stage == "appearance":
         order = rng.permuted(np.tile(np.arange(data.frames), (count, 1)), axis=1)
         targets = order[:, 1 : 1 + settings.targets]
-        same = rng.random(count) < settings.tau_0
+        same = rng.random(count) < (0 if images else settings.tau_0)
         targets[:, 0] = np.where(same, order[:, 0], targets[:, 0])
         return Batch(clips, order[:, 0], targets, False, "joint")
-    r = rng.random()
+    r = rng.uniform(settings.tau_1, 1) if images else rng.random()
     if r <= settings.tau_2:  # images: as many as a clip has frames, so that every step costs the same
         clips = rng.integers(len(data), size=count * settings.window)
         targets = rng.integers(1, data.frames, size=(len(clips), 1))
@@ -75,9 +91,16 @@ class DiffusionStage:
     """Loss and sample grid of a diffusion stage; the loop does the rest."""
 
     def __init__(
-        self, model: Model, data: LatentCache, settings: BranchSettings, preview: Preview, device: torch.device
+        self,
+        model: Model,
+        data: LatentCache,
+        settings: BranchSettings,
+        preview: Preview,
+        device: torch.device,
+        images: LatentCache | None = None,
     ) -> None:
         self._model, self._data, self._settings, self._preview, self._device = model, data, settings, preview, device
+        self._images = images
         self._objective = Objective(model.config.scheduler, device)
         names = ("denoiser", "appearance", "control")
         self.modules: dict[str, nn.Module] = {name: model.networks[name] for name in names}
@@ -93,9 +116,10 @@ class DiffusionStage:
         return [(name, p) for name, p in every if not _unreached(name, self._model.empty_prompt)]
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = draw_batch(rng, self._settings, self._data, batch)
-        clean, planes = self._data.take(drawn.clips, drawn.targets, self._device)
-        reference, _ = self._data.take(drawn.clips, drawn.references[:, None], self._device)
+        drawn = draw_batch(rng, self._settings, self._data, batch, self._images)
+        data = self._images if drawn.images and self._images else self._data
+        clean, planes = data.take(drawn.clips, drawn.targets, self._device)
+        reference, _ = data.take(drawn.clips, drawn.references[:, None], self._device)
         noise = torch.randn(clean.shape, generator=generator, device=self._device)
         t = self._objective.timesteps(generator, len(clean), self._settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
