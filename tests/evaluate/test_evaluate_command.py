@@ -174,6 +174,28 @@ def test_weights_and_options_that_are_not_there(folders):
     refused(evaluate(folders / "pred", folders / "target", "-o", folders), "holds other things")
 
 
+def test_networks_of_named_files(folders):
+    """Real networks of the published layouts, random weights: LPIPS in both blocks, and videos too short for FVD."""
+    import torch
+
+    from published_weights import random_state
+
+    torch.save(random_state("lpips-vgg-backbone", keep="features"), folders / "vgg.pth")
+    torch.save(random_state("i3d"), folders / "i3d.pth")
+    common = (folders / "pred" / "v0", folders / "target" / "v0", "-o", folders / "report")
+    result = evaluate(*common, "--lpips", folders / "vgg.pth")
+    assert result.exit_code == 0, (result.stderr, result.exception)
+    about = json.loads((folders / "report" / "report.json").read_text())["result"]
+    correct = about["blocks"]["correct"]["LPIPS (VGG16)"]["value"]
+    compatible = about["blocks"]["disco-compat"]["LPIPS (VGG16), inputs in [0,1]"]["value"]
+    assert correct > 0
+    assert compatible > 0
+    assert abs(correct - compatible) > 1e-3 * correct
+    assert any("none of the published files" in note for note in about["notes"])
+    refused(evaluate(*common, "--i3d", folders / "i3d.pth"), "7 frames to compare", "FVD cannot be measured")
+    refused(evaluate(*common, "--inception", folders / "vgg.pth"), "do not fit")
+
+
 def test_an_interruption_keeps_what_is_finished(folders, monkeypatch):
     from magicanimate.evaluate import run
 

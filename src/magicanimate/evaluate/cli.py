@@ -66,6 +66,7 @@ def evaluate(
 
     from magicanimate.errors import InputError
     from magicanimate.evaluate.evaluation import EvaluationSettings
+    from magicanimate.evaluate.features.published import Kind
     from magicanimate.evaluate.run import Request, run
     from magicanimate.progress import ProgressDisplay
 
@@ -73,7 +74,7 @@ def evaluate(
         raise InputError(f"Unknown reference {reference!r}: --reference is first or none.")
     if 0 < size < 16:
         raise InputError(f"Frames of {size} pixels are too small; --size is at least 16, or 0 for frames as they are.")
-    given = {"inception": inception, "resnet3d": resnet3d, "i3d": i3d, "lpips-vgg": lpips}
+    given: dict[Kind, str | None] = {"inception": inception, "resnet3d": resnet3d, "i3d": i3d, "lpips-vgg": lpips}
     settings = EvaluationSettings(
         size=size or None, reference="first" if reference == "first" else "none", seed=seed,
         short_videos="refuse" if resnet3d or i3d else "leave out",

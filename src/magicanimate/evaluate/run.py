@@ -10,6 +10,7 @@ from typing import Any
 
 from magicanimate.errors import InputError
 from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings, versions
+from magicanimate.evaluate.features.published import Kind
 from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
 from magicanimate.evaluate.ledger import Ledger
 from magicanimate.evaluate.page import LARGEST, Player, chosen_for_players, make_player, to_html
@@ -20,9 +21,14 @@ from magicanimate.evaluate.report import Report, to_markdown, write_text
 from magicanimate.evaluate.result import Result, VideoRow
 from magicanimate.evaluate.tiktok import judge
 
-WEIGHTS = {"inception": "FID", "resnet3d": "FID-VID", "i3d": "FVD", "lpips-vgg": "LPIPS"}
+WEIGHTS: dict[Kind, str] = {"inception": "FID", "resnet3d": "FID-VID", "i3d": "FVD", "lpips-vgg": "LPIPS"}
 """Networks that need a weights file, and the figure of each."""
-OPTIONS = {"inception": "--inception", "resnet3d": "--resnet3d", "i3d": "--i3d", "lpips-vgg": "--lpips"}
+OPTIONS: dict[Kind, str] = {
+    "inception": "--inception",
+    "resnet3d": "--resnet3d",
+    "i3d": "--i3d",
+    "lpips-vgg": "--lpips",
+}
 HUB = "hub"  # in place of a file: fetched, where it is on the hub with a known hash
 _ROWS, _FEATURES = "rows.jsonl", "features"
 _FILES = {"report.json", "report.md", "report.html", _ROWS, _FEATURES}
@@ -41,7 +47,7 @@ class Request:
     parts: Path | None = None
     extractor: str | None = None
     """Finds parts in the outputs; None: they are not looked for."""
-    weights: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[Kind, str] = field(default_factory=dict)
     """File, or "hub", by kind of network (WEIGHTS)."""
     stand_in: bool = False
     tiktok_list: Path | None = None
@@ -138,28 +144,19 @@ def _networks(request: Request) -> tuple[list[FeatureNetwork], list[PerceptualNe
         network = _load(kind, file, request.device)
         (perceptual if kind.startswith("lpips") else networks).append(network)
     if request.stand_in:
-        try:
-            from magicanimate.evaluate.standin import load_standin
-        except ModuleNotFoundError as error:
-            raise InputError(
-                "The stand-in networks are not part of this installation; leave --stand-in out."
-            ) from error
+        from magicanimate.evaluate.standin import load_standin
+
         networks += load_standin()
     return networks, perceptual
 
 
-def _load(kind: str, file: str, device: str) -> Any:
+def _load(kind: Kind, file: str, device: str) -> Any:
+    from magicanimate.evaluate.features import load_feature_network
+
     path = None if file == HUB else Path(file).expanduser()
-    option = OPTIONS.get(kind, f"--{kind}")
     if path is not None and not path.is_file():
-        raise InputError(f"The weights {path} of {WEIGHTS[kind]} do not exist; check the path after {option}.")
-    try:
-        from magicanimate.evaluate.features import load_feature_network
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"The networks of {', '.join(WEIGHTS.values())} are not part of this installation; leave {option} out."
-        ) from error
-    return load_feature_network(kind, path, device, option=option)
+        raise InputError(f"The weights {path} of {WEIGHTS[kind]} do not exist; check the path after {OPTIONS[kind]}.")
+    return load_feature_network(kind, path, device, option=OPTIONS[kind])
 
 
 def _depends_on(request: Request, networks: Iterable[Any], perceptual: Iterable[Any]) -> dict[str, Any]:
