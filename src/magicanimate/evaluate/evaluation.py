@@ -173,12 +173,12 @@ class Evaluation:
         distances = [
             NetworkNote(
                 metric=n.metric, name=n.name, sha256=n.sha256, dimensions=n.dimensions, window=n.window,
-                recognised=getattr(n, "recognised", ""),
+                recognised=getattr(n, "recognised", None),
             )
             for n in self._networks
         ]  # fmt: skip
         perceptual = [
-            NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognised=getattr(n, "recognised", ""))
+            NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognised=getattr(n, "recognised", None))
             for n in self._perceptual
         ]
         return distances + perceptual
@@ -186,9 +186,9 @@ class Evaluation:
     def _remarks(self, figures: dict[str, Figure]) -> list[str]:
         """Notes, and a sentence on each distance that does not rest on all videos, or on few windows."""
         remarks = list(dict.fromkeys([*self.notes, *(note for row in self.rows for note in row.notes)]))
-        for used in (*self._networks, *self._perceptual):
-            if getattr(used, "recognised", "known") == "":
-                remarks.append(f"The weights of {used.name} are none of the published files that this version knows.")
+        for note in self._described():
+            if note.recognised == "":
+                remarks.append(f"The weights of {note.name} are none of the published files that this version knows.")
         for network in self._networks:
             short = [row.name for row in self.rows if network.metric not in row.features]
             if len(short) == len(self.rows):

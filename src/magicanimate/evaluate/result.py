@@ -64,8 +64,8 @@ class NetworkNote(_Data):
     metric: str
     name: str
     sha256: str
-    recognised: str = ""
-    """The published file that this is; empty for others."""
+    recognised: str | None = None
+    """The published file that this is; empty for others, None for networks that were never published."""
     dimensions: int | None = None
     window: int | None = None
 
