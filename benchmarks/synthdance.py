@@ -26,14 +26,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
-from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
-from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
 from PIL import Image  # noqa: E402
 from pydantic import BaseModel, ConfigDict, Field  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
 from magicanimate.baselines.gan import animate, load_generator  # noqa: E402
 from magicanimate.baselines.warp import PartWarp  # noqa: E402
+from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
+from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
 from magicanimate.evaluate.standin import StandinFrames, load_standin  # noqa: E402
 from magicanimate.models import load_model  # noqa: E402
 from magicanimate.motion.densepose import PALETTE_25  # noqa: E402

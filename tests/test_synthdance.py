@@ -11,6 +11,7 @@ import yaml
 pytest.importorskip("moderngl", reason="moderngl is not installed")
 
 from benchmarks.synthdance import Study, animator, clips, main
+
 from magicanimate.errors import InputError
 from magicanimate.synth.dance import build
 from magicanimate.synth.render import Renderer
