@@ -15,7 +15,6 @@ import hashlib
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+from benchmarks.machine import machine_name  # noqa: E402
 
 DEVICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 TURNS = 20  # of the small pieces that are timed alone
@@ -237,7 +238,7 @@ def summary(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
     for row in measured:
         row["ratio"] = measured[0]["seconds"] / row["seconds"]
     report = {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs",
+        "machine": machine_name(),
         "date": time.strftime("%Y-%m-%d"), "command": " ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]]),
         "frames": runs[0]["frames"], "equal": len({run["digest"] for run in runs}) == 1, "measured": measured,
     }  # fmt: skip
