@@ -4,7 +4,8 @@
     python benchmarks/scaling.py --model official --size 512 --dtype float16 --frames 100 --processes 1 --out gpu
 
 Every process computes with one thread. The jobs take turns, `--repeat` times; figures are medians, and the frames of
-all of them must be the same bytes. On paper: the measured times of a job's pieces, put together for any number of
+all of them must be the same bytes. On a busy machine cpu_ratio, of the processor time of the busiest process, tells
+more than the ratio of the seconds. On paper: the measured times of a job's pieces, put together for any number of
 devices, with the measured time to pass on one window's prediction. Writes scaling.json and scaling.png.
 """
 
@@ -237,6 +238,7 @@ def summary(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
     ]
     for row in measured:
         row["ratio"] = measured[0]["seconds"] / row["seconds"]
+        row["cpu_ratio"] = measured[0]["cpu_seconds"] / row["cpu_seconds"]
     report = {
         "machine": machine_name(),
         "date": time.strftime("%Y-%m-%d"), "command": " ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]]),
