@@ -2,7 +2,7 @@
 
     magicanimate synth data/study/test --benchmark --size 128
     python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results
-    python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results --methods ours copy --people 8
+    python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results --methods ours --people 8
 
 The study (YAML) names the methods and the comparisons to be printed. Every method sees the first frame of a clip and
 the part maps of the others. A method whose result is in --out already is not computed again; --methods restricts the
