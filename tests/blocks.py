@@ -19,7 +19,7 @@ SCHEDULE = {
 }  # fmt: skip
 
 
-def write_blocks(folder: Path, clips: int, frames: int, size: int = 32) -> Path:
+def write_blocks(folder: Path, clips: int, frames: int, size: int = 32, block: int = 12) -> Path:
     """A data set in which a block of a clip's own colour moves over its own background."""
     rng = np.random.default_rng(clips)
     rgb = np.zeros((clips, frames, size, size, 3), np.uint8)
@@ -28,9 +28,9 @@ def write_blocks(folder: Path, clips: int, frames: int, size: int = 32) -> Path:
         rgb[i] = rng.integers(0, 255, 3)
         colour = rng.integers(0, 255, 3)
         for k in range(frames):
-            x, y = rng.integers(0, size - 12, 2)
-            rgb[i, k, y : y + 12, x : x + 12] = colour
-            parts[i, k, y : y + 12, x : x + 12] = 2
+            x, y = rng.integers(0, size - block, 2)
+            rgb[i, k, y : y + block, x : x + block] = colour
+            parts[i, k, y : y + block, x : x + block] = 2
     folder.mkdir(parents=True)
     np.save(folder / "00000000.rgb.npy", rgb)
     np.save(folder / "00000000.parts.npy", parts)

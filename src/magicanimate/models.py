@@ -19,6 +19,7 @@ from magicanimate.config import FILE_NAME, ModelConfig, read_config
 from magicanimate.control import PARTS, Control, build_control
 from magicanimate.denoiser import Denoiser, build_denoiser
 from magicanimate.errors import InputError
+from magicanimate.global_embedding import GlobalEmbedding, build_global_embedding
 from magicanimate.latents import pixel_factor
 from magicanimate.official import build_vae, read_official
 from magicanimate.places import is_model_folder, model_folder
@@ -54,7 +55,7 @@ class Model:
 
     config: ModelConfig
     denoiser: Denoiser
-    appearance: UNet2DConditionModel
+    appearance: UNet2DConditionModel | GlobalEmbedding
     control: Control
     vae: AutoencoderKL
     empty_prompt: Tensor
@@ -114,7 +115,7 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32) -> 
     config = read_config(folder)
     networks: dict[str, Any] = {
         "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
-        "appearance": load_network(folder / "appearance", build_appearance, dtype),
+        "appearance": load_network(folder / "appearance", build_appearance_kind, dtype),
         "control": load_network(folder / "control", build_control, dtype),
         "vae": load_network(folder / "vae", build_vae, dtype),
     }
@@ -124,6 +125,12 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32) -> 
     model = Model(config=config, empty_prompt=prompt, **networks)
     check_sizes(model, folder)
     return model
+
+
+def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
+    """What takes the reference in: an appearance encoder, or the global embedding of a baseline."""
+    build = build_global_embedding if config.get("_class_name") == GlobalEmbedding.__name__ else build_appearance
+    return build(config)
 
 
 def load_network(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module], dtype: torch.dtype) -> nn.Module:
@@ -195,7 +202,8 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
     try:
         for name, network in model.networks.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
-            write_json(folder / name / "config.json", network_config(network, DIFFUSERS_CLASSES[name]))
+            kind = GlobalEmbedding.__name__ if isinstance(network, GlobalEmbedding) else DIFFUSERS_CLASSES[name]
+            write_json(folder / name / "config.json", network_config(network, kind))
             write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage))
         # One row of two dimensions would be quantised like a weight; it is small, so it is not.
         plain = "float16" if config.storage == "int8" else config.storage

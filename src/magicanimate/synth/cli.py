@@ -23,12 +23,29 @@ def synth(
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")
     ] = False,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Build the fixed benchmark SynthDance-test instead; --size is heeded.")
+    ] = False,
 ) -> None:
     """Render people that nobody has ever seen, with exact DensePose maps."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from magicanimate.synth.dataset import DatasetSettings, write_dataset
 
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    if benchmark:
+        from magicanimate.synth.dance import NAME, build, compared
+
+        with Progress(*columns) as bar:
+            task = bar.add_task("clips", total=None)
+            digest = build(
+                output,
+                size,
+                workers=workers,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        typer.echo(f"{NAME} is at {output}; its pixels, {digest[:16]}, are {compared(digest, size)}.")
+        return
     settings = DatasetSettings(clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed)
     if sheet:
         from magicanimate.synth.sheet import write_sheet
@@ -36,8 +53,7 @@ def synth(
         write_sheet(output, settings)
         typer.echo(f"Wrote {output}")
         return
-    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("shards", total=None)
         write_dataset(output, settings, workers, lambda done, total: bar.update(task, completed=done, total=total))
     typer.echo(f"Wrote {clips} clips of {frames} frames to {output}")

@@ -23,7 +23,7 @@ class VaeSettings(BaseModel):
     patch: int = 4
     channels: tuple[int, ...] = (32, 96, 192)
     latent_channels: int = 16
-    start: Path | None = Field(None, description="a trained VAE (diffusers format) to go on from")
+    start: Path | None = Field(None, description="a trained VAE (diffusers format), or a model whose VAE to go on from")
     decoder_only: bool = Field(False, description="leave the encoder as it is, so that cached latents stay valid")
 
 
@@ -34,6 +34,9 @@ class NetworkSettings(BaseModel):
 
     channels: tuple[int, ...] = (96, 128, 160)
     heads: int = Field(4, description="attention heads at every level")
+    appearance: Literal["encoder", "global"] = Field(
+        "encoder", description="global: one embedding of the whole picture instead of the appearance encoder"
+    )
     text_width: int = Field(8, description="width of the empty prompt's single token")
     control_channels: tuple[int, ...] = Field(
         (48, 64), description="condition embedding; n entries shrink 2**(n-1) times"
@@ -41,20 +44,32 @@ class NetworkSettings(BaseModel):
     positions: int = Field(32, description="longest window the temporal layers can take")
 
 
+class GeneratorSettings(BaseModel):
+    """The adversarial baseline: sizes of its generator, and the weight of its discriminator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patch: int = 4
+    channels: tuple[int, ...] = (64, 96, 128)
+    adversarial: float = Field(0.2, ge=0, description="weight of the discriminator's judgement")
+
+
 class TrainSettings(BaseModel):
     """One run of one stage. Paths are relative to the working directory."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: Literal["vae", "appearance", "temporal", "distill"]
+    stage: Literal["vae", "appearance", "temporal", "distill", "gan", "standin"]
     out: Path = Field(description="folder of the run: checkpoint, log, grids, and at the end the result")
     data: Path = Field(description="training data set (magicanimate synth)")
     held_out: Path = Field(description="data set of people that are not in the training data")
+    images: Path | None = Field(None, description="still pictures for joint training; default: frames of the videos")
     loop: LoopSettings
     vae: VaeSettings | None = None
     vae_folder: Path | None = Field(None, description="appearance: the trained VAE (diffusers format)")
     model: ModelConfig | None = Field(None, description="appearance: model.json of the model to be trained")
     networks: NetworkSettings | None = None
+    generator: GeneratorSettings | None = Field(None, description="gan: the adversarial baseline")
     start: Path | None = Field(
         None,
         description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; appearance: any, "
@@ -77,6 +92,8 @@ class TrainSettings(BaseModel):
             "appearance": ("branches",) if self.start else (*fresh, "branches"),
             "temporal": ("start", "branches"),
             "distill": ("start", "branches", "distill"),
+            "gan": ("generator",),
+            "standin": (),
         }[self.stage]
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:
@@ -89,8 +106,8 @@ class TrainSettings(BaseModel):
         return self
 
 
-def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettings:
-    """Read a YAML file; `overrides` are "loop.steps=100" and the like. Raises InputError that says what is wrong."""
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """A configuration with what it extends filled in. Raises InputError."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -99,6 +116,23 @@ def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettin
         raise InputError(f"The configuration {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"The configuration {path} is not a mapping of settings.")
+    base = content.pop("extends", None)
+    return _merged(_read_yaml(path.parent / base), content) if base else content
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with the changes, mappings merged key by key."""
+    both = {key: (base[key], value) for key, value in changes.items() if key in base}
+    deeper = {key: _merged(a, b) for key, (a, b) in both.items() if isinstance(a, dict) and isinstance(b, dict)}
+    return base | changes | deeper
+
+
+def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettings:
+    """Read a YAML file; `overrides` are "loop.steps=100" and the like. Raises InputError that says what is wrong.
+
+    A file may say `extends: other.yaml` (beside it): it then only has what is different.
+    """
+    content = _read_yaml(path)
     for item in overrides or []:
         key, separator, value = item.partition("=")
         if not separator:

@@ -7,7 +7,7 @@ frame, else a clip of K frames.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -52,17 +52,33 @@ class BranchSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Batch:
-    """clips [B]; frames [B]; targets [B,K]; what was drawn, for the log."""
+    """clips [B]; frames [B]; targets [B,K]; what was drawn, for the log. images: clips are those of the image data."""
 
     clips: np.ndarray
     references: np.ndarray
     targets: np.ndarray
     temporal: bool
     branch: str
+    images: bool = False
 
 
-def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentCache, count: int) -> Batch:
-    """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ."""
+def draw_batch(
+    rng: np.random.Generator,
+    settings: BranchSettings,
+    data: LatentCache,
+    count: int,
+    images: LatentCache | None = None,
+) -> Batch:
+    """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ.
+
+    images: still pictures for the image branches; without them, those are frames of the videos. With them, one branch
+    holds for the whole batch in stage 1 too.
+    """
+    if images and rng.random() <= (settings.tau_0 if settings.single_frames else settings.tau_1):
+        many = count * (settings.targets if settings.single_frames else settings.window)
+        frames = rng.integers(images.frames, size=many)
+        clips = rng.integers(len(images), size=many)
+        return Batch(clips, frames, frames[:, None], not settings.single_frames, "image", images=True)
     clips = rng.integers(len(data), size=count)
     if settings.single_frames:
         order = rng.permuted(np.tile(np.arange(data.frames), (count, 1)), axis=1)
@@ -70,10 +86,10 @@ def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentC
             apart = data.distances(clips, order[:, :1])
             order = np.concatenate([order[:, :1], _far_first(rng, apart, settings.min_gap)], 1)
         targets = order[:, 1 : 1 + settings.targets]
-        same = rng.random(count) < settings.tau_0
+        same = rng.random(count) < (0 if images else settings.tau_0)
         targets[:, 0] = np.where(same, order[:, 0], targets[:, 0])
         return Batch(clips, order[:, 0], targets, False, "joint")
-    r = rng.random()
+    r = rng.uniform(settings.tau_1, 1) if images else rng.random()
     if r <= settings.tau_2:  # images: as many as a clip has frames, so that every step costs the same
         clips = rng.integers(len(data), size=count * settings.window)
         targets = rng.integers(1, data.frames, size=(len(clips), 1))
@@ -101,18 +117,41 @@ def _far_first(rng: np.random.Generator, apart_BF: np.ndarray, gap: float) -> np
     return key.argsort(axis=1, kind="stable")
 
 
-def batch_clips(rng: np.random.Generator, settings: BranchSettings, data: LatentCache, count: int) -> list[str]:
-    """Names of the clips that `draw_batch` chooses with the same random numbers."""
-    return [data.name(int(i)) for i in np.unique(draw_batch(rng, settings, data, count).clips)]
+class Source(NamedTuple):
+    """Where batches come from: the videos, and the still pictures if there are any."""
+
+    videos: LatentCache
+    images: LatentCache | None = None
+
+    def of(self, drawn: Batch) -> LatentCache:
+        return self.images if drawn.images and self.images else self.videos
+
+    def take(self, drawn: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Targets [B,c,K,h,w], their control planes [B*K,P,h',w'], references [B,c,h,w]."""
+        data = self.of(drawn)
+        clean, planes = data.take(drawn.clips, drawn.targets, device)
+        return clean, planes, data.take(drawn.clips, drawn.references[:, None], device)[0][:, :, 0]
+
+    def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> list[str]:
+        """Names of the clips that `draw_batch` chooses with the same random numbers."""
+        drawn = draw_batch(rng, settings, self.videos, count, self.images)
+        return [f"image {name}" if drawn.images else name for name in map(self.of(drawn).name, np.unique(drawn.clips))]
 
 
 class DiffusionStage:
     """Loss and sample grid of a diffusion stage; the loop does the rest."""
 
     def __init__(
-        self, model: Model, data: LatentCache, settings: BranchSettings, preview: Preview, device: torch.device
+        self,
+        model: Model,
+        data: LatentCache,
+        settings: BranchSettings,
+        preview: Preview,
+        device: torch.device,
+        images: LatentCache | None = None,
     ) -> None:
-        self._model, self._data, self._settings, self._preview, self._device = model, data, settings, preview, device
+        self._model, self._settings, self._preview, self._device = model, settings, preview, device
+        self._source = Source(data, images)
         self._objective = Objective(model.config.scheduler, device)
         names = ("denoiser", "appearance", "control")
         self.modules: dict[str, nn.Module] = {name: model.networks[name] for name in names}
@@ -130,19 +169,18 @@ class DiffusionStage:
         return [(name, p) for name, p in every if not unreached(name, self._model.empty_prompt)]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
-        return batch_clips(rng, self._settings, self._data, batch)
+        return self._source.clips(rng, self._settings, batch)
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         settings = self._settings
-        drawn = draw_batch(rng, settings, self._data, batch)
-        clean, planes = self._data.take(drawn.clips, drawn.targets, self._device)
-        reference, _ = self._data.take(drawn.clips, drawn.references[:, None], self._device)
+        drawn = draw_batch(rng, settings, self._source.videos, batch, self._source.images)
+        clean, planes, reference = self._source.take(drawn, self._device)
         noise = offset_noise(torch.randn(clean.shape, generator=generator, device=self._device),
                              settings.noise_offset, generator)  # fmt: skip
         t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
         dropped = torch.from_numpy(rng.random(len(clean)) < settings.drop_reference).to(self._device)
-        prediction = predict_noisy(self._model, noisy, t, reference[:, :, 0], planes, drawn.temporal, dropped)
+        prediction = predict_noisy(self._model, noisy, t, reference, planes, drawn.temporal, dropped)
         weight = person_weight(planes, clean, settings.person_weight)
         loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)
         return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped.float().mean())}

@@ -22,7 +22,7 @@ from magicanimate.evaluate.basic import psnr
 from magicanimate.models import Model
 from magicanimate.sampler import SampleSettings
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.diffusion import BranchSettings, batch_clips, draw_batch, unreached
+from magicanimate.train.diffusion import BranchSettings, Source, draw_batch, unreached
 from magicanimate.train.forward import predict_guided, predict_noisy
 from magicanimate.train.objective import person_weight
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
@@ -68,10 +68,10 @@ class DistillStage:
         held: HeldOut,
         preview: dict[str, Any],
         device: torch.device,
+        images: LatentCache | None = None,
     ) -> None:
-        self._teacher, self._data, self._branches, self._settings, self._device = (
-            teacher, data, branches, settings, device,
-        )  # fmt: skip
+        self._teacher, self._branches, self._settings, self._device = teacher, branches, settings, device
+        self._source = Source(data, images)
         self._guidance = teacher.config.guidance if settings.guidance is None else settings.guidance
         self._path = Trajectory(teacher.config.scheduler, settings.steps, settings.teacher_steps, device)
         self._held, self._preview = held, preview
@@ -94,12 +94,11 @@ class DistillStage:
         ]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
-        return batch_clips(rng, self._branches, self._data, batch)
+        return self._source.clips(rng, self._branches, batch)
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = draw_batch(rng, self._branches, self._data, batch)
-        clean, planes = self._data.take(drawn.clips, drawn.targets, self._device)
-        reference = self._data.take(drawn.clips, drawn.references[:, None], self._device)[0][:, :, 0]
+        drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images)
+        clean, planes, reference = self._source.take(drawn, self._device)
         noise = self._noise(clean, generator)
         segment = self._segments(len(clean), generator)
         own = torch.from_numpy(rng.random(len(clean)) < self._settings.on_policy).to(self._device)

@@ -4,16 +4,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from rich.console import Console
 from rich.progress import Progress
 
 from magicanimate.appearance import build_appearance
+from magicanimate.baselines.gan import build_generator
 from magicanimate.config import ModelConfig
 from magicanimate.control import PARTS, build_control
 from magicanimate.denoiser import build_denoiser
 from magicanimate.errors import InputError
+from magicanimate.evaluate.standin import PeopleNetwork
+from magicanimate.global_embedding import build_global_embedding, reading_layers
 from magicanimate.models import Model, load_model, save_model
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
@@ -22,11 +26,14 @@ from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.distill import DistillStage
 from magicanimate.train.fit import check_fit
+from magicanimate.train.gan import GanStage
 from magicanimate.train.initial import initial_model
 from magicanimate.train.loop import Stage, train
 from magicanimate.train.preview import Preview, held_out
 from magicanimate.train.processes import Processes
+from magicanimate.train.standin import StandinStage
 from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, start_from_components
+from magicanimate.weights import to_storage, write_safetensors
 
 
 def run(settings: TrainSettings, device: torch.device, processes: Processes | None = None) -> Path:
@@ -39,7 +46,8 @@ def run(settings: TrainSettings, device: torch.device, processes: Processes | No
     with job.processes.together():
         torch.manual_seed(settings.loop.seed)  # initial weights
         data, test = open_dataset(settings.data), open_dataset(settings.held_out)
-        return _run_vae(job, data, test) if settings.stage == "vae" else _run_diffusion(job, data, test)
+        runs = {"vae": _run_vae, "gan": _run_gan, "standin": _run_standin}
+        return runs.get(settings.stage, _run_diffusion)(job, data, test)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     assert settings.vae is not None
     patch = settings.vae.patch
     if settings.vae.start:
-        vae = AutoencoderKL.from_pretrained(settings.vae.start)
+        vae = _trained_vae(settings.vae.start)
     else:
         vae = build_vae(patch, settings.vae.channels, settings.vae.latent_channels)
         start_from_components(vae, patch, data)
@@ -73,6 +81,36 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     if job.processes.first:
         vae.save_pretrained(result)
     return result
+
+
+def _run_gan(job: Job, data: Dataset, test: Dataset) -> Path:
+    settings, device = job.settings, job.device
+    assert settings.generator is not None
+    sizes = settings.generator
+    generator = build_generator(sizes.patch, sizes.channels).to(device)
+    people = held_out(test, settings.preview_people)
+    reference_parts = np.stack([test.parts(i)[0] for i in range(len(people.references))])
+    job.train(GanStage(generator, data, people, reference_parts, sizes.adversarial, device))
+    result = settings.out / "generator"
+    if job.processes.first:
+        generator.save_pretrained(result)
+    return result
+
+
+def _run_standin(job: Job, data: Dataset, test: Dataset) -> Path:
+    network = PeopleNetwork().to(job.device)
+    job.train(StandinStage(network, data, test, job.device))
+    result = job.settings.out / "standin.safetensors"
+    if job.processes.first:
+        write_safetensors(result, to_storage(network.state_dict(), "float16"))
+    return result
+
+
+def _trained_vae(start: Path) -> AutoencoderKL:
+    """From diffusers' format, or from a model (name or folder) whose latents have the same patch."""
+    if (start / "config.json").is_file():
+        return AutoencoderKL.from_pretrained(start)
+    return load_model(start).vae.train().requires_grad_(True)
 
 
 def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL) -> Model:
@@ -96,12 +134,20 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
         },
         config.norm_scope,
     )  # fmt: skip
-    # diffusers' 2D classes call the number of heads attention_head_dim
-    appearance = build_appearance(
-        shared | {
-            "out_channels": latent, "attention_head_dim": sizes.heads,
-            "down_block_types": ("CrossAttnDownBlock2D",) * levels, "up_block_types": ("CrossAttnUpBlock2D",) * levels,
-        }
+    appearance = (
+        build_global_embedding(
+            {"in_channels": latent + config.coordinates, "layers": reading_layers(denoiser),
+             "cross_attention_dim": sizes.text_width}
+        )
+        if sizes.appearance == "global"
+        # diffusers' 2D classes call the number of heads attention_head_dim
+        else build_appearance(
+            shared | {
+                "out_channels": latent, "attention_head_dim": sizes.heads,
+                "down_block_types": ("CrossAttnDownBlock2D",) * levels,
+                "up_block_types": ("CrossAttnUpBlock2D",) * levels,
+            }
+        )
     )  # fmt: skip
     # Part maps are local: a ControlNet without attention in its blocks does as well and costs half.
     control = build_control(
@@ -120,10 +166,10 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
-def _cache(job: Job, model: Model, data: Dataset) -> LatentCache:
+def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     """The first process encodes what is missing; the others then find it."""
     config, views = model.config, job.settings.views
-    folder = job.settings.data / ("latents" if views.count == 1 else f"latents-{views.count}-views")
+    folder = source / ("latents" if views.count == 1 else f"latents-{views.count}-views")
 
     def encode() -> LatentCache:
         with Progress(console=Console(quiet=not job.processes.first)) as progress:
@@ -160,18 +206,20 @@ def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
     assert branches is not None
     model = _start(settings, device)
     check_fit(branches, model, data, test)
-    cache = _cache(job, model, data)
+    cache = _cache(job, model, data, settings.data)
+    images = _cache(job, model, open_dataset(settings.images), settings.images) if settings.images else None
     temporal = {"temporal": not branches.single_frames}
     if settings.stage == "distill":
         assert settings.distill is not None
         held = held_out(test, settings.preview_people)
-        stage = DistillStage(model, cache, branches, settings.distill, held, temporal | settings.preview, device)
+        shown = temporal | settings.preview
+        stage = DistillStage(model, cache, branches, settings.distill, held, shown, device, images)
         job.train(stage)
         model = stage.student
     else:
         sampling = SampleSettings.for_model(model, **(temporal | settings.preview))
         preview = Preview(model, held_out(test, settings.preview_people), sampling)
-        job.train(DiffusionStage(model, cache, branches, preview, device))
+        job.train(DiffusionStage(model, cache, branches, preview, device, images))
     result = settings.out / "model"
     if job.processes.first:
         save_model(model, result, storage="float32")

@@ -1,0 +1,252 @@
+"""Baselines and ablations on SynthDance-test, through one protocol (`magicanimate.evaluate`).
+
+    magicanimate synth data/study/test --benchmark --size 128
+    python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results
+    python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results --methods ours copy --people 8
+
+The study (YAML) names the methods and the comparisons to be printed. Every method sees the first frame of a clip and
+the part maps of the others. A method whose result is in --out already is not computed again; --methods restricts the
+work. Writes NAME.json for every method, `comparisons.json`, `tables.md` and `sheet.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import yaml  # noqa: E402
+from PIL import Image  # noqa: E402
+from pydantic import BaseModel, ConfigDict, Field  # noqa: E402
+from rich.progress import Progress  # noqa: E402
+
+from magicanimate.baselines.gan import animate, load_generator  # noqa: E402
+from magicanimate.baselines.warp import PartWarp  # noqa: E402
+from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
+from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
+from magicanimate.evaluate.standin import StandinFrames, load_standin  # noqa: E402
+from magicanimate.models import load_model  # noqa: E402
+from magicanimate.motion.densepose import PALETTE_25  # noqa: E402
+from magicanimate.sampler import SampleSettings  # noqa: E402
+from magicanimate.synth.dance import FPS, INDEX, Item, items, read_item  # noqa: E402
+from magicanimate.train.preview import HeldOut, generate  # noqa: E402
+
+SEED = 0
+SHOWN = 4
+"""Clips on the sheet."""
+
+
+class Method(BaseModel):
+    """How to make the frames. kind model: `folder` is a model folder, and the other fields change how it is sampled."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["copy", "warp", "gan", "model"]
+    folder: Path | None = None
+    temporal: bool = True
+    noise: Literal["shared", "independent", "static"] | None = None
+    sampling: dict[str, Any] = Field(default_factory=dict, description="SampleSettings, for example overlap: 0")
+
+
+class Comparison(BaseModel):
+    """Two methods to be set beside each other, and what the paper reports for the like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    with_it: str
+    without: str
+    paper: str = ""
+
+
+class Study(BaseModel):
+    """What is compared on which data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    ours: str
+    methods: dict[str, Method]
+    comparisons: list[Comparison] = []
+    people: int = 40
+    motions: int = 4
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of the benchmark: pictures [33,H,W,3] and part maps [33,H,W]; frame 0 is the reference."""
+
+    item: Item
+    rgb: np.ndarray
+    parts: np.ndarray
+
+
+Animator = Callable[[Clip], np.ndarray]
+"""Frames 1.. of a clip, [32,H,W,3] uint8."""
+
+
+def animator(method: Method) -> Animator:
+    """The method as a function of a clip."""
+    if method.kind == "copy":
+        return lambda clip: np.repeat(clip.rgb[:1], len(clip.rgb) - 1, 0)
+    if method.kind == "warp":
+        return warp
+    assert method.folder is not None, f"a method of kind {method.kind} needs a folder"
+    if method.kind == "gan":
+        generator = load_generator(method.folder)
+        return lambda clip: animate(generator, clip.rgb[0], clip.parts[0], clip.parts[1:])
+    model = load_model(method.folder)
+    if method.noise:
+        model = replace(model, config=model.config.model_copy(update={"noise": method.noise}))
+    settings = SampleSettings.for_model(model, temporal=method.temporal, **method.sampling)
+
+    def diffuse(clip: Clip) -> np.ndarray:
+        held = HeldOut(clip.rgb[:1], clip.parts[None, 1:], clip.rgb[None, 1:])
+        return generate(model, held, settings, seed=SEED + clip.item.motion)[0]
+
+    return diffuse
+
+
+def warp(clip: Clip) -> np.ndarray:
+    one = PartWarp(clip.rgb[0], clip.parts[0])
+    return np.stack([one(parts) for parts in clip.parts[1:]])
+
+
+def clips(study: Study, people: int, motions: int) -> Iterator[Clip]:
+    for item in items(people, motions):
+        yield Clip(item, *read_item(study.data, item.name))
+
+
+def evaluate_method(
+    method: Method, study: Study, people: int, motions: int, spool: Path, tick: Callable[[], None]
+) -> tuple[Result, list[np.ndarray]]:
+    """All figures of one method, and its frames of the first clips."""
+    frames_network, clips_network = load_standin()
+    assert isinstance(frames_network, StandinFrames)
+    size = json.loads((study.data / INDEX).read_text())["size"]
+    evaluation = Evaluation([frames_network, clips_network], settings=EvaluationSettings(size=size), spool=spool)
+    make, shown = animator(method), []
+    for clip in clips(study, people, motions):
+        output = np.concatenate([clip.rgb[:1], make(clip)])
+        found = frames_network.parts(output)
+        evaluation.add(clip.item.name, output, clip.rgb, clip.parts, found, group=clip.item.name.split("_")[0])
+        if clip.item.motion % motions == 0 and len(shown) < SHOWN:
+            shown.append(output)
+        tick()
+    return evaluation.result(), shown
+
+
+def _number(figure: Figure) -> str:
+    text = f"{figure.value:.{figure.digits}f}"
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} [{figure.low:.{figure.digits}f}, {figure.high:.{figure.digits}f}]"
+
+
+def table(results: dict[str, Result], names: list[str]) -> list[str]:
+    """Methods down, figures across; each with its 95% interval."""
+    lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for method, result in results.items():
+        figures = result.figures()
+        cells = [_number(figures[name]) if name in figures else "" for name in names]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def difference_rows(title: str, paper: str, differences: dict[str, Difference]) -> list[str]:
+    """One comparison as a table: with, without, paired difference and its interval, who is ahead."""
+    lines = [f"### {title}", "", *([f"The paper: {paper}", ""] if paper else [])]
+    lines += ["| figure | with | without | difference | 95% interval | better |", "|---|---|---|---|---|---|"]
+    verdict = {"a": "with", "b": "without", "undecided": "undecided"}
+    for name, d in differences.items():
+        interval = "" if d.low is None else f"{d.low:+.4f} .. {d.high:+.4f}"
+        lines.append(f"| {name} | {d.a:.4f} | {d.b:.4f} | {d.difference:+.4f} | {interval} | {verdict[d.ahead]} |")
+    return [*lines, ""]
+
+
+def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
+    """All methods, ours against each other method, and the study's comparisons."""
+    names = list(next(iter(results.values())).figures())
+    first = next(iter(results.values()))
+    lines = [
+        f"{first.videos} clips of {first.groups} people, {first.frames} frames at {first.size[1]}x{first.size[0]}; "
+        "95% intervals over people and clips.",
+        "",
+        *table(results, names),
+        "",
+    ]
+    kept: dict[str, dict[str, dict[str, Any]]] = {}
+    pairs = [Comparison(title=f"{study.ours} against {name}", with_it=study.ours, without=name) for name in results]
+    for pair in [*pairs, *study.comparisons]:
+        if pair.with_it == pair.without or pair.with_it not in results or pair.without not in results:
+            continue
+        found = compare(results[pair.with_it], results[pair.without])
+        kept[pair.title] = {name: difference.model_dump() for name, difference in found.items()}
+        lines += difference_rows(pair.title, pair.paper, found)
+    (out / "comparisons.json").write_text(json.dumps(kept, indent=1))
+    (out / "tables.md").write_text("\n".join(lines))
+
+
+def write_sheet(study: Study, methods: list[str], motions: int, folder: Path, out: Path, columns: int = 4) -> None:
+    """For some clips: reference and motion, truth, then one row for each method."""
+    pick = np.linspace(1, 32, columns).round().astype(int)
+    shown = list(clips(study, SHOWN, 1))
+    blocks = []
+    for i, clip in enumerate(shown):
+        blank = np.full_like(clip.rgb[0], 255)
+        rows = [[clip.rgb[0], *PALETTE_25[clip.parts[pick]]], [blank, *clip.rgb[pick]]]
+        for name in methods:
+            frames = np.load(folder / f"{name}.npz")["frames"]
+            if i < len(frames):
+                rows.append([blank, *frames[i][pick]])
+        blocks.append(np.concatenate([np.concatenate(row, 1) for row in rows]))
+    Image.fromarray(np.concatenate(blocks, 1)).save(out)
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--methods", nargs="*", help="default: all of the study")
+    parser.add_argument("--people", type=int, help="default: as the study says")
+    parser.add_argument("--motions", type=int)
+    parser.add_argument("--tables-only", action="store_true", help="only write the tables of what is there")
+    arguments = parser.parse_args(given)
+    study = Study.model_validate(yaml.safe_load(arguments.study.read_text()))
+    people, motions = arguments.people or study.people, arguments.motions or study.motions
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    chosen = arguments.methods or list(study.methods)
+    with Progress(disable=arguments.tables_only) as bar:
+        for name in [] if arguments.tables_only else chosen:
+            if (out / f"{name}.json").exists():
+                continue
+            task, began = bar.add_task(name, total=people * motions), time.process_time()
+            advance = lambda task=task: bar.advance(task)  # noqa: E731
+            result, shown = evaluate_method(study.methods[name], study, people, motions, out / "features", advance)
+            np.savez_compressed(out / f"{name}.npz", frames=np.stack(shown))
+            (out / f"{name}.json").write_text(result.model_dump_json(indent=1))
+            print(f"{name}: {time.process_time() - began:.0f} s of processor time, {FPS} frames a second", flush=True)
+    results = {
+        name: Result.model_validate_json((out / f"{name}.json").read_text())
+        for name in study.methods
+        if (out / f"{name}.json").exists()
+    }
+    write_tables(study, results, out)
+    write_sheet(study, list(results), motions, out, out / "sheet.png")
+    print((out / "tables.md").read_text())
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()

@@ -1,0 +1,127 @@
+"""All figures of one video.
+
+Shape legend: F frames, H W pixels. Frames are [F, H, W, 3] uint8, part maps [F, H, W] uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from magicanimate.errors import InputError
+from magicanimate.evaluate import catalogue as names
+from magicanimate.evaluate.basic import flicker
+from magicanimate.evaluate.frames import l1, l1_per_pixel, lpips, psnr_frames, ssim, wrapped_psnr
+from magicanimate.evaluate.interfaces import PerceptualNetwork
+from magicanimate.evaluate.people import part_colours, pose_overlap
+from magicanimate.evaluate.temporal import dtssd, warping_errors
+from magicanimate.media.pictures import Placement, fit_parts, fit_picture
+from magicanimate.motion.densepose import PART_NAMES
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames of an output and of its target, with part maps where there are any."""
+
+    output_FHWC: np.ndarray
+    target_FHWC: np.ndarray
+    parts_FHW: np.ndarray | None = None
+    """The control."""
+    found_FHW: np.ndarray | None = None
+    """Parts that an extractor found in the output."""
+
+    def __len__(self) -> int:
+        return len(self.output_FHWC)
+
+
+def check_video(name: str, video: Video) -> None:
+    """Refuse what cannot be compared frame by frame.
+
+    Raises:
+        InputError: frames are not uint8 RGB, or counts or sizes differ.
+    """
+    for what, frames in (("output", video.output_FHWC), ("target", video.target_FHWC)):
+        if frames.ndim != 4 or frames.shape[-1] != 3:
+            raise InputError(f"{name}: the {what} has shape {frames.shape}; frames are [frames, height, width, 3].")
+        if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+            broken = int(np.flatnonzero(~np.isfinite(frames).all((1, 2, 3)))[0])
+            raise InputError(f"{name}: frame {broken + 1} of the {what} holds NaN or infinite values.")
+        if frames.dtype != np.uint8:
+            raise InputError(f"{name}: the {what} is {frames.dtype}; frames are uint8.")
+    maps = (("control's part maps", video.parts_FHW), ("part maps found in the output", video.found_FHW))
+    expected, (height, width) = len(video.target_FHWC), video.target_FHWC.shape[1:3]
+    for what, frames in (("output", video.output_FHWC), *maps):
+        if frames is None:
+            continue
+        if len(frames) != expected:
+            raise InputError(
+                f"{name}: the {what} has {len(frames)} frames but the target has {expected}; give equal ones."
+            )
+        if frames.shape[1:3] != (height, width):
+            raise InputError(
+                f"{name}: the {what} is {frames.shape[2]}x{frames.shape[1]} but the target is {width}x{height}; scale "
+                "one to the other's size first."
+            )
+
+
+def as_protocol(video: Video, size: int | None, skip: int) -> Video:
+    """The frames that are compared: without the reference, centre square crop, size x size pixels (None: as it is)."""
+    cut = Video(*(None if x is None else x[skip:] for x in _arrays(video)))  # type: ignore[arg-type]
+    if size is None or cut.target_FHWC.shape[1:3] == (size, size):
+        return cut
+    placement = square(cut.target_FHWC.shape[1:3], size)
+    frames = (np.stack([fit_picture(frame, placement) for frame in x]) for x in _arrays(cut)[:2] if x is not None)
+    maps = (None if x is None else np.stack([fit_parts(frame, placement) for frame in x]) for x in _arrays(cut)[2:])
+    return Video(*frames, *maps)
+
+
+def _arrays(video: Video) -> tuple[np.ndarray | None, ...]:
+    return video.output_FHWC, video.target_FHWC, video.parts_FHW, video.found_FHW
+
+
+def square(source: tuple[int, ...], size: int) -> Placement:
+    """The centre square of a (height, width), at size x size pixels."""
+    height, width = source
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    return Placement((left, top, left + side, top + side), (0, 0, size, size), (size, size))
+
+
+def measure(video: Video, perceptual: Iterable[PerceptualNetwork] = ()) -> tuple[dict[str, float], dict[str, float]]:
+    """Means over the frames by name, NaN where a figure is not defined; and colour errors by body part."""
+    output, target = video.output_FHWC, video.target_FHWC
+    values = {
+        names.L1: l1(output, target).mean(),
+        names.PSNR: psnr_frames(output, target).mean(),
+        names.SSIM: ssim(output, target).mean(),
+        names.L1_PER_PIXEL: l1_per_pixel(output, target).mean(),
+        names.WRAPPED_PSNR: wrapped_psnr(output, target).mean(),
+    }
+    for network in perceptual:
+        values[network.name] = lpips(network, output, target, "signed").mean()
+        values[network.name + names.UNIT_RANGE] = lpips(network, output, target, "unit").mean()
+    if len(video) > 1:
+        values[names.DTSSD] = dtssd(output, target).mean()
+        of_output, of_target = warping_errors(output, target)
+        values[names.WARPING], values[names.WARPING_OF_TARGET] = _mean(of_output), _mean(of_target)
+    part_errors: dict[str, float] = {}
+    if video.parts_FHW is not None:
+        colours = part_colours(output, target, video.parts_FHW)
+        values[names.PART_COLOUR], values[names.PART_DRIFT] = _mean(colours.errors_P), _mean(colours.drifts_P)
+        part_errors = {
+            name: float(error) for name, error in zip(PART_NAMES, colours.errors_P, strict=True) if np.isfinite(error)
+        }
+        if len(video) > 1:
+            values[names.FLICKER] = flicker(output, video.parts_FHW)
+            values[names.FLICKER_OF_TARGET] = flicker(target, video.parts_FHW)
+        if video.found_FHW is not None:
+            values[names.POSE], values[names.SILHOUETTE] = pose_overlap(video.found_FHW, video.parts_FHW)
+    return {name: float(value) for name, value in values.items()}, part_errors
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of those that are defined; NaN if none is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")

@@ -1,0 +1,80 @@
+"""The warping baseline: pixels follow their part."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magicanimate.baselines.warp import PartWarp, fill_background, measure_area, sources_of
+
+SIZE = 64
+BODY = np.array([32.0, 32.0])
+
+
+def person(shift: int = 0, arm: int = 19) -> np.ndarray:
+    """A trunk, a head above it, and an arm to its right at a height of its own."""
+    parts = np.zeros((SIZE, SIZE), np.uint8)
+    parts[24:46, 22:36] = 2
+    parts[10:22, 24:34] = 23
+    parts[26 + shift : 32 + shift, 38:58] = arm
+    return parts
+
+
+def picture(parts: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Each part in a colour of its own, before a grey background."""
+    colours = np.random.default_rng(seed).integers(0, 255, (25, 3)).astype(np.uint8)
+    colours[0] = 128
+    return colours[parts]
+
+
+def test_the_same_pose_gives_the_same_picture():
+    parts = person()
+    reference = picture(parts)
+    out = PartWarp(reference, parts)(parts)
+    assert (out == reference).all()
+    assert (PartWarp(picture(parts, 1), parts)(parts) != reference).any()
+
+
+def test_a_moved_part_takes_its_colour_along_and_leaves_background():
+    before, after = person(), person(shift=12)
+    out = PartWarp(picture(before), before)(after)
+    assert (out[after == 19] == picture(before)[before == 19][0]).all()
+    assert (out[(before == 19) & (after == 0)] == 128).all()
+
+
+def test_texture_is_turned_with_the_part():
+    """An arm that is light at its far end stays so when it hangs down instead."""
+    before = np.zeros((SIZE, SIZE), np.uint8)
+    before[24:46, 22:36], before[26:32, 38:58] = 2, 19
+    reference = picture(before)
+    reference[26:32, 38:48], reference[26:32, 48:58] = 0, 255
+    after = np.zeros_like(before)
+    after[24:40, 22:36], after[40:60, 38:44] = 2, 19
+    out = PartWarp(reference, before)(after).astype(int)
+    assert out[40:46, 38:44].mean() < 60
+    assert out[54:60, 38:44].mean() > 195
+
+
+def test_a_hidden_part_takes_the_other_side_of_its_limb():
+    before, after = person(arm=19), person(arm=21)
+    out = PartWarp(picture(before), before)(after)
+    assert (out[after == 21] == picture(before)[before == 19][0]).all()
+    assert sources_of(21)[:2] == [21, 19]
+
+
+def test_background_is_filled_from_outside_the_person():
+    parts = person()
+    filled = fill_background(picture(parts), parts)
+    assert (filled == 128).all()
+    nobody = np.zeros_like(parts)
+    assert (fill_background(picture(parts), nobody) == picture(parts)).all()
+
+
+def test_small_areas_have_no_direction():
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[0, :3] = True
+    assert measure_area(mask, BODY) is None
+    mask[0, :3] = False
+    mask[20:22, 10:40] = True
+    area = measure_area(mask, BODY)
+    assert area is not None
+    assert abs(area.axes[0, 0]) > 0.99

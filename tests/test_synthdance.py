@@ -1,0 +1,86 @@
+"""The study's script: methods through one protocol, kept results, tables and comparisons."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("moderngl", reason="moderngl is not installed")
+
+from benchmarks.synthdance import Study, animator, clips, main
+
+from magicanimate.errors import InputError
+from magicanimate.synth.dance import build
+from magicanimate.synth.render import Renderer
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    try:
+        Renderer(16)
+    except InputError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("study")
+    build(folder / "test", SIZE, people=3, motions=1)
+    content = {
+        "data": str(folder / "test"), "ours": "ours", "people": 3, "motions": 1,
+        "methods": {
+            "copy": {"kind": "copy"}, "warp": {"kind": "warp"},
+            "ours": {"kind": "model", "folder": "tiny", "sampling": {"steps": 1, "guidance": 1.0}},
+            "per-frame": {
+                "kind": "model", "folder": "tiny", "temporal": False, "sampling": {"steps": 1, "guidance": 1.0}
+            },
+        },
+        "comparisons": [{"title": "layers", "with_it": "ours", "without": "per-frame", "paper": "better with them"}],
+    }  # fmt: skip
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    main([str(path), "--out", str(folder / "out")])
+    return path
+
+
+def test_every_method_has_its_result_and_the_tables_name_them(study):
+    out = study.parent / "out"
+    tables = (out / "tables.md").read_text()
+    assert "3 clips of 3 people, 96 frames at 64x64" in tables
+    assert all(f"| {name} |" in tables for name in ("copy", "warp", "ours", "per-frame"))
+    assert "better with them" in tables
+    assert "stand-in frame distance" in tables
+    assert "FID" not in tables
+    found = json.loads((out / "comparisons.json").read_text())
+    assert set(found) == {"ours against copy", "ours against warp", "ours against per-frame", "layers"}
+    assert (out / "sheet.png").stat().st_size > 1000
+
+
+def test_copying_shows_no_change_and_the_wrong_pose(study):
+    out = study.parent / "out"
+    copy, warp = (json.loads((out / f"{name}.json").read_text()) for name in ("copy", "warp"))
+    for row in copy["rows"]:
+        assert row["values"]["Background flicker"] == 0
+    shapes = [np.mean([row["values"]["Silhouette IoU"] for row in one["rows"]]) for one in (copy, warp)]
+    assert shapes[0] < shapes[1]
+
+
+def test_results_are_kept(study, capsys):
+    out = study.parent / "out"
+    before = (out / "copy.json").stat().st_mtime_ns
+    main([str(study), "--out", str(out), "--methods", "copy"])
+    assert (out / "copy.json").stat().st_mtime_ns == before
+    (out / "copy.json").unlink()
+    main([str(study), "--out", str(out), "--methods", "copy"])
+    assert (out / "copy.json").exists()
+
+
+def test_methods_are_told_apart(study):
+    plan = Study.model_validate(yaml.safe_load(study.read_text()))
+    clip = next(clips(plan, 1, 1))
+    frames = {name: animator(method)(clip) for name, method in plan.methods.items()}
+    assert all(f.shape == clip.rgb[1:].shape and f.dtype == np.uint8 for f in frames.values())
+    assert (frames["copy"] == clip.rgb[0]).all()
+    for a, b in (("copy", "warp"), ("warp", "ours"), ("ours", "per-frame")):
+        assert (frames[a] != frames[b]).any()
