@@ -79,8 +79,8 @@ def _crop(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.n
     height, width = parts_FHW.shape[1:]
     top, left = round(view.top * height), round(view.left * width)
     rows, columns = slice(top, top + round(view.side * height)), slice(left, left + round(view.side * width))
-    pictures = torch.from_numpy(np.ascontiguousarray(rgb_FHWC[:, rows, columns])).movedim(-1, 1).float()
-    parts = torch.from_numpy(np.ascontiguousarray(parts_FHW[:, rows, columns]))[:, None]
+    pictures = torch.from_numpy(np.array(rgb_FHWC[:, rows, columns])).movedim(-1, 1).float()
+    parts = torch.from_numpy(np.array(parts_FHW[:, rows, columns]))[:, None]
     size = (height, width)
     pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False)
     parts = F.interpolate(parts, size, mode="nearest-exact")
