@@ -90,6 +90,8 @@ def test_initial_weights_are_stable_diffusions_and_animatediffs(pretrained):
     silent = [p for name, p in model.control.named_parameters() if name.startswith("controlnet_down_blocks")]
     assert not any(p.any() for p in silent)
     assert model.denoiser.config["motion_max_seq_length"] == 32
+    places = [p.data_ptr() for network in model.networks.values() for p in network.parameters()]
+    assert len(set(places)) == len(places)  # no weight belongs to two networks, so that each is trained alone
 
 
 def test_missing_pretrained_weights_are_named(pretrained, tmp_path, monkeypatch):

@@ -47,13 +47,18 @@ def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
     model = Model(
         config=config,
         denoiser=initial_denoiser(root, unet, spatial, config),
-        appearance=fill(appearance, spatial, locate(root, "unet"), extra_is_error=False),
-        control=initial_control(initial.control, unet, spatial, locate(root, "unet")),
+        appearance=fill(appearance, own_copy(spatial), locate(root, "unet"), extra_is_error=False),
+        control=initial_control(initial.control, unet, own_copy(spatial), locate(root, "unet")),
         vae=read_vae(root),
         empty_prompt=read_empty_prompt(root),
     )
     check_sizes(model, root)
     return model
+
+
+def own_copy(state: State) -> State:
+    """Weights that are nobody else's: loading takes tensors over, and networks that share them would train each other."""
+    return {name: value.clone() for name, value in state.items()}
 
 
 def initial_denoiser(root: Path, unet: dict, spatial: State, config: ModelConfig) -> Denoiser:
