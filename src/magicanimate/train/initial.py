@@ -57,7 +57,7 @@ def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
 
 
 def own_copy(state: State) -> State:
-    """Weights that are nobody else's: loading takes tensors over, and networks that share them would train each other."""
+    """Weights of its own for a network: loading takes tensors over, and those who share them would train each other."""
     return {name: value.clone() for name, value in state.items()}
 
 
