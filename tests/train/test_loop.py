@@ -23,6 +23,7 @@ from magicanimate.train.board import BOARD, LOG, keep_log_before
 from magicanimate.train.checkpoints import BEST, CHECKPOINT
 from magicanimate.train.config import read_settings
 from magicanimate.train.loop import LoopSettings, train
+from magicanimate.train.processes import buckets
 from magicanimate.train.run import run
 
 CPU = torch.device("cpu")
@@ -266,6 +267,13 @@ def test_killed_and_repeated_is_as_good_as_uninterrupted(trained, tmp_path, proc
     assert losses(tmp_path / "alone") == pytest.approx(losses(tmp_path / "whole"), abs=2e-3)
     run(read_settings(write("other", seed=9)), CPU)
     assert losses(tmp_path / "other") != pytest.approx(losses(tmp_path / "whole"), abs=2e-3)
+
+
+def test_gradients_travel_in_order_and_not_all_at_once():
+    tensors = [torch.full((size,), float(size)) for size in (3, 4, 5, 1, 2)]
+    found = list(buckets(tensors, most=6))
+    assert [tensor.numel() for bucket in found for tensor in bucket] == [3, 4, 5, 1, 2]
+    assert [sum(tensor.numel() for tensor in bucket) for bucket in found] == [7, 6, 2]
 
 
 @pytest.mark.slow

@@ -40,13 +40,11 @@ class Processes:
         if self.ranks.size == 1:
             return loss
         self.ranks.meet()
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        total = self._sum(torch.cat([*(gradient.flatten() for gradient in gradients), loss.view(1)]))
-        position = 0
-        for gradient in gradients:
-            gradient.copy_(total[position : position + gradient.numel()].view_as(gradient))
-            position += gradient.numel()
-        return total[-1]
+        for bucket in buckets([weight.grad for weight in weights if weight.grad is not None]):
+            total = self._sum(torch.cat([gradient.flatten() for gradient in bucket]))
+            for gradient, part in zip(bucket, total.split([g.numel() for g in bucket]), strict=True):
+                gradient.copy_(part.view_as(gradient))
+        return self._sum(loss.view(1))[0]
 
     def gathered(self, item: Any) -> list[Any]:
         """What every process gives, by rank, on all of them."""
@@ -75,6 +73,20 @@ class Processes:
             raise InputError(
                 "Another training process ended without a word, killed or out of memory; start all of them again."
             ) from error
+
+
+def buckets(tensors: list[Tensor], most: int = 2**25) -> Iterator[list[Tensor]]:
+    """Neighbours whose elements together are about `most`: few messages, and no second copy of all gradients."""
+    bucket: list[Tensor] = []
+    held = 0
+    for tensor in tensors:
+        bucket.append(tensor)
+        held += tensor.numel()
+        if held >= most:
+            yield bucket
+            bucket, held = [], 0
+    if bucket:
+        yield bucket
 
 
 def join_processes(device: str) -> tuple[Processes, torch.device]:
