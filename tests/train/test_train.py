@@ -304,5 +304,5 @@ def test_missing_configuration_and_data(tmp_path):
 def test_shipped_configurations_parse_and_take_overrides():
     configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
     found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
-    assert set(found) == {"vae", "appearance", "temporal", "vae_decoder"}
+    assert set(found) == {"vae", "appearance", "temporal", "distill", "vae_decoder"}
     assert all(s.loop.steps == 7 and name.startswith(s.stage) for name, s in found.items())
