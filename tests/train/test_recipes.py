@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -17,8 +17,11 @@ from magicanimate.errors import InputError
 from magicanimate.models import load_model
 from magicanimate.official import read_denoiser, read_weights
 from magicanimate.official_layout import CONFIG, WEIGHTS, locate
+from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.config import read_settings
 from magicanimate.train.initial import ANIMATEDIFF, SOURCES, InitialWeights, initial_model
+from magicanimate.train.preview import figures as figures_of
+from magicanimate.train.preview import held_out
 from magicanimate.weights import stored_state
 from official_folder import write_official_folder
 
@@ -130,10 +133,11 @@ def test_sd15_from_pretrained_weights_to_few_steps(pretrained, tmp_path):
     assert changed == {"appearance", "control"}  # stage 1 leaves the denoiser as it was
 
 
-def overfit(root: Path, *changes: str) -> dict[str, float]:
+def overfit(data: Path, root: Path, *changes: str) -> dict[str, float]:
     """The recipe through the command, on its own data; figures of the people it was trained on."""
+    shutil.rmtree(data / "latents", ignore_errors=True)  # those of another VAE
     for stage, places in (("vae", []), ("appearance", [f"vae_folder={root}/vae/vae"])):
-        given = [f"out={root / stage}", f"data={root / 'data'}", f"held_out={root / 'data'}", *places, *changes]
+        given = [f"out={root / stage}", f"data={data}", f"held_out={data}", *places, *changes]
         arguments = ["train", str(CONFIGS / "overfit" / f"{stage}.yaml"), "--device", "cpu"]
         result = CliRunner().invoke(app, [*arguments, *(part for change in given for part in ("--set", change))])
         assert result.exit_code == 0, result.output
@@ -141,19 +145,31 @@ def overfit(root: Path, *changes: str) -> dict[str, float]:
     return next(line["grid"] for line in reversed(lines) if "grid" in line)
 
 
-@pytest.mark.slow
-@pytest.mark.egl
-def test_overfit_learns(tmp_path):
-    """Eight people by heart: far above copying the reference, every garment's colour in its place."""
-    from magicanimate.evaluate.basic import psnr
-    from magicanimate.synth.dataset import open_dataset
-    from magicanimate.train.preview import held_out
-
-    arguments = ["synth", str(tmp_path / "data"), "--clips", "8", "--frames", "4", "--size", "64", "--workers", "1"]
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Path:
+    """The recipe's own data."""
+    data = tmp_path_factory.mktemp("overfit") / "data"
+    arguments = ["synth", str(data), "--clips", "8", "--frames", "4", "--size", "64", "--workers", "1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    held = held_out(open_dataset(tmp_path / "data"), 8)
-    copied = float(np.mean([psnr(held.references[i], held.targets[i, 0]) for i in range(8)]))
-    learnt = overfit(tmp_path)
-    assert learnt["psnr"] > copied + 3
-    assert learnt["part_accuracy"] > 0.7
+    return data
+
+
+def has_learnt(figures: dict[str, float], data: Path) -> bool:
+    """Far above copying the reference: 3 dB, and the colours of 15 parts more of a hundred. (Measured: 4.1 and 26.)"""
+    held = held_out(open_dataset(data), 8)
+    copied = figures_of(held.references[:, None], held)
+    return figures["psnr"] > copied["psnr"] + 3 and figures["part_accuracy"] > copied["part_accuracy"] + 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.egl
+def test_overfit_learns(people, tmp_path):
+    assert has_learnt(overfit(people, tmp_path), people)
+
+
+@pytest.mark.slow
+@pytest.mark.egl
+def test_three_steps_are_not_enough(people, tmp_path):
+    """The threshold notices when nothing is learnt."""
+    assert not has_learnt(overfit(people, tmp_path, "loop.steps=3"), people)
