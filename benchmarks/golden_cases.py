@@ -129,8 +129,10 @@ def denoiser_taps(folder: Path, device: torch.device = CPU) -> Iterator[Comparis
     predict(network, golden["in.sample"], golden["in.timestep"], golden["in.encoder_hidden_states"])
     frames = golden["in.sample"].shape[2]
     for name, value in taps.items():
+        # Features inside are up to 27 in size, outputs up to 2.7: rounding follows the size, and the CPU's kernels
+        tolerance = NETWORK_TOLERANCE * max(1.0, float(value.std()))
         ours = seen[name] if value.ndim == 2 else rearrange(seen[name], "(b f) c h w -> b c f h w", f=frames)
-        yield compare(f"a.tap.{name}", ours[:1], value, NETWORK_TOLERANCE)
+        yield compare(f"a.tap.{name}", ours[:1], value, tolerance)
 
 
 def recorder(seen: dict[str, Tensor], name: str) -> Callable[..., None]:

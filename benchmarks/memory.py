@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 import weakref
@@ -21,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402
+from benchmarks.machine import machine_name  # noqa: E402
 from benchmarks.sizes import sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
@@ -89,7 +89,8 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.out:
         about = {
             "model": chosen.model, "size": chosen.size, "dtype": chosen.dtype, "device": chosen.device,
-            "torch": torch.__version__, "machine": platform.machine(), "date": time.strftime("%Y-%m-%d"),
+            "command": " ".join(["python", "benchmarks/memory.py", *(arguments or sys.argv[1:])]),
+            "torch": torch.__version__, "machine": machine_name(), "date": time.strftime("%Y-%m-%d"),
         }  # fmt: skip
         write(chosen.out, about, rows)
 

@@ -4,7 +4,8 @@
     python benchmarks/scaling.py --model official --size 512 --dtype float16 --frames 100 --processes 1 --out gpu
 
 Every process computes with one thread. The jobs take turns, `--repeat` times; figures are medians, and the frames of
-all of them must be the same bytes. On paper: the measured times of a job's pieces, put together for any number of
+all of them must be the same bytes. On a busy machine cpu_ratio, of the processor time of the busiest process, tells
+more than the ratio of the seconds. On paper: the measured times of a job's pieces, put together for any number of
 devices, with the measured time to pass on one window's prediction. Writes scaling.json and scaling.png.
 """
 
@@ -15,7 +16,6 @@ import hashlib
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +26,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+from benchmarks.machine import machine_name  # noqa: E402
 
 DEVICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 TURNS = 20  # of the small pieces that are timed alone
@@ -236,8 +238,9 @@ def summary(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
     ]
     for row in measured:
         row["ratio"] = measured[0]["seconds"] / row["seconds"]
+        row["cpu_ratio"] = measured[0]["cpu_seconds"] / row["cpu_seconds"]
     report = {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs",
+        "machine": machine_name(),
         "date": time.strftime("%Y-%m-%d"), "command": " ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]]),
         "frames": runs[0]["frames"], "equal": len({run["digest"] for run in runs}) == 1, "measured": measured,
     }  # fmt: skip

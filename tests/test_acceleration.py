@@ -10,10 +10,18 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
-from magicanimate.acceleration import Acceleration, accelerate_model, compile_model, offload_model
+from magicanimate import acceleration
+from magicanimate.acceleration import (
+    Acceleration,
+    accelerate_model,
+    compile_model,
+    offload_model,
+    wants_channels_last,
+)
 from magicanimate.errors import InputError
 from magicanimate.latents import decode_latents
 from magicanimate.models import WEIGHTS_NAME
+from magicanimate.official import build_vae
 from magicanimate.resume import weights_digest
 from magicanimate.sampler import SampleSettings, sample
 from random_models import random_model
@@ -39,6 +47,50 @@ def test_int8_weights_are_near(plain):
     error = (run(model) - plain).std() / plain.std()
     assert 1e-6 < error < 0.05
     assert weights_digest(model) != weights_digest(random_model("rgb"))
+
+
+def test_sixteen_bit_weights_on_a_cpu_without_sixteen_bit_arithmetic(monkeypatch):
+    """The result is that of the rounded weights in float32, and not that of rounding everything to 16 bit."""
+    exact = run(random_model("rgb").to(dtype=torch.bfloat16).to(dtype=torch.float32))
+    for options in (Acceleration(), Acceleration(compile=True)):
+        monkeypatch.setattr(acceleration, "fast_on_cpu", lambda dtype: False)
+        monkeypatch.setattr(acceleration, "compile_model", lambda model: None)
+        model = accelerate_model(random_model("rgb").to(dtype=torch.bfloat16), CPU, options)
+        assert model.dtype == torch.float32 == model.empty_prompt.dtype
+        torch.testing.assert_close(run(model), exact)
+        weight = model.denoiser.up_blocks[1].resnets[0].conv1.weight
+        assert weight.dtype == (torch.float32 if options.compile else torch.bfloat16)
+    rounded = random_model("rgb").to(dtype=torch.bfloat16)
+    assert (run(rounded) - exact).abs().max() > 1e-3
+    monkeypatch.setattr(acceleration, "fast_on_cpu", lambda dtype: True)
+    assert accelerate_model(rounded, CPU, Acceleration()).dtype == torch.bfloat16
+
+
+def test_channels_last_changes_nothing(plain):
+    """Features keep that layout from layer to layer, since every change of it is a copy."""
+    model = random_model("rgb")
+    for network in model.networks.values():
+        network.to(memory_format=torch.channels_last)
+    seen = []
+    for block in model.denoiser.up_blocks:
+        for resnet in block.resnets:
+            resnet.register_forward_hook(
+                lambda _, given, made: seen.extend(
+                    x.is_contiguous(memory_format=torch.channels_last) for x in (given[0], made)
+                )
+            )
+    torch.testing.assert_close(run(model), plain, atol=1e-4, rtol=1e-3)
+    assert all(seen)
+    assert len(seen) > 8
+
+
+def test_wide_networks_want_channels_last_on_cpus():
+    narrow = random_model("rgb").vae
+    with torch.device("meta"):
+        wide = build_vae({**narrow.config, "block_out_channels": (128, 128)})
+    assert [wants_channels_last(network, CPU) for network in (narrow, wide)] == [False, True]
+    assert not wants_channels_last(wide, torch.device("cuda"))  # float32
+    assert wants_channels_last(wide.half(), torch.device("cuda"))
 
 
 def test_offloaded_networks_compute_the_same(plain):

@@ -9,7 +9,10 @@ import pytest
 import torch
 from benchmarks import memory, speed
 from benchmarks.approximations import compared
+from benchmarks.machine import machine_name
 from scripts import gpu_session
+
+from random_models import random_model
 
 
 def test_speed_measures_every_stage_and_the_twin(tmp_path):
@@ -22,7 +25,37 @@ def test_speed_measures_every_stage_and_the_twin(tmp_path):
     assert stages["denoise, plain twin"]["flops"] > 1.1 * stages["denoise"]["flops"] > 0
     assert stages["denoise, plain twin"]["share_of_minimum"] < 1 == stages["denoise"]["share_of_minimum"]
     assert report["about"]["speed_up"] > 0
+    assert "cores" in report["about"]["machine"]
+    assert report["about"]["command"].startswith("python benchmarks/speed.py --model small")
     assert (tmp_path / "speed.png").stat().st_size > 1000
+
+
+def test_long_work_is_counted_and_timed_in_one_turn(monkeypatch):
+    turns = []
+    work = {"work": speed.Work(lambda: turns.append(torch.ones(4, 4) @ torch.ones(4, 4)))}
+    for long, expected in ((1e9, 3), (0.0, 2)):
+        turns.clear()
+        monkeypatch.setattr(speed, "LONG", long)
+        figures = speed.measured(work, torch.device("cpu"), repeat=2)[0]
+        assert (len(turns), len(figures["all_seconds"]), figures["flops"]) == (expected, 2, 128)
+
+
+def test_the_twin_runs_in_the_memory_format_of_the_original(monkeypatch):
+    model = random_model("rgb")
+    monkeypatch.setattr(speed, "wants_channels_last", lambda network, device: True)
+    weight = model.denoiser.conv_in.weight
+    model.denoiser.to(memory_format=torch.channels_last)
+    with speed.plain_format(model):
+        assert weight.is_contiguous()
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+
+
+def test_machines_have_names(tmp_path):
+    given = tmp_path / "cpuinfo"
+    given.write_text("processor\t: 0\nmodel name\t: Some CPU\n")
+    assert machine_name(given).startswith("Some CPU, ")
+    assert machine_name(tmp_path / "none").endswith(" cores")
 
 
 def test_memory_on_the_device_does_not_grow_with_the_video():

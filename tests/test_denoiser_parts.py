@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers.models.attention import FeedForward
 
 from magicanimate.appearance import reference_bank
 from magicanimate.attention import project_bank, project_text
 from magicanimate.control import control_residuals, embed_control
-from magicanimate.denoiser import predict, stem_input
+from magicanimate.denoiser import SLICE_ROWS, SlicedFeedForward, predict, stem_input
 from random_models import random_model
 from seeded import randn
 
@@ -96,3 +97,17 @@ def test_prompts_may_be_projected_beforehand(tokens):
 
 def _is_cross_attention(name):
     return ".attentions." in name and name.endswith(".attn2")
+
+
+def test_feed_forward_layers_work_in_slices():
+    stock = FeedForward(8)
+    sliced = SlicedFeedForward(stock)
+    x, rows = randn(5, SLICE_ROWS // 2, 8), []
+    whole = stock(x)
+    handle = stock.net[0].register_forward_hook(lambda _, given, __: rows.append(given[0].shape[0]))
+    made = sliced(x)
+    handle.remove()
+    assert rows == [SLICE_ROWS, SLICE_ROWS, SLICE_ROWS // 2]
+    torch.testing.assert_close(made, whole)
+    assert made.shape == x.shape
+    assert (sliced(x.flip(0)) - whole).abs().max() > 0.1

@@ -29,6 +29,7 @@ _LAZY = {
     "models": ("magicanimate.models_cli", "List, inspect, convert and fetch models."),
     "synth": ("magicanimate.synth.cli", "Make training data: procedural people with exact ground truth."),
     "train": ("magicanimate.train.cli", "Train a model."),
+    "evaluate": ("magicanimate.evaluate.cli", "Measure videos against their targets; write a report."),
     "batch": ("magicanimate.batch.cli", "Animate many pictures, listed in a file."),
     "serve": ("magicanimate.serve.cli", "Serve the web page and the HTTP API, with workers that compute the jobs."),
     "worker": ("magicanimate.serve.worker_cli", "Compute the jobs of a service."),

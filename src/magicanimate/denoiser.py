@@ -1,7 +1,8 @@
 """The video denoiser F^T: diffusers' UNetMotionModel, edited to compute what the original computes.
 
 Three edits, all by replacing submodules: group norms whose statistics run over the whole window, motion modules whose
-entrance norm runs over single frames, and self-attention that reads the reference bank.
+entrance norm runs over single frames, and self-attention that reads the reference bank. A fourth changes no result:
+feed-forward layers work through their rows in slices.
 
 `forward` is diffusers' own. `trunk`, `branch` and `head` are the same computation in three parts: what both halves of
 guidance have in common, the middle and most of the way up, and the last layers, which are also the shallow way that
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from diffusers import UNetMotionModel
+from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from magicanimate.control import Residuals
 
 NormScope = Literal["window", "frame"]
+SLICE_ROWS = 1024
+"""Rows that a feed-forward layer works on at once on a CPU: enough for matrix products, few enough for its cache."""
 
 
 @dataclass
@@ -99,10 +103,36 @@ class MotionModule(AnimateDiffTransformer3D):
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, hidden_states: Tensor, *unused: Any, num_frames: int = 1, **unused_too: Any) -> Tensor:
+        """`[B*K, C, h, w] -> [B*K, C, h, w]`, in the memory format of the input. num_frames: K."""
         if not self.window.temporal:
             return hidden_states
-        return super().forward(hidden_states, *args, **kwargs)
+        normed_BCKhw = self.norm(rearrange(hidden_states, "(b k) c h w -> b c k h w", k=num_frames))
+        batch, _, _, height, width = normed_BCKhw.shape
+        x = self.proj_in(rearrange(normed_BCKhw, "b c k h w -> (b h w) k c"))
+        for block in self.transformer_blocks:
+            x = block(hidden_states=x)
+        x = rearrange(self.proj_out(x), "(b h w) k c -> (b k) c h w", b=batch, h=height, w=width)
+        return hidden_states + x
+
+
+class SlicedFeedForward(FeedForward):
+    """A feed-forward layer that never has its wide inner features of all rows at once; it takes over `stock`'s layers.
+
+    On a CPU memory that is new to the process costs as much time as the activation function itself.
+    """
+
+    def __init__(self, stock: FeedForward) -> None:
+        nn.Module.__init__(self)
+        self.net = stock.net
+
+    def forward(self, hidden_states: Tensor, *unused: Any, **unused_too: Any) -> Tensor:
+        """`[..., D] -> [..., D]`."""
+        rows_ND = hidden_states.flatten(0, -2)
+        if hidden_states.device.type != "cpu" or hidden_states.requires_grad or len(rows_ND) <= SLICE_ROWS:
+            return super().forward(hidden_states)
+        run = super().forward
+        return torch.cat([run(part) for part in rows_ND.split(SLICE_ROWS)]).unflatten(0, hidden_states.shape[:-1])
 
 
 class Denoiser(UNetMotionModel):
@@ -119,6 +149,8 @@ class Denoiser(UNetMotionModel):
             for name, child in list(module.named_children()):
                 if type(child) is AnimateDiffTransformer3D:
                     setattr(module, name, MotionModule(child, groups, self.window))
+                elif type(child) is FeedForward:
+                    setattr(module, name, SlicedFeedForward(child))
                 elif isinstance(child, ResnetBlock2D) and norm_scope == "window":
                     child.norm1 = WindowGroupNorm(child.norm1, self.window)
                     child.norm2 = WindowGroupNorm(child.norm2, self.window)
@@ -226,9 +258,15 @@ class Denoiser(UNetMotionModel):
 
 
 def _attend(transformer: nn.Module, x_Ndhw: Tensor, text: Text, bank: ProjectedBank | None) -> Tensor:
-    """One spatial transformer."""
+    """One spatial transformer, in the memory format of the input (diffusers' own way out copies to another one)."""
     options = {"bank": bank} if bank else None
-    return transformer(x_Ndhw, encoder_hidden_states=text, cross_attention_kwargs=options, return_dict=False)[0]
+    if transformer.use_linear_projection:
+        return transformer(x_Ndhw, encoder_hidden_states=text, cross_attention_kwargs=options, return_dict=False)[0]
+    height = x_Ndhw.shape[2]
+    x = rearrange(transformer.proj_in(transformer.norm(x_Ndhw)), "n d h w -> n (h w) d")
+    for block in transformer.transformer_blocks:
+        x = block(x, encoder_hidden_states=text, cross_attention_kwargs=options)
+    return x_Ndhw + transformer.proj_out(rearrange(x, "n (h w) d -> n d h w", h=height))
 
 
 def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") -> Denoiser:

@@ -19,6 +19,8 @@ STAGES = {
     "control": "Preparing the motion",
     "denoise": "Denoising",
     "decode": "Decoding and writing",
+    "evaluating": "Evaluating",
+    "distances": "Measuring distances",
 }
 
 

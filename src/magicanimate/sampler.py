@@ -298,8 +298,14 @@ class HeldResiduals:
     def window(self, window: Window, shallow: bool) -> Residuals:
         """Residuals of one window with B*K rows, sample first. shallow: they are those of skips only."""
         per_level = zip(*(self.frames[frame] for frame in window), strict=True)
-        levels = tuple(torch.stack(level, dim=1).flatten(0, 1) for level in per_level)
+        levels = tuple(together(level) for level in per_level)
         return Residuals(levels, None) if shallow else Residuals(levels[:-1], levels[-1])
+
+
+def together(frames: tuple[Tensor, ...]) -> Tensor:
+    """K tensors `[B, D, h, w]` as `[B*K, D, h, w]`, sample first; a single sample's without another copy, in the memory
+    format that they have."""
+    return rearrange(torch.cat(frames), "(k b) d h w -> (b k) d h w", k=len(frames))
 
 
 class Counter:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figures import walking_parts
-from magicanimate.motion.packed import PackedFrames
+from magicanimate.motion.packed import PackedFrames, remembered
 
 PARTS = walking_parts(6)
 COLOURS = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
@@ -33,3 +33,18 @@ def test_part_maps_need_little_and_the_same_frames_the_same_bytes():
     assert len(PackedFrames(large).tobytes()) < large.nbytes / 50
     assert PackedFrames(large).tobytes() == PackedFrames(large.copy()).tobytes()
     assert PackedFrames(large).tobytes() != PackedFrames(large[::-1]).tobytes()
+
+
+def test_frames_are_made_once_if_they_were_read_to_the_end():
+    made = []
+
+    def start():
+        for parts_HW in PARTS:
+            made.append(parts_HW)
+            yield parts_HW
+
+    read = remembered(start)
+    assert np.array_equal(next(read()), PARTS[0])  # given up after one frame: nothing is kept
+    for _ in range(3):
+        assert np.array_equal(np.stack(list(read())), PARTS)
+    assert len(made) == 1 + len(PARTS)

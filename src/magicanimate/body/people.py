@@ -20,7 +20,7 @@ from magicanimate.body.fit import fit_track
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.smoothing import bridge_gaps, runs, smooth
 from magicanimate.body.track import JOINT_SETS, Track
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, NobodyFound
 
 if TYPE_CHECKING:
     from magicanimate.media import Clip
@@ -153,7 +153,7 @@ def track_video(clip: Clip, progress: Progress | None = None) -> Track:
             if progress:
                 progress("looking", len(seen), clip.count)
     if not any(seen):
-        raise InputError(
+        raise NobodyFound(
             f"No person was found in {clip.path.name}; give a video in which one person is seen clearly, upright and "
             "large enough."
         )

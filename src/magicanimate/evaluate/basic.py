@@ -39,5 +39,8 @@ def part_accuracy(errors: np.ndarray) -> float:
 def flicker(frames_FHWC: np.ndarray, parts_FHW: np.ndarray) -> float:
     """Mean absolute frame-to-frame change, in grey levels, of the pixels that are background in every frame."""
     still = (parts_FHW == 0).all(0)
-    change = np.abs(np.diff(frames_FHWC.astype(np.float64), axis=0)).mean(-1)
-    return float(change[:, still].mean()) if still.any() else float("nan")
+    if not still.any() or len(frames_FHWC) < 2:
+        return float("nan")
+    last = len(frames_FHWC) - 1
+    changes = [np.abs(frames_FHWC[t + 1, still].astype(np.float64) - frames_FHWC[t, still]).mean() for t in range(last)]
+    return float(np.mean(changes))

@@ -15,10 +15,10 @@ BLOCKS = {
 L1, PSNR, SSIM = "L1", "PSNR", "SSIM"
 L1_PER_PIXEL, WRAPPED_PSNR = "L1/(H*W)", "PSNR (wrapped uint8)"
 UNIT_RANGE = ", inputs in [0,1]"  # added to the name of an LPIPS network
-DTSSD, WARPING, WARPING_OF_TARGET = "dtSSD", "Warping error", "Warping error of the target"
+DTSSD, WARPING, WARPING_OF_TARGET = "dtSSD", "Warping error", "Warping error of target"
 PART_COLOUR, PART_DRIFT = "Part colour error", "Part colour drift"
 POSE, SILHOUETTE = "Pose IoU", "Silhouette IoU"
-FLICKER, FLICKER_OF_TARGET = "Background flicker", "Background flicker of the target"
+FLICKER, FLICKER_OF_TARGET = "Background flicker", "Background flicker of target"
 
 Better = Literal["lower", "higher", "none"]
 

@@ -150,7 +150,7 @@ class Evaluation:
             settings=self.settings.model_dump(), videos=len(self.rows), frames=sum(row.frames for row in self.rows),
             size=self.rows[0].size, groups=len({row.group for row in self.rows}), blocks=self._blocks(figures),
             rows=self.rows, part_errors=_pool_parts(self.rows), networks=self._described(), left_out=left_out,
-            notes=[*self.notes, *self._remarks(figures)], versions=versions(),
+            notes=self._remarks(figures), versions=versions(),
         )  # fmt: skip
 
     def _long_enough(self, name: str, frames: int, network: FeatureNetwork) -> bool:
@@ -171,14 +171,24 @@ class Evaluation:
 
     def _described(self) -> list[NetworkNote]:
         distances = [
-            NetworkNote(metric=n.metric, name=n.name, sha256=n.sha256, dimensions=n.dimensions, window=n.window)
+            NetworkNote(
+                metric=n.metric, name=n.name, sha256=n.sha256, dimensions=n.dimensions, window=n.window,
+                recognised=getattr(n, "recognised", None),
+            )
             for n in self._networks
+        ]  # fmt: skip
+        perceptual = [
+            NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognised=getattr(n, "recognised", None))
+            for n in self._perceptual
         ]
-        return [*distances, *(NetworkNote(metric=n.name, name=n.name, sha256=n.sha256) for n in self._perceptual)]
+        return distances + perceptual
 
     def _remarks(self, figures: dict[str, Figure]) -> list[str]:
-        """A sentence on each distance that does not rest on all videos, or on few windows."""
-        remarks = []
+        """Notes, and a sentence on each distance that does not rest on all videos, or on few windows."""
+        remarks = list(dict.fromkeys([*self.notes, *(note for row in self.rows for note in row.notes)]))
+        for note in self._described():
+            if note.recognised == "":
+                remarks.append(f"The weights of {note.name} are none of the published files that this version knows.")
         for network in self._networks:
             short = [row.name for row in self.rows if network.metric not in row.features]
             if len(short) == len(self.rows):

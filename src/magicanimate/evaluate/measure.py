@@ -17,7 +17,7 @@ from magicanimate.evaluate.frames import l1, l1_per_pixel, lpips, psnr_frames, s
 from magicanimate.evaluate.interfaces import PerceptualNetwork
 from magicanimate.evaluate.people import part_colours, pose_overlap
 from magicanimate.evaluate.temporal import dtssd, warping_errors
-from magicanimate.media.pictures import Placement, fit_parts, fit_picture
+from magicanimate.media.pictures import fit_parts, fit_picture, place
 from magicanimate.motion.densepose import PART_NAMES
 
 
@@ -40,30 +40,37 @@ def check_video(name: str, video: Video) -> None:
     """Refuse what cannot be compared frame by frame.
 
     Raises:
-        InputError: frames are not uint8 RGB, or counts or sizes differ.
+        InputError: frames are not uint8 RGB, part maps have other indices than 0..24, or counts or sizes differ.
     """
     for what, frames in (("output", video.output_FHWC), ("target", video.target_FHWC)):
-        if frames.ndim != 4 or frames.shape[-1] != 3:
-            raise InputError(f"{name}: the {what} has shape {frames.shape}; frames are [frames, height, width, 3].")
-        if frames.dtype.kind == "f" and not np.isfinite(frames).all():
-            broken = int(np.flatnonzero(~np.isfinite(frames).all((1, 2, 3)))[0])
-            raise InputError(f"{name}: frame {broken + 1} of the {what} holds NaN or infinite values.")
-        if frames.dtype != np.uint8:
-            raise InputError(f"{name}: the {what} is {frames.dtype}; frames are uint8.")
-    maps = (("control's part maps", video.parts_FHW), ("part maps found in the output", video.found_FHW))
-    expected, (height, width) = len(video.target_FHWC), video.target_FHWC.shape[1:3]
-    for what, frames in (("output", video.output_FHWC), *maps):
-        if frames is None:
-            continue
-        if len(frames) != expected:
-            raise InputError(
-                f"{name}: the {what} has {len(frames)} frames but the target has {expected}; give equal ones."
-            )
-        if frames.shape[1:3] != (height, width):
-            raise InputError(
-                f"{name}: the {what} is {frames.shape[2]}x{frames.shape[1]} but the target is {width}x{height}; scale "
-                "one to the other's size first."
-            )
+        _check_frames(f"{name}: the {what}", frames)
+    _check_alike(f"{name}: the output", video.output_FHWC, video.target_FHWC)
+    for what, maps in (("control's part maps", video.parts_FHW), ("part maps found in the output", video.found_FHW)):
+        if maps is not None:
+            _check_alike(f"{name}: the {what}", maps, video.target_FHWC)
+            if maps.dtype.kind not in "ui" or maps.min() < 0 or maps.max() >= len(PART_NAMES):
+                raise InputError(f"{name}: the {what} are not part indices 0 to {len(PART_NAMES) - 1}.")
+
+
+def _check_frames(whose: str, frames: np.ndarray) -> None:
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise InputError(f"{whose} has shape {frames.shape}; frames are [frames, height, width, 3].")
+    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+        broken = int(np.flatnonzero(~np.isfinite(frames).all((1, 2, 3)))[0])
+        raise InputError(f"{whose} holds NaN or infinite values in frame {broken + 1}.")
+    if frames.dtype != np.uint8:
+        raise InputError(f"{whose} is {frames.dtype}; frames are uint8.")
+
+
+def _check_alike(whose: str, frames: np.ndarray, target: np.ndarray) -> None:
+    (height, width), (target_height, target_width) = frames.shape[1:3], target.shape[1:3]
+    if len(frames) != len(target):
+        raise InputError(f"{whose} has {len(frames)} frames but the target has {len(target)}; give equal numbers.")
+    if (height, width) != (target_height, target_width):
+        raise InputError(
+            f"{whose} is {width}x{height} but the target is {target_width}x{target_height}; scale one to the other's "
+            "size first."
+        )
 
 
 def as_protocol(video: Video, size: int | None, skip: int) -> Video:
@@ -71,9 +78,8 @@ def as_protocol(video: Video, size: int | None, skip: int) -> Video:
     cut = Video(*(None if x is None else x[skip:] for x in _arrays(video)))  # type: ignore[arg-type]
     if size is None or cut.target_FHWC.shape[1:3] == (size, size):
         return cut
-    placement = square(cut.target_FHWC.shape[1:3], size)
-    frames = (np.stack([fit_picture(frame, placement) for frame in x]) for x in _arrays(cut)[:2] if x is not None)
-    maps = (None if x is None else np.stack([fit_parts(frame, placement) for frame in x]) for x in _arrays(cut)[2:])
+    frames = (np.stack([square_picture(frame, size) for frame in x]) for x in _arrays(cut)[:2] if x is not None)
+    maps = (None if x is None else np.stack([square_parts(frame, size) for frame in x]) for x in _arrays(cut)[2:])
     return Video(*frames, *maps)
 
 
@@ -81,12 +87,28 @@ def _arrays(video: Video) -> tuple[np.ndarray | None, ...]:
     return video.output_FHWC, video.target_FHWC, video.parts_FHW, video.found_FHW
 
 
-def square(source: tuple[int, ...], size: int) -> Placement:
-    """The centre square of a (height, width), at size x size pixels."""
-    height, width = source
+def square_picture(image_HWC: np.ndarray, size: int | None) -> np.ndarray:
+    """The centre square of a picture at size x size pixels, by Lanczos; nothing beside the square shines in."""
+    if size is None or image_HWC.shape[:2] == (size, size):
+        return image_HWC
+    square_HWC = _centre(image_HWC)
+    return fit_picture(square_HWC, place((len(square_HWC),) * 2, (size, size)))
+
+
+def square_parts(parts_HW: np.ndarray, size: int | None) -> np.ndarray:
+    """The same of a part map, by nearest pixel."""
+    if size is None or parts_HW.shape == (size, size):
+        return parts_HW
+    square_HW = _centre(parts_HW)
+    return fit_parts(square_HW, place((len(square_HW),) * 2, (size, size)))
+
+
+def _centre(image: np.ndarray) -> np.ndarray:
+    """[H, W, ...] -> [S, S, ...] with S the shorter side."""
+    height, width = image.shape[:2]
     side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    return Placement((left, top, left + side, top + side), (0, 0, size, size), (size, size))
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
 
 
 def measure(video: Video, perceptual: Iterable[PerceptualNetwork] = ()) -> tuple[dict[str, float], dict[str, float]]:

@@ -54,6 +54,8 @@ class VideoRow(_Data):
     """Colour error of each body part that was seen, by its name."""
     features: dict[str, tuple[str, str]] = {}
     """By distance: names of the feature files of output and target."""
+    notes: list[str] = []
+    """What was said when the files were read."""
 
 
 class NetworkNote(_Data):
@@ -62,6 +64,8 @@ class NetworkNote(_Data):
     metric: str
     name: str
     sha256: str
+    recognised: str | None = None
+    """The published file that this is; empty for others, None for networks that were never published."""
     dimensions: int | None = None
     window: int | None = None
 

@@ -114,8 +114,12 @@ class StandinClips:
         if not len(pictures):
             return np.zeros((0, self.dimensions))
         # Windows overlap: a frame that several of them share is computed once.
-        frames, places = np.unique(pictures.reshape(-1, *pictures.shape[2:]), axis=0, return_inverse=True)
-        each_NKD = self._frames.features(frames)[places.reshape(-1)].reshape(len(pictures), WINDOW, -1)
+        flat = pictures.reshape(-1, *pictures.shape[2:])
+        seen = [hash(frame.tobytes()) for frame in flat]
+        first = {key: place for place, key in reversed(list(enumerate(seen)))}
+        row = {key: number for number, key in enumerate(first)}
+        each_ND = self._frames.features(flat[list(first.values())])
+        each_NKD = each_ND[[row[key] for key in seen]].reshape(len(pictures), WINDOW, -1)
         return np.concatenate([each_NKD.mean(1), np.abs(np.diff(each_NKD, axis=1)).mean(1)], 1)
 
 

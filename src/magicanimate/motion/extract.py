@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, NobodyFound
 from magicanimate.media import Clip
 from magicanimate.motion.clip import Kind, MotionClip, Progress
 from magicanimate.motion.packed import PackedFrames
@@ -47,7 +47,7 @@ def _by_densepose(clip: Clip, path: Path | None, person: int | None, progress: P
         if progress:
             progress("extracting", len(maps), clip.count)
     if not find.most:
-        raise InputError(f"No person was found in {clip.path.name}; give a video in which somebody is seen clearly.")
+        raise NobodyFound(f"No person was found in {clip.path.name}; give a video in which somebody is seen clearly.")
     who = "one of them was kept" if person else "all were kept"
     people = f"up to {find.most} people were seen and {who}" if find.most > 1 else "one person was seen"
     return MotionClip(

@@ -6,7 +6,7 @@ Shape legend: F frames, H W pixels, C colour channels.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -52,3 +52,21 @@ class PackedFrames:
 
     def _unpack(self, packed: bytes) -> np.ndarray:
         return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self._shape)
+
+
+def remembered(start: Callable[[], Iterator[np.ndarray]]) -> Callable[[], Iterator[np.ndarray]]:
+    """Frames that take long to make, the same every time: made once, and kept when they have been read to the end."""
+    kept: PackedFrames | None = None
+
+    def read() -> Iterator[np.ndarray]:
+        nonlocal kept
+        if kept is not None:
+            yield from kept
+            return
+        made = PackedFrames()
+        for frame in start():
+            made.append(frame)
+            yield frame
+        kept = made
+
+    return read

@@ -19,6 +19,7 @@ from magicanimate.motion.bvh import is_bvh
 from magicanimate.motion.clip import MotionClip, Progress
 from magicanimate.motion.extract import drawn, extract, fit, several
 from magicanimate.motion.following import Follower
+from magicanimate.motion.packed import remembered
 from magicanimate.motion.palettes import PALETTE_NAMES, VIRIDIS, Colouring
 from magicanimate.motion.planes import array_names, check_lossless, is_array_file, plane_frames, read_parts
 from magicanimate.motion.recognise import Recognised, recognise, sample
@@ -153,7 +154,7 @@ def _painted(clip: Clip, found: Recognised) -> MotionClip:
     assert colouring is not None
     return MotionClip(
         clip.path, "densepose", clip.fps, clip.size, clip.count,
-        lambda: (colouring.decode(frame_HWC) for frame_HWC in clip),
+        remembered(lambda: (colouring.decode(frame_HWC) for frame_HWC in clip)),
         notes=[*clip.notes, *_converted(colouring, found)], warnings=clip.warnings,
         colouring=colouring.name, near=found.near, colours=clip, audio=clip.audio,
     )  # fmt: skip

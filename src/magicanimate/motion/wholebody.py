@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, NobodyFound
 from magicanimate.motion.following import Follower
 from magicanimate.motion.joints import WHOLEBODY, make_track
 
@@ -111,5 +111,5 @@ def track_clip(
     points_FJ3 = np.stack(joints)
     points_FJ3[..., 2] = np.where(points_FJ3[..., 2] >= _SEEN, np.clip(points_FJ3[..., 2], 0, 1), 0)
     if not points_FJ3[..., 2].any():
-        raise InputError(f"No person was found in {clip.path.name}; give a video in which somebody is seen clearly.")
+        raise NobodyFound(f"No person was found in {clip.path.name}; give a video in which somebody is seen clearly.")
     return make_track(points_FJ3, WHOLEBODY, clip.size, clip.fps), most

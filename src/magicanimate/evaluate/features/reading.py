@@ -1,0 +1,120 @@
+"""Weights files into networks: safe formats only, every name accounted for."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from magicanimate.errors import InputError
+
+PREFIX = "module."  # what training on several GPUs put before every name
+COUNTER = "num_batches_tracked"  # of batch normalisation: unused in inference, absent from older files
+
+
+@dataclass(frozen=True)
+class Tolerated:
+    """Names that may be in a file though the network has no use for them.
+
+    pattern: of the whole name. why: for people. classes: rows that such a tensor must have (None: any); a classifier of
+    another size means that the file is another network, of the same layout otherwise.
+    """
+
+    pattern: str
+    why: str
+    classes: int | None = None
+
+
+TOLERATED: dict[str, tuple[Tolerated, ...]] = {
+    # AuxLogits are not tolerated: only torchvision's own Inception has them, which is not the network of FID.
+    "inception": (Tolerated(r"fc\.(weight|bias)", "the classifier", classes=1008),),
+    "i3d": (),
+    "resnet3d": (Tolerated(r"fc\.(weight|bias)", "the classifier", classes=400),),
+    "lpips-vgg": (
+        Tolerated(r"classifier\.\d+\.(weight|bias)", "the classifier"),
+        Tolerated(r"lins\.\d\.model\.1\.weight", "the heads once more"),
+        Tolerated(r"scaling_layer\.(shift|scale)", "constants"),
+    ),
+    "lpips-alex": (
+        Tolerated(r"classifier\.\d+\.(weight|bias)", "the classifier"),
+        Tolerated(r"lins\.\d\.model\.1\.weight", "the heads once more"),
+        Tolerated(r"scaling_layer\.(shift|scale)", "constants"),
+    ),
+}
+"""By kind of network; the counters of batch normalisation are tolerated everywhere."""
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict of a .safetensors file or of a pickled one, which may hold nothing but tensors and plain values.
+
+    Names lose the prefix `module.` if all have it. Raises InputError that names the file.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"The weights {path} are missing.") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(f"The weights {path} are damaged, or hold more than tensors, which is not safe.") from error
+    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
+        raise InputError(f"The weights {path} cannot be read: they are damaged or no weights file.") from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not (isinstance(state, Mapping) and state and all(isinstance(value, Tensor) for value in state.values())):
+        raise InputError(f"The weights {path} hold no state dict, that is no tensors by name.")
+    stripped = len(PREFIX) if all(name.startswith(PREFIX) for name in state) else 0
+    return {name[stripped:]: value for name, value in state.items()}
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive: a zip file that has code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def load_strict(network: nn.Module, state: Mapping[str, Tensor], kind: str, source: object) -> nn.Module:
+    """Put weights into a network that was built on the meta device, and make it ready for inference in float32.
+
+    Raises one InputError with every missing, unexpected and misshapen name; see TOLERATED for the exceptions.
+    """
+    wanted = network.state_dict()
+    given = {name: value for name, value in state.items() if name in wanted or not _is_tolerated(name, kind)}
+    problems = [f"missing {name}" for name in wanted if name not in given and not name.endswith(COUNTER)]
+    problems += [f"unexpected {name}" for name in given if name not in wanted]
+    problems += [
+        f"{name} has shape {list(given[name].shape)} instead of {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    problems += _wrong_classifiers(state, kind)
+    if problems:
+        raise InputError(
+            f"The weights {source} do not fit the network {kind} ({len(problems)}): {'; '.join(problems)}."
+        )
+    counters = {name: torch.zeros_like(value, device="cpu") for name, value in wanted.items() if name.endswith(COUNTER)}
+    values = {name: value.float() if value.is_floating_point() else value for name, value in given.items()}
+    network.load_state_dict({**counters, **values}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _is_tolerated(name: str, kind: str) -> bool:
+    return name.endswith(COUNTER) or any(re.fullmatch(entry.pattern, name) for entry in TOLERATED[kind])
+
+
+def _wrong_classifiers(state: Mapping[str, Tensor], kind: str) -> Iterable[str]:
+    for entry in TOLERATED[kind]:
+        for name, value in state.items():
+            if entry.classes and re.fullmatch(entry.pattern, name) and len(value) != entry.classes:
+                yield f"{name} has {len(value)} classes instead of {entry.classes}, so this is another network"
