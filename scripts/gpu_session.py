@@ -62,6 +62,7 @@ TRAINING: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "vae": ("poses", "test", ("loop.batch=32", "loop.steps=8000")),
     "appearance": ("poses", "test", ("loop.batch=32", "loop.steps=20000", "loop.grid_every=2000")),
     "temporal": ("clips", "clips_test", ("loop.batch=8", "loop.steps=3000", "loop.grid_every=1000")),
+    "distill": ("clips", "clips_test", ("loop.batch=8", "loop.steps=1500", "loop.grid_every=500")),
 }
 
 
@@ -201,7 +202,11 @@ def stage_settings(session: Session, stage: str) -> TrainSettings:
     """configs/tiny, in this session's folders, with a GPU's batches, the time that is left, and --set."""
     runs, data = session.work / "runs", session.work / "data"
     train, held_out, sizes = TRAINING[stage]
-    inputs = {"appearance": [f"vae_folder={runs}/vae/vae"], "temporal": [f"start={runs}/appearance/model"]}
+    inputs = {
+        "appearance": [f"vae_folder={runs}/vae/vae"],
+        "temporal": [f"start={runs}/appearance/model"],
+        "distill": [f"start={runs}/temporal/model"],
+    }
     own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
     limit = f"loop.minutes={session.minutes_left(SAVING_MINUTES)}"
     places = [f"out={runs / stage}", f"data={data / train}", f"held_out={data / held_out}"]
@@ -316,6 +321,7 @@ STAGES: dict[str, Callable[[Session], None]] = {
     "vae": lambda session: train(session, "vae"),
     "appearance": lambda session: train(session, "appearance"),
     "temporal": lambda session: train(session, "temporal"),
+    "distill": lambda session: train(session, "distill"),
     "quality": quality,
     "parity": parity,
     "speed": speed,

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from blocks import write_blocks
+from blocks import SCHEDULE, configuration, settings, weights
 from magicanimate.cli import app
 from magicanimate.errors import InputError
 from magicanimate.models import load_model
@@ -26,53 +25,6 @@ from magicanimate.train.objective import Objective, person_weight
 from magicanimate.train.run import run
 
 CPU = torch.device("cpu")
-SCHEDULE = {
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
-    "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
-}  # fmt: skip
-
-
-def configuration(root: Path, stage: str, **loop: object) -> dict:
-    base = {
-        "stage": stage, "out": str(root / stage), "data": str(root / "train"), "held_out": str(root / "test"),
-        "loop": {"steps": 4, "batch": 2, "lr": 1e-3, "save_every": 2, "grid_every": 4, "log_every": 1} | loop,
-    }  # fmt: skip
-    if stage == "vae":
-        return base | {"vae": {"patch": 4, "channels": [16, 16], "latent_channels": 4}}
-    preview = {"preview": {"steps": 2}, "preview_people": 2}
-    if stage == "temporal":
-        branches = {"stage": "temporal", "window": 3, "tau_1": 0.2, "tau_2": 0.4}
-        return base | preview | {"start": str(root / "appearance" / "model"), "branches": branches}
-    model = {
-        "name": "test", "resolution": [32, 32], "control_encoding": "parts", "patch": 4, "coordinates": 8,
-        "norm_scope": "frame", "reference_input": True, "window": 4, "overlap": 1, "steps": 2, "guidance": 1.5,
-        "scheduler": SCHEDULE | {"prediction_type": "v_prediction"},
-    }  # fmt: skip
-    networks = {"channels": [32, 32], "heads": 2, "text_width": 4, "control_channels": [8, 8], "positions": 8}
-    branches = {"stage": "appearance", "targets": 2, "tau_0": 0.3}
-    return base | preview | {
-        "vae_folder": str(root / "vae" / "vae"), "model": model, "networks": networks, "branches": branches
-    }  # fmt: skip
-
-
-def settings(path: Path, content: dict):
-    path.write_text(yaml.safe_dump(content))
-    return read_settings(path)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """All three stages, a few steps each."""
-    root = tmp_path_factory.mktemp("train")
-    write_blocks(root / "train", 6, 5)
-    write_blocks(root / "test", 3, 5)
-    for stage in ("vae", "appearance", "temporal"):
-        run(settings(root / f"{stage}.yaml", configuration(root, stage)), CPU)
-    return root
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return {f"{p.parent.name}.{k}": v for p in folder.rglob("*.safetensors") for k, v in load_file(p).items()}
 
 
 def test_stages_end_with_a_model_that_loads(trained):
@@ -184,12 +136,12 @@ def test_time_limit_stops_with_a_checkpoint_and_repeating_gets_there(tmp_path):
 
 
 def test_checkpoints_by_the_clock(tmp_path):
-    for out, settings, there in (
+    for out, limits, there in (
         (tmp_path / "a", LINE.model_copy(update={"save_minutes": 1e-9}), True),
         (tmp_path / "b", LINE, False),
     ):
         with pytest.raises(ArithmeticError):
-            train(Line(broken=3), settings, out, CPU)
+            train(Line(broken=3), limits, out, CPU)
         assert (out / CHECKPOINT).exists() == there
     assert torch.load(tmp_path / "a" / CHECKPOINT, weights_only=True)["step"] == 2
 
@@ -352,5 +304,5 @@ def test_missing_configuration_and_data(tmp_path):
 def test_shipped_configurations_parse_and_take_overrides():
     configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
     found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
-    assert set(found) == {"vae", "appearance", "temporal", "vae_decoder"}
+    assert set(found) == {"vae", "appearance", "temporal", "distill", "vae_decoder"}
     assert all(s.loop.steps == 7 and name.startswith(s.stage) for name, s in found.items())

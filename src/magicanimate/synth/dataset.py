@@ -136,6 +136,10 @@ class Dataset:
     def parts(self, i: int) -> np.ndarray:
         return self._find(self.parts_shards, i)
 
+    def times(self, i: int) -> np.ndarray:
+        """When the frames of clip i were taken, in seconds. [F]."""
+        return clip_times(self.settings.first_seed + i, self.settings.frames, self.settings.fps)
+
 
 def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
     """Open a data set. With only_complete=False, the leading shards that exist so far (while it is being written)."""
