@@ -19,6 +19,7 @@ LAYERS = [
     {"models_cli", "animate_cli", "check_cli", "motion_cli", "synth.cli", "train.cli", "provenance.cli"},
     {"train.run"},
     {"train.config"},
+    {"train.distill", "train.fit", "train.initial"},
     {"train.diffusion", "train.vae"},
     {"train", "evaluate"},
     {"pipeline", "hub", "progress"},

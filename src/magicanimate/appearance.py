@@ -28,8 +28,16 @@ class LastBankBlock(nn.Module):
         self.path = path
 
     def forward(
-        self, hidden_states: Tensor, cross_attention_kwargs: dict[str, Any] | None = None, **unused: Any
+        self,
+        hidden_states: Tensor,
+        attention_mask: None = None,
+        encoder_hidden_states: Text | None = None,
+        encoder_attention_mask: None = None,
+        timestep: Tensor | None = None,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        class_labels: None = None,
     ) -> Tensor:
+        """Arguments as of the block that it replaces: gradient checkpointing passes them by position."""
         record = (cross_attention_kwargs or {}).get("record")
         if record is not None:
             record[self.path] = self.norm1(hidden_states)

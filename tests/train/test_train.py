@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from blocks import SCHEDULE, configuration, settings, weights
 from magicanimate.cli import app
 from magicanimate.errors import InputError
 from magicanimate.models import load_model
@@ -25,73 +25,6 @@ from magicanimate.train.objective import Objective, person_weight
 from magicanimate.train.run import run
 
 CPU = torch.device("cpu")
-SCHEDULE = {
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
-    "rescale_betas_zero_snr": True, "timestep_spacing": "trailing",
-}  # fmt: skip
-
-
-def write_blocks(folder: Path, clips: int, frames: int, size: int = 32) -> Path:
-    """A data set in which a block of a clip's own colour moves over its own background."""
-    rng = np.random.default_rng(clips)
-    rgb = np.zeros((clips, frames, size, size, 3), np.uint8)
-    parts = np.zeros((clips, frames, size, size), np.uint8)
-    for i in range(clips):
-        rgb[i] = rng.integers(0, 255, 3)
-        colour = rng.integers(0, 255, 3)
-        for k in range(frames):
-            x, y = rng.integers(0, size - 12, 2)
-            rgb[i, k, y : y + 12, x : x + 12] = colour
-            parts[i, k, y : y + 12, x : x + 12] = 2
-    folder.mkdir(parents=True)
-    np.save(folder / "00000000.rgb.npy", rgb)
-    np.save(folder / "00000000.parts.npy", parts)
-    settings = {"clips": clips, "frames": frames, "size": size, "clips_per_shard": clips}
-    (folder / "index.json").write_text(json.dumps({"settings": settings, "shards": ["00000000"]}))
-    return folder
-
-
-def configuration(root: Path, stage: str, **loop: object) -> dict:
-    base = {
-        "stage": stage, "out": str(root / stage), "data": str(root / "train"), "held_out": str(root / "test"),
-        "loop": {"steps": 4, "batch": 2, "lr": 1e-3, "save_every": 2, "grid_every": 4, "log_every": 1} | loop,
-    }  # fmt: skip
-    if stage == "vae":
-        return base | {"vae": {"patch": 4, "channels": [16, 16], "latent_channels": 4}}
-    preview = {"preview": {"steps": 2}, "preview_people": 2}
-    if stage == "temporal":
-        branches = {"stage": "temporal", "window": 3, "tau_1": 0.2, "tau_2": 0.4}
-        return base | preview | {"start": str(root / "appearance" / "model"), "branches": branches}
-    model = {
-        "name": "test", "resolution": [32, 32], "control_encoding": "parts", "patch": 4, "coordinates": 8,
-        "norm_scope": "frame", "reference_input": True, "window": 4, "overlap": 1, "steps": 2, "guidance": 1.5,
-        "scheduler": SCHEDULE | {"prediction_type": "v_prediction"},
-    }  # fmt: skip
-    networks = {"channels": [32, 32], "heads": 2, "text_width": 4, "control_channels": [8, 8], "positions": 8}
-    branches = {"stage": "appearance", "targets": 2, "tau_0": 0.3}
-    return base | preview | {
-        "vae_folder": str(root / "vae" / "vae"), "model": model, "networks": networks, "branches": branches
-    }  # fmt: skip
-
-
-def settings(path: Path, content: dict):
-    path.write_text(yaml.safe_dump(content))
-    return read_settings(path)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """All three stages, a few steps each."""
-    root = tmp_path_factory.mktemp("train")
-    write_blocks(root / "train", 6, 5)
-    write_blocks(root / "test", 3, 5)
-    for stage in ("vae", "appearance", "temporal"):
-        run(settings(root / f"{stage}.yaml", configuration(root, stage)), CPU)
-    return root
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return {f"{p.parent.name}.{k}": v for p in folder.rglob("*.safetensors") for k, v in load_file(p).items()}
 
 
 def test_stages_end_with_a_model_that_loads(trained):
@@ -203,12 +136,12 @@ def test_time_limit_stops_with_a_checkpoint_and_repeating_gets_there(tmp_path):
 
 
 def test_checkpoints_by_the_clock(tmp_path):
-    for out, settings, there in (
+    for out, limits, there in (
         (tmp_path / "a", LINE.model_copy(update={"save_minutes": 1e-9}), True),
         (tmp_path / "b", LINE, False),
     ):
         with pytest.raises(ArithmeticError):
-            train(Line(broken=3), settings, out, CPU)
+            train(Line(broken=3), limits, out, CPU)
         assert (out / CHECKPOINT).exists() == there
     assert torch.load(tmp_path / "a" / CHECKPOINT, weights_only=True)["step"] == 2
 

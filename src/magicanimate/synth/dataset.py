@@ -6,6 +6,7 @@ training can map them into memory. Shards may have any number of clips. Frame 0 
 others.
 """
 
+import hashlib
 import json
 import os
 from bisect import bisect_right
@@ -16,6 +17,7 @@ from functools import cached_property
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,6 +144,8 @@ class Dataset:
     rgb_shards: list[np.ndarray]
     parts_shards: list[np.ndarray]
     control_shards: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    clips: list[dict[str, Any]] = field(default_factory=list)
+    """Of prepared videos, what the index says about each clip (`train.prepare`)."""
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -171,6 +175,20 @@ class Dataset:
             raise InputError(f"The data set has no {kind} frames; make it again with --controls {kind}.")
         return self._find(self.control_shards[kind], i)
 
+    def times(self, i: int) -> np.ndarray:
+        """When the frames of clip i were taken, in seconds. [F]."""
+        if self.clips:
+            return np.array(self.clips[i]["times"])
+        return clip_times(self.settings.first_seed + i, self.settings.frames, self.settings.fps)
+
+    @property
+    def sources(self) -> str | None:
+        """Hash of what the clips were cut from, where that is not decided by the settings."""
+        if not self.clips:
+            return None
+        told = json.dumps([[clip["sha256"], clip["shard"], clip["crop"], clip["times"]] for clip in self.clips])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
 
 def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
     """Open a data set. With only_complete=False, the leading shards that exist so far (while it is being written)."""
@@ -192,4 +210,10 @@ def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
         return [np.load(folder / f"{name}.{kind}.npy", mmap_mode="r") for name in leading]
 
     settings = _settings(index)
-    return Dataset(settings, shards("rgb"), shards("parts"), {kind: shards(kind) for kind in settings.controls})
+    return Dataset(
+        settings,
+        shards("rgb"),
+        shards("parts"),
+        {kind: shards(kind) for kind in settings.controls},
+        content.get("clips", []),
+    )

@@ -1,7 +1,10 @@
 """A data set as the diffusion stages read it: latents and control planes, computed once.
 
 Folder: `latents.npy` [N,F,c,h,w] float16, `planes.npy` [N,F,25,H/s,W/s] uint8 (pixels of each part in each cell, of
-255), `cache.json` (from what). Clip order and frames are the data set's.
+255), `cache.json` (from what). For models that take part maps as RGB, `planes.npy` are the maps, [N,F,H,W]. Clip order
+and frames are the data set's. With several views, N counts every view of every clip: all clips as they are, then all
+of them once more for each further view, mirrored or cropped. A view is the same for all frames of a clip, so that a
+sample's reference, control and targets always agree.
 """
 
 import hashlib
@@ -9,25 +12,101 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from magicanimate.control import parts_to_planes
 from magicanimate.errors import InputError
-from magicanimate.latents import encode_images
+from magicanimate.latents import encode_images, pixel_factor, space_to_depth
+from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.synth.dataset import Dataset
+
+ControlEncoding = Literal["rgb", "parts"]
+
+# Each part's index in a mirrored picture: left becomes right (reference.md section 3).
+MIRRORED_PARTS = np.array(
+    [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23], np.uint8
+)
+
+
+class ViewSettings(BaseModel):
+    """Augmentation that is computed with the latents: how often each clip is in the cache, and in what crops."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = Field(1, ge=1, description="1: as it is; every second further one is mirrored")
+    crop: float = Field(1.0, gt=0.2, le=1, description="smallest side of a view's random square crop, as a share")
+
+
+@dataclass(frozen=True)
+class View:
+    """One crop, in shares of the picture, and whether it is mirrored afterwards."""
+
+    top: float = 0.0
+    left: float = 0.0
+    side: float = 1.0
+    mirror: bool = False
+
+
+def clip_view(clip: int, number: int, settings: ViewSettings) -> View:
+    """View `number` of a clip, a function of both: the first is the clip as it is."""
+    if number == 0:
+        return View()
+    rng = np.random.default_rng([clip, number, 31])
+    side = float(rng.uniform(settings.crop, 1))
+    top, left = rng.uniform(0, 1 - side, 2)
+    return View(float(top), float(left), side, bool(number % 2))
+
+
+def apply_view(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Crop all frames alike, enlarge them to the old size, and mirror pictures and part maps, left for right."""
+    if view.side < 1:
+        rgb_FHWC, parts_FHW = _crop(view, rgb_FHWC, parts_FHW)
+    if view.mirror:
+        rgb_FHWC, parts_FHW = rgb_FHWC[:, :, ::-1], MIRRORED_PARTS[parts_FHW[:, :, ::-1]]
+    return np.array(rgb_FHWC), np.array(parts_FHW)
+
+
+def _crop(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    height, width = parts_FHW.shape[1:]
+    top, left = round(view.top * height), round(view.left * width)
+    rows, columns = slice(top, top + round(view.side * height)), slice(left, left + round(view.side * width))
+    pictures = torch.from_numpy(np.ascontiguousarray(rgb_FHWC[:, rows, columns])).movedim(-1, 1).float()
+    parts = torch.from_numpy(np.ascontiguousarray(parts_FHW[:, rows, columns]))[:, None]
+    size = (height, width)
+    pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False)
+    parts = F.interpolate(parts, size, mode="nearest-exact")
+    return pictures.round().byte().movedim(1, -1).numpy(), parts[:, 0].numpy()
+
+
+def control_planes(parts_NHW: Tensor, encoding: ControlEncoding, stride: int) -> Tensor:
+    """Part indices as a model's control planes: [N,25,H/stride,W/stride], or RGB [N,3*stride**2,H/stride,W/stride]."""
+    if encoding == "parts":
+        return parts_to_planes(parts_NHW, stride)
+    palette = torch.as_tensor(PALETTE_25, dtype=torch.float32, device=parts_NHW.device) / 255
+    return space_to_depth(palette[parts_NHW.long()].movedim(-1, 1), stride)
 
 
 @dataclass(frozen=True)
 class LatentCache:
-    """Arrays mapped into memory."""
+    """Arrays mapped into memory. times: when each frame was taken, in seconds, [clips,F]; clips: without views.
+
+    stride: of RGB control planes, which are made from cached part maps.
+    """
 
     latents: np.ndarray
     planes: np.ndarray
+    times: np.ndarray | None = None
+    clips: int = 0
+    stride: int = 1
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -36,11 +115,36 @@ class LatentCache:
     def frames(self) -> int:
         return self.latents.shape[1]
 
+    @cached_property
+    def first_of_run(self) -> int:
+        """The first of the frames that follow each other at one rate: 1 where frame 0 is from elsewhere, else 0."""
+        if self.times is None or self.frames < 3:
+            return 1
+        steps = np.diff(self.times, axis=1)
+        return 0 if np.allclose(steps, steps[:, -1:], rtol=0.1) else 1
+
+    def name(self, i: int) -> str:
+        """The clip's number in the data set, and which view of it."""
+        view, clip = divmod(i, self.clips or len(self))
+        return f"{clip} (view {view})" if view else f"{clip}"
+
+    def distances(self, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Seconds from each frame of clips [B] to the nearest of the frames [B,K]. [B,F].
+
+        Raises InputError if it is not known when the frames were taken.
+        """
+        if self.times is None:
+            raise InputError("This data set does not say when its frames were taken, which branches.min_gap needs.")
+        times = self.times[rows % len(self.times)]
+        chosen = np.take_along_axis(times, targets, 1)
+        return np.abs(times[:, :, None] - chosen[:, None]).min(-1)
+
     def take(self, clips: np.ndarray, frames: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Latents [B,c,K,h,w] and planes [B*K,25,h',w'] of frames [B,K] of clips [B]."""
+        """Latents [B,c,K,h,w] and planes [B*K,P,h',w'] of frames [B,K] of clips [B]."""
         latents = torch.from_numpy(self.latents[clips[:, None], frames].astype(np.float32)).to(device)
-        planes = torch.from_numpy(self.planes[clips[:, None], frames]).to(device).float() / 255
-        return latents.transpose(1, 2), planes.flatten(0, 1)
+        planes = torch.from_numpy(self.planes[clips[:, None], frames]).to(device).flatten(0, 1)
+        of_rgb = planes.ndim == 3
+        return latents.transpose(1, 2), control_planes(planes, "rgb", self.stride) if of_rgb else planes.float() / 255
 
 
 def fingerprint(vae: AutoencoderKL) -> str:
@@ -60,37 +164,53 @@ def cache_latents(
     folder: Path,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
+    views: ViewSettings | None = None,
+    encoding: ControlEncoding = "parts",
 ) -> LatentCache:
     """Encode a data set, or map the cache that is already there. Raises InputError if that came from another VAE."""
-    origin = {"vae": fingerprint(vae), "clips": len(data), "stride": stride}
+    views = views or ViewSettings()
+    origin: dict[str, Any] = {"vae": fingerprint(vae), "clips": len(data), "stride": stride}
+    if encoding != "parts":
+        origin["control"] = encoding
+    if data.sources:
+        origin["sources"] = data.sources
+    if views.count > 1:
+        origin["views"] = views.model_dump()
     note = folder / "cache.json"
     if note.exists():
         if json.loads(note.read_text()) != origin:
             raise InputError(
                 f"{folder} was made with another VAE or data set; delete it or choose another cache folder."
             )
-        return _open(folder)
+        return _open(folder, data, stride)
     folder.mkdir(parents=True, exist_ok=True)
-    frames, size = data.settings.frames, data.settings.size
-    channels, cells = vae.config["latent_channels"], size // (patch * 2 ** (len(vae.config["block_out_channels"]) - 1))
-    shape = (len(data), frames, channels, cells, cells)
-    latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
-    shape = (len(data), frames, 25, size // stride, size // stride)
-    planes = np.lib.format.open_memmap(folder / "planes.npy", "w+", np.uint8, shape)
-    for i in range(len(data)):
-        pixels = torch.from_numpy(data.rgb(i).copy()).permute(0, 3, 1, 2).to(device).float() / 255
-        latents[i] = encode_images(vae, pixels, patch).half().cpu().numpy()
-        parts = torch.from_numpy(data.parts(i).copy()).to(device)
-        planes[i] = (parts_to_planes(parts, stride) * 255).round().byte().cpu().numpy()
+    frames, size, rows = data.settings.frames, data.settings.size, len(data) * views.count
+    channels, cells = vae.config["latent_channels"], size // pixel_factor(vae, patch)
+    latents = np.lib.format.open_memmap(
+        folder / "latents.npy", "w+", np.float16, (rows, frames, channels, cells, cells)
+    )
+    cell = (25, size // stride, size // stride) if encoding == "parts" else (size, size)
+    planes = np.lib.format.open_memmap(folder / "planes.npy", "w+", np.uint8, (rows, frames, *cell))
+    for row in range(rows):
+        number, clip = divmod(row, len(data))
+        rgb, parts = apply_view(clip_view(clip, number, views), data.rgb(clip), data.parts(clip))
+        pixels = torch.from_numpy(rgb).permute(0, 3, 1, 2).to(device).float() / 255
+        latents[row] = encode_images(vae, pixels, patch).half().cpu().numpy()
+        if encoding == "parts":
+            shares = parts_to_planes(torch.from_numpy(parts).to(device), stride)
+            planes[row] = (shares * 255).round().byte().cpu().numpy()
+        else:
+            planes[row] = parts
         if progress:
-            progress(i + 1, len(data))
+            progress(row + 1, rows)
     latents.flush()
     planes.flush()
     temporary = folder / ".cache.part"
     temporary.write_text(json.dumps(origin))
     os.replace(temporary, note)  # last: marks the cache as complete
-    return _open(folder)
+    return _open(folder, data, stride)
 
 
-def _open(folder: Path) -> LatentCache:
-    return LatentCache(np.load(folder / "latents.npy", mmap_mode="r"), np.load(folder / "planes.npy", mmap_mode="r"))
+def _open(folder: Path, data: Dataset, stride: int) -> LatentCache:
+    latents, planes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("latents", "planes"))
+    return LatentCache(latents, planes, np.stack([data.times(i) for i in range(len(data))]), len(data), stride)

@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from magicanimate.config import ModelConfig
 from magicanimate.errors import InputError
+from magicanimate.train.cache import ViewSettings
 from magicanimate.train.diffusion import BranchSettings
+from magicanimate.train.distill import DistillSettings
+from magicanimate.train.initial import InitialWeights
 from magicanimate.train.loop import LoopSettings
 
 
@@ -43,7 +46,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: Literal["vae", "appearance", "temporal"]
+    stage: Literal["vae", "appearance", "temporal", "distill"]
     out: Path = Field(description="folder of the run: checkpoint, log, grids, and at the end the result")
     data: Path = Field(description="training data set (magicanimate synth)")
     held_out: Path = Field(description="data set of people that are not in the training data")
@@ -52,21 +55,35 @@ class TrainSettings(BaseModel):
     vae_folder: Path | None = Field(None, description="appearance: the trained VAE (diffusers format)")
     model: ModelConfig | None = Field(None, description="appearance: model.json of the model to be trained")
     networks: NetworkSettings | None = None
-    start: Path | None = Field(None, description="temporal: the model folder that stage 1 wrote")
+    start: Path | None = Field(
+        None,
+        description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; appearance: any, "
+        "instead of vae_folder, model and networks",
+    )
+    initial: InitialWeights | None = Field(
+        None, description="appearance: pretrained weights of the original's size, instead of vae_folder and networks"
+    )
     branches: BranchSettings | None = None
+    distill: DistillSettings | None = None
+    views: ViewSettings = Field(default_factory=ViewSettings, description="mirrored and cropped copies")
     preview: dict[str, Any] = Field(default_factory=dict, description="SampleSettings of the sample grids")
     preview_people: int = 8
 
     @model_validator(mode="after")
     def _complete(self) -> "TrainSettings":
+        fresh = ("model",) if self.initial else ("vae_folder", "model", "networks")
         needs = {
             "vae": ("vae",),
-            "appearance": ("vae_folder", "model", "networks", "branches"),
+            "appearance": ("branches",) if self.start else (*fresh, "branches"),
             "temporal": ("start", "branches"),
+            "distill": ("start", "branches", "distill"),
         }[self.stage]
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:
             raise ValueError(f"stage {self.stage} needs {', '.join(missing)}")
+        sources = [name for name in ("start", "initial", "networks") if getattr(self, name) is not None]
+        if len(sources) > 1:
+            raise ValueError(f"only one of {' and '.join(sources)} can say where the networks come from")
         if self.branches and self.branches.stage != self.stage:
             raise ValueError(f"branches.stage must be {self.stage}")
         return self
@@ -90,6 +107,8 @@ def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettin
         place = content
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise InputError(f"The override {item!r} goes into {parent}, which holds a value and no settings.")
         place[last] = yaml.safe_load(value)
     try:
         return TrainSettings.model_validate(content)

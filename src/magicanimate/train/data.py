@@ -7,12 +7,18 @@ from torch import Tensor
 from magicanimate.synth.dataset import Dataset
 
 
+def draw_frames(data: Dataset, rng: np.random.Generator, count: int) -> list[tuple[int, int, int]]:
+    """Clip, frame and direction of the columns (-1: mirrored, half of them) of random frames."""
+    return [
+        (int(rng.integers(len(data))), int(rng.integers(data.settings.frames)), -1 if rng.random() < 0.5 else 1)
+        for _ in range(count)
+    ]
+
+
 def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Frames and their person masks, half of them mirrored. -> [B,3,H,W] in [0,1], [B,1,H,W] bool."""
+    """Frames and their person masks. -> [B,3,H,W] in [0,1], [B,1,H,W] bool."""
     pictures, masks = [], []
-    for _ in range(count):
-        i, k = int(rng.integers(len(data))), int(rng.integers(data.settings.frames))
-        step = -1 if rng.random() < 0.5 else 1
+    for i, k, step in draw_frames(data, rng, count):
         pictures.append(data.rgb(i)[k][:, ::step])
         masks.append(data.parts(i)[k][:, ::step] > 0)
     rgb = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255

@@ -1,4 +1,4 @@
-"""Stage 1 (appearance encoder, ControlNet and, from scratch, the denoiser) and stage 2 (temporal layers) in one class.
+"""Stage 1 (appearance encoder, ControlNet and, if it is trained too, the denoiser) and stage 2 (temporal layers).
 
 Joint image-video training (reference.md section 1). Stage 1: with probability tau_0 a still image reconstructs itself,
 else another frame of the video is the target. Stage 2, by r ~ U(0,1): r <= tau_1 a still image, r <= tau_2 one other
@@ -14,12 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from magicanimate.appearance import reference_bank
-from magicanimate.control import control_residuals
-from magicanimate.denoiser import predict
 from magicanimate.models import Model
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.objective import Objective, person_weight
+from magicanimate.train.forward import predict_noisy
+from magicanimate.train.objective import Objective, offset_noise, person_weight
 from magicanimate.train.preview import Preview
 
 
@@ -28,15 +26,28 @@ class BranchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: Literal["appearance", "temporal"]
+    stage: Literal["appearance", "temporal", "distill"]
     tau_0: float = Field(0.1, ge=0, le=1, description="stage 1: share of samples that reconstruct the reference")
     tau_1: float = Field(0.1, ge=0, le=1, description="stage 2: r up to tau_1 reconstructs a still image")
     tau_2: float = Field(0.3, ge=0, le=1, description="stage 2: r up to tau_2 takes one other frame, above it a clip")
     targets: int = Field(3, ge=1, description="stage 1: frames that share one reference")
-    window: int = Field(8, ge=1, description="stage 2: frames of a clip (K)")
+    window: int = Field(8, ge=1, description="stages 2 and 3: frames of a clip (K); stage 3 with 1: as stage 1")
+    min_gap: float = Field(0.0, ge=0, description="seconds between reference and targets, where the clip is so long")
     person_weight: float = Field(1.0, ge=0, description="extra weight of the loss where the person is")
     noise_bias: float = Field(0.0, ge=0, description="0: timesteps uniform; b: their density rises as t**b")
-    drop_reference: float = Field(0.1, ge=0, lt=1, description="share of steps without reference, for guidance")
+    noise_offset: float = Field(0.0, ge=0, description="spread of a common shift of each channel's noise")
+    snr_gamma: float | None = Field(None, gt=0, description="min-SNR-gamma weighting of the timesteps")
+    drop_reference: float = Field(0.1, ge=0, lt=1, description="share of samples without reference, for guidance")
+    train_denoiser: bool = Field(True, description="stage 1: False leaves a pretrained denoiser as it is")
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of one training sample's clip; 1: single frames without temporal layers."""
+        return 1 if self.stage == "appearance" else self.window
+
+    @property
+    def single_frames(self) -> bool:
+        return self.clip_frames == 1 and self.stage != "temporal"
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,11 @@ class Batch:
 def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentCache, count: int) -> Batch:
     """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ."""
     clips = rng.integers(len(data), size=count)
-    if settings.stage == "appearance":
+    if settings.single_frames:
         order = rng.permuted(np.tile(np.arange(data.frames), (count, 1)), axis=1)
+        if settings.min_gap:
+            apart = data.distances(clips, order[:, :1])
+            order = np.concatenate([order[:, :1], _far_first(rng, apart, settings.min_gap)], 1)
         targets = order[:, 1 : 1 + settings.targets]
         same = rng.random(count) < settings.tau_0
         targets[:, 0] = np.where(same, order[:, 0], targets[:, 0])
@@ -64,11 +78,32 @@ def draw_batch(rng: np.random.Generator, settings: BranchSettings, data: LatentC
         clips = rng.integers(len(data), size=count * settings.window)
         targets = rng.integers(1, data.frames, size=(len(clips), 1))
         still = r <= settings.tau_1
-        return Batch(
-            clips, targets[:, 0] if still else np.zeros(len(clips), int), targets, True, "image" if still else "pair"
-        )
-    start = rng.integers(1, data.frames - settings.window + 1, size=(count, 1))
-    return Batch(clips, np.zeros(count, int), start + np.arange(settings.window), True, "clip")
+        references = targets[:, 0] if still else _references(rng, settings, data, clips, targets)
+        return Batch(clips, references, targets, True, "image" if still else "pair")
+    first = data.first_of_run if settings.min_gap else 1
+    start = rng.integers(first, data.frames - settings.window + 1, size=(count, 1))
+    targets = start + np.arange(settings.window)
+    return Batch(clips, _references(rng, settings, data, clips, targets), targets, True, "clip")
+
+
+def _references(
+    rng: np.random.Generator, settings: BranchSettings, data: LatentCache, clips: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """References of stage 2: frame 0, or with a gap any frame that is so far from all targets. [B]."""
+    if not settings.min_gap:
+        return np.zeros(len(clips), int)
+    return _far_first(rng, data.distances(clips, targets), settings.min_gap)[:, 0]
+
+
+def _far_first(rng: np.random.Generator, apart_BF: np.ndarray, gap: float) -> np.ndarray:
+    """Frames of each clip in random order, but those nearer than the gap at the end, the nearest ones last. [B,F]."""
+    key = np.where(apart_BF >= gap, rng.random(apart_BF.shape), 2 - apart_BF / gap)
+    return key.argsort(axis=1, kind="stable")
+
+
+def batch_clips(rng: np.random.Generator, settings: BranchSettings, data: LatentCache, count: int) -> list[str]:
+    """Names of the clips that `draw_batch` chooses with the same random numbers."""
+    return [data.name(int(i)) for i in np.unique(draw_batch(rng, settings, data, count).clips)]
 
 
 class DiffusionStage:
@@ -90,39 +125,33 @@ class DiffusionStage:
         temporal = self._settings.stage == "temporal"
         every = [(f"{name}.{key}", p) for name, module in self.modules.items() for key, p in module.named_parameters()]
         every = [(name, p) for name, p in every if (".motion_modules." in name) == temporal]
-        return [(name, p) for name, p in every if not _unreached(name, self._model.empty_prompt)]
+        if not temporal and not self._settings.train_denoiser:
+            every = [(name, p) for name, p in every if not name.startswith("denoiser.")]
+        return [(name, p) for name, p in every if not unreached(name, self._model.empty_prompt)]
+
+    def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
+        return batch_clips(rng, self._settings, self._data, batch)
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = draw_batch(rng, self._settings, self._data, batch)
+        settings = self._settings
+        drawn = draw_batch(rng, settings, self._data, batch)
         clean, planes = self._data.take(drawn.clips, drawn.targets, self._device)
         reference, _ = self._data.take(drawn.clips, drawn.references[:, None], self._device)
-        noise = torch.randn(clean.shape, generator=generator, device=self._device)
-        t = self._objective.timesteps(generator, len(clean), self._settings.noise_bias)
+        noise = offset_noise(torch.randn(clean.shape, generator=generator, device=self._device),
+                             settings.noise_offset, generator)  # fmt: skip
+        t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
-        dropped = rng.random() < self._settings.drop_reference
-        prediction = self._predict(noisy, t, None if dropped else reference[:, :, 0], planes, drawn.temporal)
-        weight = person_weight(planes, clean, self._settings.person_weight)
-        loss = self._objective.loss(prediction, clean, noise, t, weight)
-        return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped)}
-
-    def _predict(self, noisy: Tensor, t: Tensor, reference: Tensor | None, planes: Tensor, temporal: bool) -> Tensor:
-        model = self._model
-        text, coordinates = model.empty_prompt[None], model.config.coordinates
-        bank = (
-            None if reference is None else reference_bank(model.appearance, reference, t, text, coordinates=coordinates)
-        )
-        rows = noisy.transpose(1, 2).flatten(0, 1)
-        residuals = control_residuals(model.control, rows, planes, t, text, coordinates=coordinates)
-        stem = None
-        if model.config.reference_input:
-            stem = torch.zeros_like(noisy[:, :, 0]) if reference is None else reference
-        return predict(model.denoiser, noisy, t, text, bank, residuals, temporal, coordinates, stem)
+        dropped = torch.from_numpy(rng.random(len(clean)) < settings.drop_reference).to(self._device)
+        prediction = predict_noisy(self._model, noisy, t, reference[:, :, 0], planes, drawn.temporal, dropped)
+        weight = person_weight(planes, clean, settings.person_weight)
+        loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)
+        return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped.float().mean())}
 
     def grid(self, path: Path) -> dict[str, float]:
         return self._preview.write(path)
 
 
-def _unreached(name: str, prompt: Tensor) -> bool:
+def unreached(name: str, prompt: Tensor) -> bool:
     """Attention over a single text token is that token's value: its queries, keys and norm get no gradient."""
     inside = any(f".{part}." in name for part in ("attn2.to_q", "attn2.to_k", "transformer_blocks.0.norm2"))
     return len(prompt) == 1 and inside and ".motion_modules." not in name

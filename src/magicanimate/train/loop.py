@@ -1,21 +1,33 @@
 """The training loop that all stages share: optimiser, EMA, checkpoints, exact resume, log, sample grids."""
 
-import json
-import os
+import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
+from magicanimate.train.board import LOG, Board, keep_log_before
+from magicanimate.train.checkpoints import (
+    CHECKPOINT,
+    Best,
+    load_modules,
+    module_weights,
+    read_checkpoint,
+    save_weights,
+)
+from magicanimate.train.checkpoints import write_checkpoint as _save
+from magicanimate.train.processes import Processes
 
-CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
+__all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]
+_DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class LoopSettings(BaseModel):
@@ -24,7 +36,10 @@ class LoopSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(ge=1)
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, description="samples computed together")
+    accumulate: int = Field(
+        1, ge=1, description="batches whose gradients make one step, shared out among the processes"
+    )
     lr: float = Field(3e-4, gt=0)
     warmup: int = Field(100, ge=0, description="steps of linear warm-up")
     decay: float = Field(
@@ -33,12 +48,19 @@ class LoopSettings(BaseModel):
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema: float = Field(0.999, ge=0, lt=1, description="cap of the EMA decay, which grows as (n+1)/(n+15)")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast; weights stay float32")
+    checkpointing: bool = Field(False, description="gradient checkpointing: less memory for a third more time")
     seed: int = 0
     save_every: int = Field(250, ge=1)
     grid_every: int = Field(500, ge=1)
     log_every: int = Field(20, ge=1)
     minutes: float | None = Field(None, gt=0, description="stop after this long, with a checkpoint; repeat to go on")
     save_minutes: float | None = Field(None, gt=0, description="also save when the last checkpoint is this old")
+    best: tuple[str, ...] = Field(
+        ("part_accuracy", "psnr"), description="held-out figures that choose the best weights, the first one first"
+    )
+    result: Literal["last", "best"] = Field("last", description="which weights the finished stage has")
+    tensorboard: bool = Field(True, description="also write TensorBoard's files, if it is installed")
 
 
 class Stage(Protocol):
@@ -53,6 +75,13 @@ class Stage(Protocol):
     ) -> tuple[Tensor, dict[str, float]]: ...
 
     def grid(self, path: Path) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class NamesClips(Protocol):
+    """A stage that can say which clips a batch has, for the message when it fails."""
+
+    def clips(self, rng: np.random.Generator, batch: int) -> list[str]: ...
 
 
 def learning_rate(step: int, settings: LoopSettings, first: int = 0) -> float:
@@ -87,42 +116,21 @@ class Ema:
             self.shadow[name] = live
 
 
-def _save(path: Path, content: dict) -> None:
-    temporary = path.with_suffix(".part")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
-
-
-def _weights(modules: dict[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
-    return {name: module.state_dict() for name, module in modules.items()}
-
-
-def save_weights(path: Path, modules: dict[str, nn.Module], step: int) -> None:
-    """Write a checkpoint of `step` without an optimiser: from there, training goes on with a new warm-up."""
-    _save(path, {"step": step, "modules": _weights(modules)})
-
-
-def _keep_log_before(path: Path, step: int) -> None:
-    """Drop the lines that a killed run wrote after its last checkpoint, so that each step is logged once."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] < step]
-        path.write_text("".join(line + "\n" for line in lines))
-
-
-def _random(seed: int, step: int, device: torch.device) -> tuple[np.random.Generator, torch.Generator]:
-    """Randomness of one step: a function of seed and step alone, so that resuming needs no stored state."""
-    rng = np.random.default_rng([seed, step])
+def _random(seed: int, step: int, number: int, device: torch.device) -> tuple[np.random.Generator, torch.Generator]:
+    """Randomness of a step's batch, a function of these numbers alone: resuming needs no stored state, and which
+    process computes the batch makes no difference."""
+    rng = np.random.default_rng([seed, step, number] if number else [seed, step])
     return rng, torch.Generator(device).manual_seed(int(rng.integers(2**62)))
 
 
-def _steps(start: int, settings: LoopSettings) -> Iterator[tuple[int, Progress, TaskID]]:
+def _steps(start: int, settings: LoopSettings, shown: bool) -> Iterator[tuple[int, Progress, TaskID]]:
     columns = (
         TextColumn("step {task.completed}/{task.total}"),
         BarColumn(),
         TextColumn("{task.description}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(quiet=not shown)) as progress:
         task = progress.add_task("", total=settings.steps, completed=start)
         for step in range(start, settings.steps):
             yield step, progress, task
@@ -134,29 +142,99 @@ def _passed(minutes: float | None, since: float) -> bool:
 
 
 def _step(
-    stage: Stage, settings: LoopSettings, step: int, first: int, optimiser: torch.optim.Optimizer, device: torch.device
+    stage: Stage,
+    settings: LoopSettings,
+    step: int,
+    first: int,
+    optimiser: torch.optim.Optimizer,
+    device: torch.device,
+    processes: Processes,
 ) -> dict[str, float]:
-    """One update of the weights; figures for the log."""
+    """One update of the weights; this process's share of the figures for the log: sums over its batches."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, settings, first)
-    loss, figures = stage.loss(*_random(settings.seed, step, device), settings.batch)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    sums: dict[str, float] = {}
+    own = torch.zeros((), device=device)
+    bad = []
+    for number in processes.share(settings.accumulate):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss, figures = stage.loss(*_random(settings.seed, step, number, device), settings.batch)
+        (loss / settings.accumulate).backward()
+        own = own + loss.detach().float() / settings.accumulate
+        for name, value in (figures | {"loss": float(loss.detach())}).items():
+            sums[name] = sums.get(name, 0.0) + value
+        if not torch.isfinite(loss):
+            bad.append(number)
     weights = [p for group in optimiser.param_groups for p in group["params"]]
+    total = processes.sum_gradients(weights, own)
     norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
-    if not torch.isfinite(norm):
-        raise FloatingPointError(f"The gradient of step {step} is not finite; lower the learning rate.")
+    if not (torch.isfinite(norm) and torch.isfinite(total)):
+        raise InputError(_diverged(stage, settings, step, bad, device, processes))
     optimiser.step()
-    return figures | {"loss": float(loss.detach())}
+    return sums
 
 
-def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device, began: float | None = None) -> int:
+def _diverged(
+    stage: Stage, settings: LoopSettings, step: int, bad: list[int], device: torch.device, processes: Processes
+) -> str:
+    """One sentence: the step, and the clips of the batches whose loss, or else whose gradient, is not finite."""
+    batches = processes.gathered((bad, list(processes.share(settings.accumulate))))
+    at_fault = [number for numbers, _ in batches for number in numbers]
+    what = "loss" if at_fault else "gradient"
+    clips: dict[str, None] = {}
+    if isinstance(stage, NamesClips):
+        for number in at_fault or [number for _, numbers in batches for number in numbers]:
+            clips |= dict.fromkeys(stage.clips(_random(settings.seed, step, number, device)[0], settings.batch))
+    named = f" (clips {', '.join(clips)})" if clips else ""
+    return (
+        f"The {what} of step {step}{named} is not finite, so training stopped there; the last checkpoint is kept. "
+        "Look at these clips, or lower loop.lr."
+    )
+
+
+def train(
+    stage: Stage,
+    settings: LoopSettings,
+    out: Path,
+    device: torch.device,
+    began: float | None = None,
+    processes: Processes | None = None,
+) -> int:
     """Train until settings.steps, resuming from the folder's checkpoint; leaves the EMA weights in the modules.
 
     Stops earlier, with a checkpoint, once settings.minutes have passed since `began` (time.perf_counter(); default:
     now), but not before one step, so that repeating gets there. Returns the number of steps done so far.
-    Raises InputError if the folder holds a checkpoint of another kind of run.
+    processes: those that share the work, by default this one alone. With result: best, the modules get the weights
+    with the best held-out figures instead.
+    Raises InputError if the folder holds a checkpoint of another kind of run, if nothing can be written any more, and
+    if loss or gradient are not finite; the last checkpoint is then whole.
     """
+    processes = processes or Processes()
+    if settings.accumulate < processes.ranks.size:
+        raise InputError(
+            f"{processes.ranks.size} processes cannot share {settings.accumulate} batch(es) of a step: set "
+            f"loop.accumulate to {processes.ranks.size} or more."
+        )
+    if settings.checkpointing:
+        _checkpoint_gradients(stage)
+    try:
+        return _train(stage, settings, out, device, time.perf_counter() if began is None else began, processes)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise InputError(f"{out} cannot be written ({error.strerror}); the last checkpoint is kept.") from error
+
+
+def _checkpoint_gradients(stage: Stage) -> None:
+    for module in stage.modules.values():
+        if getattr(module, "_supports_gradient_checkpointing", False):
+            module.enable_gradient_checkpointing()
+
+
+def _train(
+    stage: Stage, settings: LoopSettings, out: Path, device: torch.device, began: float, processes: Processes
+) -> int:
     out.mkdir(parents=True, exist_ok=True)
     parameters = stage.trainable()
     ema = Ema(parameters)
@@ -167,54 +245,67 @@ def train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device,
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
         start, first = _restore(checkpoint, stage, ema, optimiser, device)
-    _keep_log_before(out / LOG, start)
+    best = Best(out, settings.best)
+    processes.meet()  # all have read what the first one is about to change
+    if processes.first:
+        keep_log_before(out / LOG, start)
 
     def save(step: int) -> None:
-        content = {"step": step, "first": first, "modules": _weights(stage.modules), "ema": ema.shadow}
+        content = {"step": step, "first": first, "modules": module_weights(stage.modules), "ema": ema.shadow}
         _save(checkpoint, content | {"optimiser": optimiser.state_dict()})
 
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
-    with (out / LOG).open("a", buffering=1) as log:
-        for step, progress, task in _steps(start, settings):
-            figures = _step(stage, settings, step, first, optimiser, device)
+    with Board(out, start, settings.tensorboard, processes.first) as board:
+        for step, progress, task in _steps(start, settings, processes.first):
+            figures = _step(stage, settings, step, first, optimiser, device, processes)
             ema.update(step, settings.ema)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             done, count = step + 1, count + 1
-            stop = _passed(settings.minutes, entered if began is None else began)
+            stop = settings.minutes is not None and processes.of_first(_passed(settings.minutes, began))
             if done % settings.log_every == 0 or done == settings.steps or stop:
-                line = {name: round(value / count, 5) for name, value in sums.items()}
-                log.write(json.dumps({"step": step, **line, "seconds": round(time.perf_counter() - entered, 1)}) + "\n")
+                line = _means(processes.gathered(sums), count * settings.accumulate)
+                board.figures(step, line | {"seconds": round(time.perf_counter() - entered, 1)})
                 progress.update(task, description=f"loss {line['loss']:.4f}")
                 sums, count = {}, 0
             old = _passed(settings.save_minutes, saved)
-            if done % settings.save_every == 0 or done == settings.steps or stop or old:
+            if processes.first and (done % settings.save_every == 0 or done == settings.steps or stop or old):
                 save(done)
                 saved = time.perf_counter()
-            if done % settings.grid_every == 0 or done == settings.steps:
+            if processes.first and (done % settings.grid_every == 0 or done == settings.steps):
                 ema.swap()
-                figures = stage.grid(out / f"grid-{done:07d}.png")
+                picture = out / f"grid-{done:07d}.png"
+                figures = stage.grid(picture)
+                best.offer(figures, stage.modules, done)
                 ema.swap()
-                log.write(json.dumps({"step": step, "grid": figures}) + "\n")
+                board.grid(step, figures, picture)
             if stop:
                 break
+    processes.meet()
     ema.swap()
+    if settings.result == "best":
+        best.restore(stage.modules)
     return done
+
+
+def _means(shares: list[dict[str, float]], batches: int) -> dict[str, float]:
+    """The processes' sums as means over all batches."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {name: round(sum(share.get(name, 0.0) for share in shares) / batches, 5) for name in names}
 
 
 def _restore(
     checkpoint: Path, stage: Stage, ema: Ema, optimiser: torch.optim.Optimizer, device: torch.device
 ) -> tuple[int, int]:
     """Fill everything from a checkpoint. Returns the next step and that at which the optimiser started."""
-    content = torch.load(checkpoint, map_location=device, weights_only=True)
+    content = read_checkpoint(checkpoint, device)
+    load_modules(content, stage.modules, checkpoint)
+    if "optimiser" not in content:  # from save_weights
+        ema.shadow = Ema(stage.trainable()).shadow
+        return int(content["step"]), int(content["step"])
     try:
-        for name, module in stage.modules.items():
-            module.load_state_dict(content["modules"][name])
-        if "optimiser" not in content:  # from save_weights
-            ema.shadow = Ema(stage.trainable()).shadow
-            return int(content["step"]), int(content["step"])
         optimiser.load_state_dict(content["optimiser"])
         for name, shadow in ema.shadow.items():
             shadow.copy_(content["ema"][name])

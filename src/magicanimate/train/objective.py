@@ -9,6 +9,8 @@ from diffusers import DDIMScheduler
 from einops import rearrange
 from torch import Tensor
 
+from magicanimate.control import PARTS
+from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.solvers import build_solver
 
 
@@ -48,13 +50,58 @@ class Objective:
         return self._scheduler.get_velocity(clean, noise, t_B)
 
     def loss(
-        self, prediction: Tensor, clean: Tensor, noise: Tensor, t_B: Tensor, weight: Tensor | float = 1.0
+        self,
+        prediction: Tensor,
+        clean: Tensor,
+        noise: Tensor,
+        t_B: Tensor,
+        weight: Tensor | float = 1.0,
+        snr_gamma: float | None = None,
     ) -> Tensor:
         """||target - prediction||^2, the (weighted) mean over everything, for stages 1 and 2 alike. Scalar.
 
-        weight: broadcastable to the latents, of mean 1.
+        weight: broadcastable to the latents, of mean 1. snr_gamma: see `snr_weight`.
         """
-        return (weight * (prediction.float() - self.target(clean, noise, t_B)).square()).mean()
+        errors = weight * (prediction.float() - self.target(clean, noise, t_B)).square()
+        if snr_gamma is not None:
+            errors = errors * self.snr_weight(t_B, snr_gamma).view(-1, *[1] * (errors.ndim - 1))
+        return errors.mean()
+
+    def snr_weight(self, t_B: Tensor, gamma: float) -> Tensor:
+        """Min-SNR-gamma (Hang et al., arXiv 2303.09556): an error counts at most as one of SNR gamma would. [B].
+
+        In terms of the clean latents, an error of the noise weighs SNR and one of the velocity SNR + 1. Both are cut
+        off, at gamma and gamma + 1: at zero terminal SNR, a velocity's weight is then 1 and not 0.
+        """
+        alpha = self._scheduler.alphas_cumprod.to(self._device)[t_B]
+        snr = alpha / (1 - alpha)
+        kind = self._scheduler.config["prediction_type"]
+        if kind == "sample":
+            return snr.clamp(max=gamma)
+        extra = 1.0 if kind == "v_prediction" else 0.0
+        own = (snr + extra).clamp_min(1e-8)
+        return own.clamp(max=gamma + extra) / own
+
+
+def offset_noise(noise: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """Noise `[B, c, ...]` shifted by one normal draw for each sample and channel, times `spread`.
+
+    Without it, schedules whose last step still has signal learn to keep a picture's mean brightness.
+    """
+    if not spread:
+        return noise
+    shape = (*noise.shape[:2], *[1] * (noise.ndim - 2))
+    return noise + spread * torch.randn(shape, generator=generator, device=noise.device)
+
+
+def person_share(planes_NPhw: Tensor) -> Tensor:
+    """How much of each cell is the person, from part planes or from RGB ones. [N,1,h,w] in [0,1]."""
+    if planes_NPhw.shape[1] == PARTS:
+        return 1 - planes_NPhw[:, :1]
+    background = torch.as_tensor(PALETTE_25[0], dtype=planes_NPhw.dtype, device=planes_NPhw.device) / 255
+    pixels_N3Qhw = planes_NPhw.unflatten(1, (3, -1))  # Q pixels of a cell
+    person = (pixels_N3Qhw - background.view(3, 1, 1, 1)).abs().amax(1) > 1 / 255
+    return person.to(planes_NPhw.dtype).mean(1, keepdim=True)
 
 
 def person_weight(planes_NPhw: Tensor, like_BcKhw: Tensor, extra: float) -> Tensor:
@@ -63,6 +110,6 @@ def person_weight(planes_NPhw: Tensor, like_BcKhw: Tensor, extra: float) -> Tens
     Figures cover a sixth of the picture; without a weight, the still background takes most of the gradient.
     """
     batch, _, frames, height, width = like_BcKhw.shape
-    person = F.adaptive_avg_pool2d(1 - planes_NPhw[:, :1], (height, width))
+    person = F.adaptive_avg_pool2d(person_share(planes_NPhw), (height, width))
     weight = rearrange(1 + extra * person, "(b k) 1 h w -> b 1 k h w", b=batch, k=frames)
     return weight / weight.mean()

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from magicanimate.control import parts_to_planes
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
 from magicanimate.latents import decode_latents, encode_images, initial_noise
 from magicanimate.models import Model
 from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.synth.dataset import Dataset
+from magicanimate.train.cache import control_planes
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
                 for i in range(len(parts))
             ]
         )
-        planes = parts_to_planes(parts.flatten(0, 1), model.config.control_stride).unflatten(0, parts.shape[:2])
+        flat_parts, encoding = parts.flatten(0, 1), model.config.control_encoding
+        planes = control_planes(flat_parts, encoding, model.config.control_stride).unflatten(0, parts.shape[:2])
         latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
         pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
@@ -74,10 +75,18 @@ def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:
     }
 
 
-def write_grid(path: Path, held: HeldOut, results: np.ndarray, columns: int = 8, frame: int = 0) -> None:
-    """Columns of people; rows: reference, motion, truth, result."""
+def write_grid(
+    path: Path,
+    held: HeldOut,
+    results: np.ndarray,
+    columns: int = 8,
+    frame: int = 0,
+    teacher: np.ndarray | None = None,
+) -> None:
+    """Columns of people; rows: reference, motion, truth, the teacher's result if there is one, result."""
     n = min(columns, len(results))
-    rows = [held.references[:n], PALETTE_25[held.parts[:n, frame]], held.targets[:n, frame], results[:n, frame]]
+    more = [] if teacher is None else [teacher[:n, frame]]
+    rows = [held.references[:n], PALETTE_25[held.parts[:n, frame]], held.targets[:n, frame], *more, results[:n, frame]]
     Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)
 
 

@@ -1,10 +1,12 @@
 """From a configuration to a finished stage."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from rich.console import Console
 from rich.progress import Progress
 
 from magicanimate.appearance import build_appearance
@@ -18,27 +20,43 @@ from magicanimate.synth.dataset import Dataset, open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
 from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.diffusion import DiffusionStage
-from magicanimate.train.loop import train
+from magicanimate.train.distill import DistillStage
+from magicanimate.train.fit import check_fit
+from magicanimate.train.initial import initial_model
+from magicanimate.train.loop import Stage, train
 from magicanimate.train.preview import Preview, held_out
+from magicanimate.train.processes import Processes
 from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, start_from_components
 
 
-def run(settings: TrainSettings, device: torch.device) -> Path:
+def run(settings: TrainSettings, device: torch.device, processes: Processes | None = None) -> Path:
     """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result.
 
     With loop.minutes, which count from here, it may stop before its end: the result is then what it has so far.
+    processes: those that train together (default: this one alone); the first one writes.
     """
-    began = time.perf_counter()
-    torch.manual_seed(settings.loop.seed)  # initial weights
-    data, test = open_dataset(settings.data), open_dataset(settings.held_out)
-    return (
-        _run_vae(settings, data, test, device, began)
-        if settings.stage == "vae"
-        else _run_diffusion(settings, data, test, device, began)
-    )
+    job = Job(settings, device, processes or Processes(), time.perf_counter())
+    with job.processes.together():
+        torch.manual_seed(settings.loop.seed)  # initial weights
+        data, test = open_dataset(settings.data), open_dataset(settings.held_out)
+        return _run_vae(job, data, test) if settings.stage == "vae" else _run_diffusion(job, data, test)
 
 
-def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device, began: float) -> Path:
+@dataclass(frozen=True)
+class Job:
+    """One call: what to train, where, with whom, and since when (time.perf_counter())."""
+
+    settings: TrainSettings
+    device: torch.device
+    processes: Processes
+    began: float
+
+    def train(self, stage: Stage) -> None:
+        train(stage, self.settings.loop, self.settings.out, self.device, self.began, self.processes)
+
+
+def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
+    settings, device = job.settings, job.device
     assert settings.vae is not None
     patch = settings.vae.patch
     if settings.vae.start:
@@ -48,11 +66,12 @@ def _run_vae(settings: TrainSettings, data: Dataset, test: Dataset, device: torc
         start_from_components(vae, patch, data)
     vae.to(device)
     decoder_only = settings.vae.decoder_only
-    train(VaeStage(vae, patch, data, test, device, decoder_only), settings.loop, settings.out, device, began)
+    job.train(VaeStage(vae, patch, data, test, device, decoder_only))
     if not decoder_only:
         fit_scaling_factor(vae, patch, data, device)
     result = settings.out / "vae"
-    vae.save_pretrained(result)
+    if job.processes.first:
+        vae.save_pretrained(result)
     return result
 
 
@@ -101,34 +120,59 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
-def _cache(settings: TrainSettings, model: Model, data: Dataset, device: torch.device) -> LatentCache:
-    config = model.config
-    folder = settings.data / "latents"
-    with Progress() as progress:
-        task = progress.add_task("encoding", total=len(data))
-        return cache_latents(
-            model.vae, config.patch, config.control_stride, data, folder, device,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )  # fmt: skip
+def _cache(job: Job, model: Model, data: Dataset) -> LatentCache:
+    """The first process encodes what is missing; the others then find it."""
+    config, views = model.config, job.settings.views
+    folder = job.settings.data / ("latents" if views.count == 1 else f"latents-{views.count}-views")
+
+    def encode() -> LatentCache:
+        with Progress(console=Console(quiet=not job.processes.first)) as progress:
+            task = progress.add_task("encoding", total=len(data) * views.count)
+            return cache_latents(
+                model.vae, config.patch, config.control_stride, data, folder, job.device,
+                lambda done, total: progress.update(task, completed=done, total=total), views, config.control_encoding,
+            )  # fmt: skip
+
+    if job.processes.first:
+        encode()
+    job.processes.meet()
+    return encode()
 
 
-def _run_diffusion(settings: TrainSettings, data: Dataset, test: Dataset, device: torch.device, began: float) -> Path:
-    assert settings.branches is not None
-    if settings.stage == "appearance":
-        assert settings.model is not None
-        assert settings.networks is not None
-        assert settings.vae_folder is not None
-        if not (settings.vae_folder / "config.json").is_file():
-            raise InputError(f"{settings.vae_folder} holds no trained VAE; run the vae stage first.")
-        vae = AutoencoderKL.from_pretrained(settings.vae_folder).eval().requires_grad_(False)
-        model = build_model(settings.model, settings.networks, vae).to(device)
+def _start(settings: TrainSettings, device: torch.device) -> Model:
+    """The model that a diffusion stage goes on from, pretrained weights, or fresh ones around a trained VAE."""
+    if settings.start is not None:
+        return load_model(settings.start).to(device)
+    assert settings.model is not None
+    if settings.initial is not None:
+        return initial_model(settings.model, settings.initial).to(device)
+    assert settings.networks is not None
+    assert settings.vae_folder is not None
+    if not (settings.vae_folder / "config.json").is_file():
+        raise InputError(f"{settings.vae_folder} holds no trained VAE; run the vae stage first.")
+    vae = AutoencoderKL.from_pretrained(settings.vae_folder).eval().requires_grad_(False)
+    return build_model(settings.model, settings.networks, vae).to(device)
+
+
+def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
+    settings, device = job.settings, job.device
+    branches = settings.branches
+    assert branches is not None
+    model = _start(settings, device)
+    check_fit(branches, model, data, test)
+    cache = _cache(job, model, data)
+    temporal = {"temporal": not branches.single_frames}
+    if settings.stage == "distill":
+        assert settings.distill is not None
+        held = held_out(test, settings.preview_people)
+        stage = DistillStage(model, cache, branches, settings.distill, held, temporal | settings.preview, device)
+        job.train(stage)
+        model = stage.student
     else:
-        assert settings.start is not None
-        model = load_model(settings.start).to(device)
-    cache = _cache(settings, model, data, device)
-    sampling = SampleSettings.for_model(model, temporal=settings.stage == "temporal", **settings.preview)
-    preview = Preview(model, held_out(test, settings.preview_people), sampling)
-    train(DiffusionStage(model, cache, settings.branches, preview, device), settings.loop, settings.out, device, began)
+        sampling = SampleSettings.for_model(model, **(temporal | settings.preview))
+        preview = Preview(model, held_out(test, settings.preview_people), sampling)
+        job.train(DiffusionStage(model, cache, branches, preview, device))
     result = settings.out / "model"
-    save_model(model, result, storage="float32")
+    if job.processes.first:
+        save_model(model, result, storage="float32")
     return result

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from magicanimate.latents import depth_to_space, space_to_depth
 from magicanimate.synth.dataset import Dataset
-from magicanimate.train.data import random_frames
+from magicanimate.train.data import draw_frames, random_frames
 
 BODY_WEIGHT = 2.0  # extra weight of the person's pixels: a fifth of the picture and all that people look at
 KL_WEIGHT = 1e-4
@@ -44,6 +44,9 @@ class VaeStage:
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self._vae.named_parameters() if p.requires_grad]
+
+    def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
+        return [str(i) for i in sorted({i for i, _, _ in draw_frames(self._data, rng, batch)})]
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         pixels, body = (x.to(self._device) for x in random_frames(self._data, rng, batch))

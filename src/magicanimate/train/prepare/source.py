@@ -282,6 +282,7 @@ class _Scene:
         reference = self._time(window.reference)
         away = max(window.start - window.reference, window.reference - window.run[-1])
         return {
+            "times": [self._time(frame) for frame in self._frames(window)],
             "start": self._time(window.start), "end": self._time(window.run.stop), "reference": reference,
             "gap": round(away / self._clip.fps, 3),
             "crop": {"left": crop.left, "top": crop.top, "side": crop.side},

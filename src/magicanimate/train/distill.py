@@ -1,0 +1,174 @@
+"""Stage 3: guidance and many steps of a teacher into few steps of one network (docs/training.md, "Distillation").
+
+The student starts as the teacher. For a place s on the few-step grid and the next one e, the teacher goes from x_s to
+x_e by several guided DDIM steps; the student is trained to arrive there in one, without guidance. That is progressive
+distillation (Salimans and Ho, arXiv 2202.00512) of guided models (Meng et al., arXiv 2210.03142) in a single round:
+the segments of multistep and phased consistency models (arXiv 2403.06807, 2405.18407), but with the teacher's own end
+of a segment as the target instead of the student's guess of it.
+"""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from magicanimate.config import ModelConfig
+from magicanimate.evaluate.basic import psnr
+from magicanimate.models import Model
+from magicanimate.sampler import SampleSettings
+from magicanimate.train.cache import LatentCache
+from magicanimate.train.diffusion import BranchSettings, batch_clips, draw_batch, unreached
+from magicanimate.train.forward import predict_guided, predict_noisy
+from magicanimate.train.objective import person_weight
+from magicanimate.train.preview import HeldOut, figures, generate, write_grid
+from magicanimate.train.trajectory import Trajectory, few_step_schedule
+
+
+class DistillSettings(BaseModel):
+    """What is distilled into how many steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(4, ge=1, description="steps of the distilled model; a divisor of the schedule's timesteps")
+    teacher_steps: int = Field(4, ge=1, description="guided steps of the teacher for each of those")
+    guidance: float | None = Field(None, ge=0, description="the teacher's guidance; default: its model.json")
+    on_policy: float = Field(
+        0.5, ge=0, le=1, description="share of samples that start where the student itself arrives, not from the data"
+    )
+    spatial: bool = Field(True, description="train the denoiser's spatial layers")
+    motion_modules: bool = Field(True, description="train the motion modules")
+
+
+def distilled_config(config: ModelConfig, settings: DistillSettings, guidance: float) -> ModelConfig:
+    """The student's model.json: few trailing DDIM steps, no guidance; the teacher's figures are not its own."""
+    origin = {"from": f"{config.name} {config.version}", "guidance": guidance} | settings.model_dump(
+        include={"steps", "teacher_steps", "on_policy"}
+    )
+    changes: dict[str, Any] = {
+        "steps": settings.steps, "guidance": 1.0, "scheduler": few_step_schedule(config.scheduler), "figures": {},
+        "training": config.training | {"distilled": origin},
+    }  # fmt: skip
+    return config.model_copy(update=changes)
+
+
+class DistillStage:
+    """Loss and sample grid of the distillation. Only the student's denoiser is trained and kept in checkpoints."""
+
+    def __init__(
+        self,
+        teacher: Model,
+        data: LatentCache,
+        branches: BranchSettings,
+        settings: DistillSettings,
+        held: HeldOut,
+        preview: dict[str, Any],
+        device: torch.device,
+    ) -> None:
+        self._teacher, self._data, self._branches, self._settings, self._device = (
+            teacher, data, branches, settings, device,
+        )  # fmt: skip
+        self._guidance = teacher.config.guidance if settings.guidance is None else settings.guidance
+        self._path = Trajectory(teacher.config.scheduler, settings.steps, settings.teacher_steps, device)
+        self._held, self._preview = held, preview
+        self._teacher_results: np.ndarray | None = None
+        for module in teacher.networks.values():
+            module.requires_grad_(False)
+        config = distilled_config(teacher.config, settings, self._guidance)
+        self.student = replace(teacher, config=config, denoiser=copy.deepcopy(teacher.denoiser))
+        self.modules: dict[str, nn.Module] = {"denoiser": self.student.denoiser}
+        for _, parameter in self.trainable():
+            parameter.requires_grad_(True)
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        chosen = {True: self._settings.motion_modules and self._branches.window > 1, False: self._settings.spatial}
+        return [
+            (name, p)
+            for key, p in self.student.denoiser.named_parameters()
+            if chosen[".motion_modules." in (name := f"denoiser.{key}")]
+            and not unreached(name, self.student.empty_prompt)
+        ]
+
+    def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
+        return batch_clips(rng, self._branches, self._data, batch)
+
+    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
+        drawn = draw_batch(rng, self._branches, self._data, batch)
+        clean, planes = self._data.take(drawn.clips, drawn.targets, self._device)
+        reference = self._data.take(drawn.clips, drawn.references[:, None], self._device)[0][:, :, 0]
+        noise = self._noise(clean, generator)
+        segment = self._segments(len(clean), generator)
+        own = torch.from_numpy(rng.random(len(clean)) < self._settings.on_policy).to(self._device)
+        start, end = segment * self._path.fine, (segment + 1) * self._path.fine
+
+        with torch.no_grad():
+            from_data = self._path.noisy(clean, noise, start)
+            x = torch.where(_each(own, clean), self._rollout(noise, segment, own, reference, planes, drawn.temporal),
+                            from_data)  # fmt: skip
+            x_end = self._teach(x, start, reference, planes, drawn.temporal)
+        output = predict_noisy(self.student, x, self._path.time(start), reference, planes, drawn.temporal)
+        errors = self._path.loss(output, x, x_end, start, end)
+        loss = (person_weight(planes, clean, self._branches.person_weight) * errors).mean()
+        return loss, {f"n_{drawn.branch}": 1.0, "on_policy": float(own.float().mean())}
+
+    def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:
+        """As sampling starts: the same in all frames for models that recommend it."""
+        shape = list(clean_BcKhw.shape)
+        if self._teacher.config.noise == "static":
+            shape[2] = 1
+        return torch.randn(shape, generator=generator, device=self._device).expand(clean_BcKhw.shape)
+
+    def _segments(self, count: int, generator: torch.Generator) -> Tensor:
+        """Which few step each sample is about, as evenly as the batch allows. [B]."""
+        place = torch.rand(count, generator=generator, device=self._device)
+        even = (torch.arange(count, device=self._device) + place) / count * self._path.steps
+        return even.long().clamp(max=self._path.steps - 1)
+
+    def _rollout(
+        self, noise: Tensor, segment_B: Tensor, own_B: Tensor, reference: Tensor, planes: Tensor, temporal: bool
+    ) -> Tensor:
+        """Where the student arrives from pure noise at the start of each sample's segment.
+
+        In the distribution that it meets at sampling: errors of its earlier steps are then corrected by later ones.
+        """
+        x = noise  # as the sampler begins, whatever the schedule's last signal-to-noise ratio
+        furthest = int(torch.where(own_B, segment_B, 0).max())
+        for number in range(furthest):
+            place = torch.full_like(segment_B, number * self._path.fine)
+            output = predict_noisy(self.student, x, self._path.time(place), reference, planes, temporal)
+            moved = self._path.step(x, output, place, place + self._path.fine)
+            x = torch.where(_each(segment_B > number, x), moved, x)
+        return x
+
+    def _teach(self, x: Tensor, start_B: Tensor, reference: Tensor, planes: Tensor, temporal: bool) -> Tensor:
+        """Where the teacher arrives at the end of the segment."""
+        for number in range(self._path.fine):
+            place = start_B + number
+            time = self._path.time(place)
+            output = predict_guided(self._teacher, x, time, reference, planes, temporal, self._guidance)
+            x = self._path.step(x, output, place, place + 1)
+        return x
+
+    def grid(self, path: Path) -> dict[str, float]:
+        """The student's held-out figures, the teacher's from the same noise, and how close the two are in dB."""
+        if self._teacher_results is None:
+            many = {"steps": self._settings.steps * self._settings.teacher_steps, "guidance": self._guidance}
+            settings = SampleSettings.for_model(self._teacher, **(self._preview | many))
+            on_grid = self._teacher.config.model_copy(update={"scheduler": self.student.config.scheduler})
+            self._teacher_results = generate(replace(self._teacher, config=on_grid), self._held, settings)
+        results = generate(self.student, self._held, SampleSettings.for_model(self.student, **self._preview))
+        write_grid(path, self._held, results, teacher=self._teacher_results)
+        return {
+            **figures(results, self._held),
+            **{f"teacher_{name}": value for name, value in figures(self._teacher_results, self._held).items()},
+            "to_teacher": float(np.mean([psnr(a, b) for a, b in zip(results, self._teacher_results, strict=True)])),
+        }
+
+
+def _each(flag_B: Tensor, like: Tensor) -> Tensor:
+    """A flag for each sample of `[B, ...]`."""
+    return flag_B.view(-1, *[1] * (like.ndim - 1))

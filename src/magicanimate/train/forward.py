@@ -1,0 +1,91 @@
+"""The networks' prediction as training calls it: the same functions as the sampler's, with gradients.
+
+Legend: B samples, K frames of a sample, N = B*K, c latent channels, h w latent size, P control planes.
+"""
+
+import torch
+from torch import Tensor
+
+from magicanimate.appearance import reference_bank
+from magicanimate.attention import ReferenceBank
+from magicanimate.control import Residuals, control_residuals
+from magicanimate.denoiser import predict
+from magicanimate.models import Model
+
+
+def predict_noisy(
+    model: Model,
+    noisy_BcKhw: Tensor,
+    t_B: Tensor,
+    reference_Bchw: Tensor,
+    planes_NPhw: Tensor,
+    temporal: bool,
+    dropped_B: Tensor | None = None,
+) -> Tensor:
+    """The prediction `[B, c, K, h, w]` with the reference, but without it for samples that are `dropped`.
+
+    Samples of both kinds are two calls of the denoiser: nothing of the one can leak into the other.
+    """
+    residuals = _residuals(model, noisy_BcKhw, t_B, planes_NPhw)
+    if dropped_B is None or not dropped_B.any():
+        return _denoise(model, noisy_BcKhw, t_B, reference_Bchw, residuals, temporal)
+    rows = torch.arange(len(noisy_BcKhw), device=noisy_BcKhw.device)
+    kept, without = rows[~dropped_B], rows[dropped_B]
+    parts = []
+    for chosen, reference in ((kept, reference_Bchw[kept]), (without, None)):
+        if len(chosen):
+            some = _rows(residuals, chosen, len(rows))
+            parts.append(_denoise(model, noisy_BcKhw[chosen], t_B[chosen], reference, some, temporal))
+    return torch.cat(parts)[torch.cat([kept, without]).argsort()]
+
+
+def predict_guided(
+    model: Model,
+    noisy_BcKhw: Tensor,
+    t_B: Tensor,
+    reference_Bchw: Tensor,
+    planes_NPhw: Tensor,
+    temporal: bool,
+    guidance: float,
+) -> Tensor:
+    """Classifier-free guidance on the reference, as in `guidance.predict_window`; without a pass for it up to 1."""
+    residuals = _residuals(model, noisy_BcKhw, t_B, planes_NPhw)
+    conditional = _denoise(model, noisy_BcKhw, t_B, reference_Bchw, residuals, temporal)
+    if guidance <= 1:
+        return conditional
+    difference = conditional - _denoise(model, noisy_BcKhw, t_B, None, residuals, temporal)
+    return conditional + (guidance - 1) * difference
+
+
+def _residuals(model: Model, noisy_BcKhw: Tensor, t_B: Tensor, planes_NPhw: Tensor) -> Residuals:
+    rows = noisy_BcKhw.transpose(1, 2).flatten(0, 1)
+    text = model.empty_prompt[None]
+    return control_residuals(model.control, rows, planes_NPhw, t_B, text, coordinates=model.config.coordinates)
+
+
+def _rows(residuals: Residuals, chosen: Tensor, samples: int) -> Residuals:
+    """Those of some samples only; rows are frames, a sample's own beside each other."""
+
+    def of(level: Tensor) -> Tensor:
+        return level.unflatten(0, (samples, -1))[chosen].flatten(0, 1)
+
+    return Residuals(tuple(of(level) for level in residuals.down), None if residuals.mid is None else of(residuals.mid))
+
+
+def _denoise(
+    model: Model,
+    noisy_BcKhw: Tensor,
+    t_B: Tensor,
+    reference_Bchw: Tensor | None,
+    residuals: Residuals,
+    temporal: bool,
+) -> Tensor:
+    """One call of the denoiser; no reference: neither in the bank nor at the stem."""
+    text, coordinates = model.empty_prompt[None], model.config.coordinates
+    bank: ReferenceBank | None = None
+    if reference_Bchw is not None:
+        bank = reference_bank(model.appearance, reference_Bchw, t_B, text, coordinates=coordinates)
+    stem = None
+    if model.config.reference_input:
+        stem = torch.zeros_like(noisy_BcKhw[:, :, 0]) if reference_Bchw is None else reference_Bchw
+    return predict(model.denoiser, noisy_BcKhw, t_B, text, bank, residuals, temporal, coordinates, stem)

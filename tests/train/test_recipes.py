@@ -1,0 +1,157 @@
+"""The recipes in configs/: all are read; `overfit` is run; `sd15` is run at a hundredth of its width."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from blocks import write_blocks
+from magicanimate.cli import app
+from magicanimate.errors import InputError
+from magicanimate.models import load_model
+from magicanimate.official import read_denoiser, read_weights
+from magicanimate.official_layout import CONFIG, WEIGHTS, locate
+from magicanimate.train.config import read_settings
+from magicanimate.train.initial import ANIMATEDIFF, SOURCES, InitialWeights, initial_model
+from magicanimate.weights import stored_state
+from official_folder import write_official_folder
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "about")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_recipe_is_valid_and_takes_changes(path):
+    settings = read_settings(path, ["loop.steps=7", "loop.seed=3"])
+    assert (settings.loop.steps, settings.loop.seed) == (7, 3)
+    if settings.stage != "vae":
+        assert settings.branches.stage == settings.stage
+
+
+def test_the_recipes_are_those_of_the_documentation():
+    found = {f"{path.parent.name}/{path.stem}" for path in RECIPES}
+    assert found >= {"overfit/vae", "overfit/appearance"}
+    assert found >= {f"sd15/{stage}" for stage in ("appearance", "temporal", "distill")}
+    assert found >= {f"tiny/{stage}" for stage in ("vae", "appearance", "temporal", "distill")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("loop.stepz=1", "loop.stepz"),
+        ("branches.stage=temporal", "branches.stage"),
+        ("loop.steps.x=1", "holds a value"),
+    ],
+)
+def test_a_wrong_change_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        read_settings(CONFIGS / "sd15" / "appearance.yaml", [change])
+
+
+def motion_adapter(root: Path, seed: int = 5) -> Path:
+    """The tiny network's motion modules as an AnimateDiff adapter, with other numbers, and a middle block's."""
+    generator = torch.Generator().manual_seed(seed)
+    names = {name: p for name, p in stored_state(read_denoiser(root)).items() if ".motion_modules." in name}
+    state = {name: torch.randn(p.shape, generator=generator) * 0.05 for name, p in names.items()}
+    some = next(iter(state))
+    state["mid_block.motion_modules.0." + some.split(".motion_modules.0.")[1]] = state[some].clone()
+    folder = root / SOURCES[ANIMATEDIFF][0]
+    folder.mkdir()
+    save_file(state, folder / WEIGHTS)
+    heads = {"motion_num_attention_heads": 8, "motion_max_seq_length": 32, "_class_name": "MotionAdapter"}
+    (folder / CONFIG).write_text(json.dumps(heads))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory) -> Path:
+    root = write_official_folder(tmp_path_factory.mktemp("sd15") / "weights")
+    motion_adapter(root)
+    return root
+
+
+def test_initial_weights_are_stable_diffusions_and_animatediffs(pretrained):
+    settings = read_settings(CONFIGS / "sd15" / "appearance.yaml")
+    model = initial_model(settings.model, InitialWeights(folder=pretrained))
+    spatial = read_weights(locate(pretrained, "unet"))
+    motion = read_weights(pretrained / SOURCES[ANIMATEDIFF][0] / WEIGHTS)
+    state = stored_state(model.denoiser)
+    assert all(torch.equal(state[name], (motion if ".motion_modules." in name else spatial)[name]) for name in state)
+    copied = [name for name in model.control.state_dict() if name in spatial]
+    assert len(copied) > 50
+    assert all(torch.equal(model.control.state_dict()[name], spatial[name]) for name in copied)
+    assert all(torch.equal(value, spatial[name]) for name, value in stored_state(model.appearance).items())
+    silent = [p for name, p in model.control.named_parameters() if name.startswith("controlnet_down_blocks")]
+    assert not any(p.any() for p in silent)
+    assert model.denoiser.config["motion_max_seq_length"] == 32
+
+
+def test_missing_pretrained_weights_are_named(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    settings = read_settings(CONFIGS / "sd15" / "appearance.yaml")
+    with pytest.raises(InputError, match=r"get by hand .*unet/diffusion_pytorch_model\.safetensors.* from stable-diff"):
+        initial_model(settings.model, InitialWeights(folder=tmp_path))
+    with pytest.raises(InputError, match="missing"):
+        initial_model(settings.model, InitialWeights(folder=pretrained, control=tmp_path / "none"))
+
+
+@pytest.mark.slow
+def test_sd15_from_pretrained_weights_to_few_steps(pretrained, tmp_path):
+    """All three stages of the recipe, on networks of its kind: window norms, RGB control, epsilon prediction."""
+    root = tmp_path
+    write_blocks(root / "train", 3, 6, size=64)
+    write_blocks(root / "test", 2, 6, size=64)
+    places = [f"data={root / 'train'}", f"held_out={root / 'test'}", "preview_people=1", "branches.min_gap=0.2"]
+    small = ["loop.steps=2", "loop.batch=1", "loop.accumulate=2", "loop.grid_every=2"]
+    own = {
+        "appearance": [f"initial.folder={pretrained}", "model.resolution=[64,64]", "preview.steps=2"],
+        "temporal": [f"start={root}/appearance/model", "branches.window=4", "preview.steps=2"],
+        "distill": [f"start={root}/temporal/model", "branches.window=4", "branches.tau_2=0", "distill.teacher_steps=2"],
+    }
+    for stage, changes in own.items():
+        given = [part for change in (f"out={root / stage}", *places, *small, *changes) for part in ("--set", change)]
+        result = CliRunner().invoke(app, ["train", str(CONFIGS / "sd15" / f"{stage}.yaml"), "--device", "cpu", *given])
+        assert result.exit_code == 0, result.output
+    first, last = (load_model(root / stage / "model") for stage in ("appearance", "distill"))
+    assert (last.config.steps, last.config.guidance) == (4, 1.0)
+    assert last.config.scheduler["timestep_spacing"] == "trailing"
+    start = initial_model(first.config, InitialWeights(folder=pretrained))
+    pairs = {name: (stored_state(first.networks[name]), stored_state(start.networks[name])) for name in first.networks}
+    changed = {name for name, (a, b) in pairs.items() if any(not torch.equal(a[key], b[key]) for key in a)}
+    assert changed == {"appearance", "control"}  # stage 1 leaves the denoiser as it was
+
+
+def overfit(root: Path, *changes: str) -> dict[str, float]:
+    """The recipe through the command, on its own data; figures of the people it was trained on."""
+    for stage, places in (("vae", []), ("appearance", [f"vae_folder={root}/vae/vae"])):
+        given = [f"out={root / stage}", f"data={root / 'data'}", f"held_out={root / 'data'}", *places, *changes]
+        arguments = ["train", str(CONFIGS / "overfit" / f"{stage}.yaml"), "--device", "cpu"]
+        result = CliRunner().invoke(app, [*arguments, *(part for change in given for part in ("--set", change))])
+        assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (root / "appearance" / "log.jsonl").read_text().splitlines()]
+    return next(line["grid"] for line in reversed(lines) if "grid" in line)
+
+
+@pytest.mark.slow
+@pytest.mark.egl
+def test_overfit_learns(tmp_path):
+    """Eight people by heart: far above copying the reference, every garment's colour in its place."""
+    from magicanimate.evaluate.basic import psnr
+    from magicanimate.synth.dataset import open_dataset
+    from magicanimate.train.preview import held_out
+
+    arguments = ["synth", str(tmp_path / "data"), "--clips", "8", "--frames", "4", "--size", "64", "--workers", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    held = held_out(open_dataset(tmp_path / "data"), 8)
+    copied = float(np.mean([psnr(held.references[i], held.targets[i, 0]) for i in range(8)]))
+    learnt = overfit(tmp_path)
+    assert learnt["psnr"] > copied + 3
+    assert learnt["part_accuracy"] > 0.7
