@@ -51,6 +51,7 @@ LAYERS = [
     {"attention", "windows", "latents"},
     {"synth"},
     {"synth.dataset"},
+    {"synth.controls"},
     {"synth.clip"},
     {"synth.render"},
     {"synth.mesh", "synth.pose"},

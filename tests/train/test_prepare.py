@@ -157,6 +157,23 @@ def test_lost_shard_is_made_again(mapped, done, tmp_path):
     assert content(tmp_path / "data") == content(done)
 
 
+def test_forgetting_deletes_what_was_made_of_files_that_are_gone(mapped, done, tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "data"
+    shutil.copytree(mapped, videos)
+    shutil.copytree(done, out)
+    (out / "train" / "latents").mkdir()
+    shutil.rmtree(videos / "two")
+    assert command(videos, "-o", out).exit_code == 0
+    assert len(records(out)) == 3  # kept, in case they come back, but not in the index
+    assert "two/bert.mp4" not in (out / "train" / "index.json").read_text()
+    assert command(videos, "-o", out, "--forget").exit_code == 0
+    assert len(records(out)) == 2
+    left = {path.name.split("-")[0] for path in (out / "train").glob("*.npy")}
+    assert left == set(records(out))
+    assert not (out / "train" / "latents").exists()
+    assert len(open_dataset(out / "train")) > 0
+
+
 def test_other_settings_or_another_folder_change_nothing(mapped, done, tmp_path):
     before = content(done)
     result = command(mapped, "-o", done, "--max-seconds", "5")

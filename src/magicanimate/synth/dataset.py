@@ -23,6 +23,7 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, render_clip
+from magicanimate.synth.controls import check_controls, control_frames
 
 INDEX = "index.json"
 
@@ -87,6 +88,8 @@ def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSetting
         for seed in seeds
     ]
     save_array(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
+    for kind in settings.controls:
+        save_array(folder / f"{name}.{kind}.npy", np.stack([control_frames(clip, kind) for clip in clips]))
     save_array(
         folder / f"{name}.parts.npy", np.stack([clip.parts for clip in clips])
     )  # last: marks the shard as complete
@@ -102,6 +105,7 @@ def _settings(index: Path) -> DatasetSettings:
 def _check(folder: Path, settings: DatasetSettings) -> None:
     if settings.split not in SPLITS:
         raise InputError(f"Unknown split {settings.split!r}; choose one of {', '.join(SPLITS)}.")
+    check_controls(settings.controls)
     if settings.clips < 1 or settings.frames < 2 or settings.size < 16:
         raise InputError("A data set needs at least 1 clip, 2 frames and a size of 16 pixels.")
     index = folder / INDEX

@@ -29,6 +29,9 @@ def prepare(
         str, typer.Option(help="Further control kinds, from pose and depth, with commas; parts are always written.")
     ] = "",
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Delete what was made of files that are no longer in VIDEOS.")
+    ] = False,
     frames: Annotated[
         int, typer.Option(min=2, help="Frames of a clip, its reference included.", rich_help_panel=_CLIP)
     ] = 17,
@@ -90,7 +93,7 @@ def prepare(
         task = bar.add_task("", total=None)
         report = prepare_folder(
             videos, out, settings, parts, workers,
-            lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            lambda done, total, name: bar.update(task, completed=done, total=total, description=name), forget,
         )  # fmt: skip
     _tell(console, report, out)
 

@@ -16,7 +16,15 @@ from magicanimate.train.prepare.people import check_extractor
 from magicanimate.train.prepare.settings import REASONS, PrepareSettings
 from magicanimate.train.prepare.source import Source
 from magicanimate.train.prepare.sources import find_sources
-from magicanimate.train.prepare.store import Report, open_output, record_of, report_on, write_indexes, write_source
+from magicanimate.train.prepare.store import (
+    Report,
+    open_output,
+    prune,
+    record_of,
+    report_on,
+    write_indexes,
+    write_source,
+)
 
 Told = Callable[[int, int, str], None]
 """(sources done, sources, name of the last one)."""
@@ -31,8 +39,11 @@ def prepare(
     parts: Path | None = None,
     workers: int = 1,
     progress: Told | None = None,
+    forget: bool = False,
 ) -> Report:
     """Prepare what is not prepared yet, and write the indexes that training reads.
+
+    forget: delete what was made of sources that are no longer in the folder.
 
     Raises:
         InputError: bad settings or folders, an extractor that cannot run, or nothing that could be kept.
@@ -40,6 +51,8 @@ def prepare(
     settings.check()
     sources, repeated, others = find_sources(videos, out, settings, parts)
     open_output(out, settings)
+    if forget:
+        prune(out, sources)
     done: dict[str, tuple[Source, dict[str, Any]]] = {}
     for source in sources:
         if record := record_of(out, source):

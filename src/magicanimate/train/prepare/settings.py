@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from magicanimate.errors import InputError
+from magicanimate.synth.controls import check_controls
 
-CONTROLS = ("pose", "depth")
-"""Control kinds that can be written besides the part maps, which are always there."""
 SPLIT_BY = ("source", "folder")
 
 REASONS = {
@@ -51,6 +50,7 @@ class PrepareSettings:
     """Least share of the person's pixels that change their part in a second."""
     extractor: str = "auto"
     controls: tuple[str, ...] = ()
+    """Control kinds besides the part maps, which are always there: pose, depth."""
     held_out: float = 0.1
     """Share of the sources that are kept for testing."""
     split_by: str = "source"
@@ -64,6 +64,4 @@ class PrepareSettings:
             raise InputError(f"The held-out share must be at least 0 and below 1, and it is {self.held_out:g}.")
         if self.split_by not in SPLIT_BY:
             raise InputError(f"Unknown split {self.split_by!r}; choose one of {', '.join(SPLIT_BY)}.")
-        unknown = [name for name in self.controls if name not in CONTROLS]
-        if unknown:
-            raise InputError(f"Unknown control {unknown[0]!r}; besides parts there are {' and '.join(CONTROLS)}.")
+        check_controls(self.controls)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -79,6 +80,19 @@ def record_of(out: Path, source: Source) -> dict[str, Any] | None:
     same = record["parts_sha256"] == parts_digest(source) and record["held_out"] == source.held_out
     whole = all((out / record["folder"] / f"{shard}.parts.npy").is_file() for shard in record["shards"])
     return record if same and whole else None
+
+
+def prune(out: Path, sources: Iterable[Source]) -> int:
+    """Delete shards and records of all but these sources, and latents that were made of them. How many sources."""
+    present = {source.key for source in sources}
+    gone = [path for path in (out / RECORDS).glob("*.json") if path.stem not in present]
+    for path in gone:
+        for shard in out.glob(f"*/{path.stem}-*.npy"):
+            shard.unlink()
+        path.unlink()
+    for latents in out.glob("*/latents*") if gone else ():
+        shutil.rmtree(latents)
+    return len(gone)
 
 
 def folder_of(source: Source, still: bool) -> str:
