@@ -205,9 +205,10 @@ def test_animate_with_each_kind_of_control(tmp_path, motion_path, picture_path):
 
     frames = {}
     for kind in ("densepose", "depth"):
-        result = animate(kind, body, "--control", kind)
+        result = animate(f"of_{kind}", body, "--control", kind)
         assert result.exit_code == 0, result.output
-        frames[kind] = b"".join(path.read_bytes() for path in sorted((tmp_path / kind).glob("*.png")))
+        frames[kind] = b"".join(path.read_bytes() for path in sorted((tmp_path / f"of_{kind}").glob("*.png")))
+        assert frames[kind]
     assert frames["densepose"] != frames["depth"]
     result = animate("map", motion_path, "--control", "depth")
     assert result.exit_code == 2

@@ -86,7 +86,7 @@ def _crop(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.n
     height, width = parts_FHW.shape[1:3]
     top, left = round(view.top * height), round(view.left * width)
     rows, columns = slice(top, top + round(view.side * height)), slice(left, left + round(view.side * width))
-    pictures = torch.from_numpy(np.ascontiguousarray(rgb_FHWC[:, rows, columns])).movedim(-1, 1).float()
+    pictures = torch.from_numpy(np.array(rgb_FHWC[:, rows, columns])).movedim(-1, 1).float()
     size = (height, width)
     pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False)
     return pictures.round().byte().movedim(1, -1).numpy(), resize_nearest(parts_FHW[:, rows, columns], size)
@@ -94,7 +94,7 @@ def _crop(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.n
 
 def resize_nearest(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """[F,H,W] or [F,H,W,3] uint8 -> [F,height,width(,3)] by nearest pixel."""
-    planes = torch.from_numpy(np.ascontiguousarray(frames)).reshape(*frames.shape[:3], -1).movedim(-1, 1)
+    planes = torch.from_numpy(np.array(frames)).reshape(*frames.shape[:3], -1).movedim(-1, 1)
     large = F.interpolate(planes, size, mode="nearest-exact").movedim(1, -1)
     return large.reshape(len(frames), *size, *frames.shape[3:]).numpy()
 

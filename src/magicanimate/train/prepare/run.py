@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -105,6 +106,7 @@ def _records(
 def _begin(stop: Event) -> None:
     global _stop
     _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is told, and tells the others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

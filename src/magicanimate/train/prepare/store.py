@@ -61,6 +61,8 @@ def open_output(out: Path, settings: PrepareSettings) -> None:
             raise InputError(f"{out} is not empty and holds no prepared data; choose another folder.")
         if filled:
             present = _read_json(path)
+            if not isinstance(present, dict):
+                raise InputError(f"{path} is not a description of prepared data; choose another folder.")
             other = [name for name, value in wanted.items() if present.get(name) != value]
             if other:
                 told = ", ".join(f"{name} is {present.get(name)} there" for name in other)
@@ -102,6 +104,8 @@ def folder_of(source: Source, still: bool) -> str:
 
 def write_source(out: Path, source: Source, settings: PrepareSettings, tick: Tick) -> dict[str, Any]:
     """Cut one source, write its shards, then its record. What an interrupted attempt left is written anew."""
+    for old in out.glob(f"*/{source.key}-*.npy"):  # of an attempt that was interrupted, or of the other side
+        old.unlink()
     outcome = Outcome()
     shards: list[str] = []
     clips: list[dict[str, Any]] = []
