@@ -23,6 +23,7 @@ from magicanimate.synth.dataset import open_dataset
 from magicanimate.synth.render import Renderer
 from magicanimate.train.prepare import run as prepare_run
 from magicanimate.train.prepare.settings import PrepareSettings
+from magicanimate.train.prepare.sources import find_sources, share_of
 
 pytestmark = pytest.mark.egl
 OPTIONS = ["--frames", "6", "--size", "64", "--gap", "0.4", "--workers", "1"]
@@ -66,10 +67,6 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def records(out: Path) -> dict[str, dict]:
     return {path.stem: json.loads(path.read_text()) for path in (out / "sources").glob("*.json")}
-
-
-def reasons(out: Path) -> set[str]:
-    return {item["reason"] for record in records(out).values() for item in record["dropped"]}
 
 
 def test_clips_show_the_source_at_the_times_of_the_index(done):
@@ -129,8 +126,8 @@ def test_same_again_and_from_two_processes(mapped, done, tmp_path):
     result = command(mapped, "-o", tmp_path / "two", options=[*OPTIONS[:-1], "2"])
     assert result.exit_code == 0, result.output
     assert content(tmp_path / "two") == content(done)
-    assert command(mapped, "-o", tmp_path / "more", "--min-motion", "0.3").exit_code == 0
-    assert content(tmp_path / "more") != content(done)  # the settings differ at least
+    shards = [data for name, data in content(done).items() if name.endswith(".npy")]
+    assert len(set(shards)) == len(shards) >= 8  # what is equal there is not equal by itself
 
 
 def test_interrupted_run_leaves_whole_shards_and_goes_on(mapped, done, tmp_path):
@@ -200,22 +197,33 @@ def test_settings_that_cannot_be_read_are_one_sentence(mapped, done, tmp_path):
     assert "Traceback" not in result.output
 
 
-def test_sides_of_the_split_share_no_source_and_folders_stay_together(mapped, tmp_path):
-    out = tmp_path / "half"
-    assert command(mapped, "-o", out, "--held-out", "0.5").exit_code == 0
-    train, test = (json.loads((out / side / "index.json").read_text()) for side in ("train", "held_out"))
-    assert {clip["sha256"] for clip in train["clips"]}.isdisjoint(clip["sha256"] for clip in test["clips"])
+def test_sides_of_the_split_share_no_source(mapped, tmp_path):
+    """The share is set between those of the sources, whatever bytes this machine's encoder wrote."""
+    everything, _, _ = find_sources(mapped, tmp_path / "half", SETTINGS)
+    shares = sorted(share_of(source.sha256) for source in everything)
+    result = command(mapped, "-o", tmp_path / "half", "--held-out", (shares[0] + shares[1]) / 2)
+    assert result.exit_code == 0, result.output
+    train, test = (json.loads((tmp_path / "half" / side / "index.json").read_text()) for side in ("train", "held_out"))
+    sides = [{clip["sha256"] for clip in index["clips"]} for index in (train, test)]
+    assert [len(side) for side in sides] == [2, 1]
+    assert sides[0].isdisjoint(sides[1])
     assert (train["settings"]["split"], test["settings"]["split"]) == ("train", "test")
-    twice = tmp_path / "twice"
-    for name in ("a", "b", "c", "d"):
-        film(twice / "x" / f"{name}.mp4", scene(0)[0][:3], None)
-        film(twice / "y" / f"{name}.mp4", scene(5)[0][:3] // (2 + ord(name) % 4), None)
-    from magicanimate.train.prepare.sources import find_sources
 
-    for share in (0.2, 0.5, 0.8):
-        settings = PrepareSettings(held_out=share, split_by="folder")
-        found, _, _ = find_sources(twice, tmp_path / "o", settings)
-        assert all(len({s.held_out for s in found if s.name.startswith(folder)}) == 1 for folder in "xy")
+
+def test_folders_stay_together_if_asked_to(tmp_path):
+    for name in "abcdefgh":
+        for folder in "xyz":
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{name}.mp4").write_text(folder + name)
+
+    def sides(split_by: str, share: float) -> list[set[bool]]:
+        settings = PrepareSettings(held_out=share, split_by=split_by)
+        found, _, _ = find_sources(tmp_path, tmp_path / "out", settings)
+        return [{s.held_out for s in found if s.name.startswith(folder)} for folder in "xyz"]
+
+    assert all(len(side) == 1 for share in (0.2, 0.5, 0.8) for side in sides("folder", share))
+    assert any(len(side) == 2 for side in sides("source", 0.5))
+    assert sides("source", 0.0) == [{False}] * 3
 
 
 @pytest.mark.parametrize(
@@ -247,19 +255,43 @@ def test_unknown_extractor_and_control_are_refused_before_work(mapped, tmp_path)
     assert "parts only" in result.output
 
 
+def why(root: Path, out: Path) -> dict[str, set[str]]:
+    """Source -> reasons for which something of it was left out."""
+    sources, _, _ = find_sources(root, out, SETTINGS)
+    return {s.name: {item["reason"] for item in records(out)[s.key]["dropped"]} for s in sources}
+
+
+def test_what_cannot_be_learnt_from_is_left_out(tmp_path):
+    """With part maps, so that nothing has to be extracted; the good one stays, and without bounds others do too."""
+    root = tmp_path / "videos"
+    rgb, parts = scene(0)
+    far = np.pad(rgb[:8, ::5, ::5], [(0, 0), (40, 40), (40, 40), (0, 0)], mode="edge")
+    far_parts = np.pad(parts[:8, ::5, ::5], [(0, 0), (40, 40), (40, 40)])
+    film(root / "good.mp4", rgb[:8], parts[:8])
+    film(root / "blurred.mp4", blurred(rgb[:8]), parts[:8])
+    film(root / "statue.mp4", rgb[[3] * 8], parts[[3] * 8])
+    film(root / "short.mp4", rgb[:4], parts[:4])
+    film(root / "maps.mp4", rgb[:9], parts)
+    film(root / "far.mp4", far, far_parts)
+    film(root / "edge.mp4", rgb[:8, :, 40:88], parts[:8, :, 40:88])
+    bounds = ["--min-sharpness", "0.8", "--max-padding", "0.2"]
+    assert command(root, "-o", tmp_path / "data", *bounds).exit_code == 0
+    assert why(root, tmp_path / "data") == {
+        "good.mp4": set(), "blurred.mp4": {"blurred"}, "statue.mp4": {"still"}, "short.mp4": {"too short"},
+        "maps.mp4": {"bad parts"}, "far.mp4": {"too small"}, "edge.mp4": {"off frame"},
+    }  # fmt: skip
+    open_bounds = ["--min-sharpness", "0", "--max-padding", "1", "--min-motion", "0", "--min-person", "0"]
+    assert command(root, "-o", tmp_path / "all", *open_bounds).exit_code == 0
+    left = {name for name, found in why(root, tmp_path / "all").items() if found}
+    assert left == {"short.mp4", "maps.mp4"}
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> tuple[Path, Path, str]:
-    """A folder as people have them: what is good, and one of each thing that is left out."""
+    """A folder as people have them, without part maps: what is good, and what is not."""
     root, out = tmp_path_factory.mktemp("mixed"), tmp_path_factory.mktemp("data") / "data"
-    (anna, anna_parts), (two, _) = scene(0), scene(11)
     good = film(root / "good.mp4", scene(5)[0])
-    film(root / "blurred.mp4", blurred(anna), anna_parts)
-    film(root / "statue.mp4", anna[[3] * 14], anna_parts[[3] * 14])
-    film(root / "short.mp4", anna[:4], anna_parts[:4])
-    film(root / "two.mp4", two[:8])
-    film(root / "maps.mp4", anna[:9], anna_parts)
-    film(root / "far.mp4", *(np.pad(x[:8], [(0, 0), (150, 150), (150, 150)] + [(0, 0)] * (x.ndim - 3), mode="edge")
-                             for x in (anna[:, ::6, ::6], anna_parts[:, ::6, ::6])))  # fmt: skip
+    film(root / "two.mp4", scene(11)[0][:8])
     film(root / "empty.mp4", np.full((8, SIZE, SIZE, 3), np.arange(SIZE, dtype=np.uint8)[:, None, None]))
     data = good.read_bytes()
     (root / "cut.mp4").write_bytes(data[: len(data) // 2])
@@ -274,23 +306,17 @@ def mixed(tmp_path_factory) -> tuple[Path, Path, str]:
 
 def test_each_thing_that_is_left_out_is_named_and_counted(mixed):
     root, out, said = mixed
-    from magicanimate.train.prepare.sources import find_sources
-
-    sources, repeated, others = find_sources(root, out, SETTINGS)
-    why = {s.name: {item["reason"] for item in records(out)[s.key]["dropped"]} for s in sources}
-    expected = {
-        "blurred.mp4": "blurred", "statue.mp4": "still", "short.mp4": "too short", "two.mp4": "several people",
-        "maps.mp4": "bad parts", "far.mp4": "too small", "empty.mp4": "no person", "cut.mp4": "damaged",
-        "noise.mp4": "damaged",
+    assert why(root, out) == {
+        "good.mp4": set(), "picture.png": set(), "two.mp4": {"several people"}, "empty.mp4": {"no person"},
+        "cut.mp4": {"damaged"}, "noise.mp4": {"damaged"},
     }  # fmt: skip
-    assert {name: found for name, found in why.items() if name in expected} == {
-        name: {reason} for name, reason in expected.items()
-    }
-    assert why["good.mp4"] == why["picture.png"] == set()
+    _, repeated, others = find_sources(root, out, SETTINGS)
     assert [source.name for source in repeated] == ["twice.mp4"]
-    assert all(name in said for name in (*expected, "twice.mp4"))
-    assert "2 x damaged" in said
     assert others == 1
+    assert "Neither videos nor pictures: 1" in said
+    assert all(name in said for name in ("two.mp4", "empty.mp4", "cut.mp4, noise.mp4", "twice.mp4"))
+    assert "2 x damaged" in said
+    assert "good.mp4" not in said
     assert {clip["source"] for clip in json.loads((out / "train" / "index.json").read_text())["clips"]} == {"good.mp4"}
 
 

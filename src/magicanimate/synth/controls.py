@@ -20,8 +20,9 @@ def control_frames(clip: Clip, kind: str) -> np.ndarray:
     """pose: [F,H,W,3] uint8, coloured limbs on black. depth: [F,H,W] uint8, 255 nearest, 1 farthest, 0 nobody."""
     if kind == "depth":
         return np.stack([depth_levels(distance_HW, _span(clip.distance)) for distance_HW in clip.distance])
-    size = clip.parts.shape[1:]
-    in_pixels = clip.points * np.array(size[::-1], np.float32)
+    _, height, width = clip.parts.shape
+    size = (height, width)
+    in_pixels = clip.points * np.array([width, height], np.float32)
     return np.stack([np.max([draw_skeleton(at_S2, size) for at_S2 in people], axis=0) for people in in_pixels])
 
 

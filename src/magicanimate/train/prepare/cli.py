@@ -107,7 +107,7 @@ def _tell(console: Console, report: Report, out: Path) -> None:
     for reason, count in report.dropped.items():
         console.print(f"Left out: {count} x {REASONS[reason]}", markup=False)
     if report.others:
-        console.print(f"{report.others} files are neither videos nor pictures.", markup=False)
+        console.print(f"Neither videos nor pictures: {report.others}", markup=False)
     for folder, count in report.kept.items():
         console.print(f"{out / folder}: {count} clips", markup=False)
     if "held_out" not in report.kept and "train" in report.kept:

@@ -202,21 +202,25 @@ class _Scene:
     def crop(self, found: Found, window: Window) -> Crop | None:
         """The square of one clip; None if the clip has to be left out."""
         if window.reference is None or not found.seen_F[list(window.run)].all():
-            return self._drop("no person", window.run)
+            self._drop("no person", window.run)
+            return None
         frames = self._frames(window)
         boxes = [box_of(parts_HW, found.size) for parts_HW in found.small_parts(frames)]
         outlines = [found.outline(frame) for frame in frames]
         boxes += [box_of(outline_HW, found.size) for outline_HW in outlines if outline_HW is not None]
         boxes_N4 = np.array([box for box in boxes if box is not None]).reshape(-1, 4)
         if len(boxes_N4) == 0:
-            return self._drop("no person", window.run)
+            self._drop("no person", window.run)
+            return None
         extent = float(np.median(np.maximum(boxes_N4[:, 2] - boxes_N4[:, 0], boxes_N4[:, 3] - boxes_N4[:, 1])))
         if extent < self._settings.min_person * self._settings.size:
-            return self._drop("too small", window.run, extent=round(extent))
+            self._drop("too small", window.run, extent=round(extent))
+            return None
         crop = square_around(boxes_N4, found.size)
         padding = crop.padding(found.size)
         if padding > self._settings.max_padding:
-            return self._drop("off frame", window.run, padding=round(padding, 3))
+            self._drop("off frame", window.run, padding=round(padding, 3))
+            return None
         return crop
 
     def judge(self, found: Found, wanted: Sequence[tuple[Window, Crop]], rgb: Sequence[dict[int, np.ndarray]]) -> Kept:

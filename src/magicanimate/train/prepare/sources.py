@@ -48,7 +48,7 @@ def find_sources(
         name = path.relative_to(videos).as_posix()
         digest = _digest(path)
         group = digest if settings.split_by == "source" or "/" not in name else name.partition("/")[0]
-        source = Source(path, name, digest, _map_of(path, videos, parts), _share(group) < settings.held_out)
+        source = Source(path, name, digest, _map_of(path, videos, parts), share_of(group) < settings.held_out)
         if digest in sources:
             repeated.append(source)
         else:
@@ -68,7 +68,7 @@ def _digest(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _share(group: str) -> float:
+def share_of(group: str) -> float:
     """A number in [0, 1) that belongs to a name or hash: the same in every run, on every machine."""
     return int(hashlib.sha256(group.encode()).hexdigest()[:12], 16) / 16**12
 
