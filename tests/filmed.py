@@ -23,7 +23,7 @@ def scene(seed: int, frames: int = 14) -> tuple[np.ndarray, np.ndarray]:
 
 def film(path: Path, rgb: np.ndarray, parts: np.ndarray | None = None) -> Path:
     """Write a video, and NAME.densepose.mp4 beside it."""
-    from magicanimate.media import open_writer
+    from magicanimate.media import open_writer, settings_path
     from magicanimate.motion.densepose import render_parts
 
     videos = [(path, rgb)] + ([] if parts is None else [(path.with_suffix(".densepose.mp4"), render_parts(parts))])
@@ -32,7 +32,7 @@ def film(path: Path, rgb: np.ndarray, parts: np.ndarray | None = None) -> Path:
         with open_writer(target, FPS, {}, overwrite=True) as sink:
             for frame_HWC in frames:
                 sink.write(frame_HWC)
-        target.with_suffix(".json").unlink(missing_ok=True)
+        settings_path(target).unlink()
     return path
 
 
