@@ -40,10 +40,11 @@ def random_model(style: str = "parts", **config: Any) -> Any:
         "up_block_types": ("UpBlockMotion", "CrossAttnUpBlockMotion"),
     }  # fmt: skip
     del moving["attention_head_dim"]
+    planes = {"parts": 25, "rgb": 3 * patch**2, "depth": patch**2}[config.get("control_encoding", style)]
     denoiser = build_denoiser(moving, "frame" if parts else "window")
     control = build_control(
         common | {
-            "in_channels": latent + coordinates, "conditioning_channels": 25 if parts else 3,
+            "in_channels": latent + coordinates, "conditioning_channels": planes,
             "conditioning_embedding_out_channels": (8, 16),
         }
     )  # fmt: skip

@@ -63,6 +63,7 @@ LAYERS = [
     {"synth"},
     {"synth.dance"},
     {"synth.dataset"},
+    {"synth.controls"},
     {"synth.clip"},
     {"synth.render"},
     {"synth.mesh", "synth.pose"},

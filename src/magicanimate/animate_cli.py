@@ -41,6 +41,7 @@ class Request:
     offload: bool = False
     compile: bool = False
     decoder: Path | None = None
+    control: str | None = None
     overwrite: bool = False
     compare: bool = False
     dry_run: bool = False
@@ -81,6 +82,7 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
         pipe = MagicAnimatePipeline.from_pretrained(
             request.model, device=request.device, dtype=request.dtype, ranks=ranks, quantise=request.quantise,
             offload=request.offload, compile=request.compile, decoder=request.decoder,
+            control=request.control,
         )  # fmt: skip
         progress("loading", 1, 1)
         job = pipe.prepare(image_HWC, motion, settings, progress=progress)

@@ -164,6 +164,12 @@ def animate(
     model: Annotated[
         str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.", rich_help_panel=_MODEL)
     ] = "tiny",
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="What guides the motion, for models with several: densepose, pose or depth.", rich_help_panel=_MODEL
+        ),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="quality (default), fast or original.", rich_help_panel=_MODEL)
     ] = None,
@@ -276,6 +282,7 @@ def animate(
             image=image, motion=motion, out=out or Path(f"{image.stem}_{motion.stem}.mp4"), model=model,
             device=device, dtype=dtype, overwrite=overwrite, compare=compare, dry_run=dry_run, resume=resume,
             quantise=quantise, offload=offload, compile=compile_layers, decoder=decoder,
+            control=control,
         ),
         settings,
     )  # fmt: skip

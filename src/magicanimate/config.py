@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from magicanimate.errors import InputError
 
 FILE_NAME = "model.json"
+PARTS = 25  # DensePose fine parts, background included
+ControlKind = Literal["densepose", "pose", "depth"]
+ENCODINGS: dict[str, tuple[str, ...]] = {"densepose": ("rgb", "parts"), "pose": ("rgb",), "depth": ("depth",)}
+"""Encodings of each kind of control, the usual one first."""
 
 
 class ModelConfig(BaseModel):
@@ -23,9 +27,11 @@ class ModelConfig(BaseModel):
     version: str = "0"
     resolution: tuple[int, int] = Field(description="height and width in pixels that the model was trained at")
     fps: float = Field(25.0, gt=0, description="frames per second that the model was trained at")
-    control: Literal["densepose"] = "densepose"
-    control_encoding: Literal["rgb", "parts"] = Field(
-        "rgb", description="control frames as RGB, or as 25 one-hot planes of the nearest part"
+    control: ControlKind = "densepose"
+    control_encoding: Literal["rgb", "parts", "depth"] = Field(
+        "rgb",
+        description="control frames as RGB (densepose, pose), as 25 one-hot planes of the nearest part (densepose), or "
+        "as one plane from 0, nothing, to 1, nearest (depth)",
     )
     patch: int = Field(1, ge=1, description="space-to-depth factor in front of the VAE (and the control stem)")
     control_patch: int | None = Field(
@@ -56,6 +62,24 @@ class ModelConfig(BaseModel):
     def control_stride(self) -> int:
         """Pixels per control plane's cell along each axis."""
         return self.control_patch or self.patch
+
+    @property
+    def control_planes(self) -> int:
+        """Planes that the ControlNet sees."""
+        return {"parts": PARTS, "rgb": 3 * self.control_stride**2, "depth": self.control_stride**2}[
+            self.control_encoding
+        ]
+
+    def with_control(self, kind: str) -> ModelConfig:
+        """The same model with its ControlNet of another kind."""
+        encoding = self.control_encoding if kind == self.control else ENCODINGS[kind][0]
+        return self.model_copy(update={"control": kind, "control_encoding": encoding})
+
+    @model_validator(mode="after")
+    def _encoding_of_its_kind(self) -> ModelConfig:
+        if self.control_encoding not in ENCODINGS[self.control]:
+            raise ValueError(f"control {self.control} needs control_encoding {' or '.join(ENCODINGS[self.control])}")
+        return self
 
     @field_validator("coordinates")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,10 @@ from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedd
 from torch import Tensor, nn
 
 from magicanimate.attention import Text, expand_rows, install_attention
+from magicanimate.config import PARTS, ModelConfig
 from magicanimate.coordinates import append_coordinates
 from magicanimate.errors import InputError
 from magicanimate.latents import require_multiple, space_to_depth
-
-if TYPE_CHECKING:
-    from magicanimate.config import ModelConfig
-
-PARTS = 25  # DensePose fine parts, background included
 
 
 class Residuals(NamedTuple):
@@ -122,6 +118,8 @@ def encode_control(control_FCHW: Tensor, config: ModelConfig) -> Tensor:
     """Planes `[F, P, H/stride, W/stride]` of RGB control frames in [0, 1], as the model's configuration wants them."""
     if config.control_encoding == "rgb":
         return space_to_depth(control_FCHW, config.control_stride)
+    if config.control_encoding == "depth":
+        return space_to_depth(control_FCHW[:, :1], config.control_stride)
     return parts_to_planes(nearest_parts(control_FCHW), config.control_stride).to(control_FCHW.dtype)
 
 

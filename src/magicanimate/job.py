@@ -5,7 +5,7 @@ Shape legend: F video frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,8 +121,7 @@ def prepare_job(
     picture_HWC = frame.crop(reference_HWC) if chosen.align == "auto" else None
     aligned = align(clip, frame.size, chosen.fit, picture_HWC)
     signal = read_signal(
-        aligned, frame, ReportBuilder(clip.colouring, clip.near),
-        colours=clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None,
+        aligned, frame, ReportBuilder(clip.colouring, clip.near), colours=_colours(config, clip, aligned, chosen),
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     return Job(
@@ -137,6 +136,20 @@ def prepare_job(
         alignment=aligned,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
+
+
+def _colours(
+    config: ModelConfig, clip: MotionClip, aligned: Alignment, chosen: ChosenSettings
+) -> Iterable[np.ndarray] | None:
+    """What the ControlNet gets instead of clean part maps [H, W, 3]: a skeleton or depth, or the maps as painted."""
+    if config.control == "densepose":
+        return clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None
+    if aligned.control is None:
+        raise InputError(
+            f"{clip.path.name} gives body parts but no body in space, from which {config.control} could be drawn; give "
+            "the video that it was made from, keypoints or BVH, or use --control densepose."
+        )
+    return aligned.control(config.control)
 
 
 def as_picture(image: Any) -> np.ndarray:

@@ -15,8 +15,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 
 from magicanimate.appearance import build_appearance
-from magicanimate.config import FILE_NAME, ModelConfig, read_config
-from magicanimate.control import PARTS, Control, build_control
+from magicanimate.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
+from magicanimate.control import Control, build_control
 from magicanimate.denoiser import Denoiser, build_denoiser
 from magicanimate.errors import InputError
 from magicanimate.global_embedding import GlobalEmbedding, build_global_embedding
@@ -104,19 +104,29 @@ class Model:
         return self
 
 
-def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32) -> Model:
+def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, control: str | None = None) -> Model:
     """Read a model folder, or one in the official layout, ready for inference on the CPU.
 
-    Raises InputError that names the file if one is missing, damaged, or does not fit the others.
+    control: the kind of its ControlNet, where the folder has several; by default the model's own.
+
+    Raises InputError that names the file if one is missing, damaged, or does not fit the others; or the kinds of
+    control that the model has, if the wanted one is not among them.
     """
     folder = model_folder(name_or_path)
     if not is_model_folder(folder):
+        if control not in (None, "densepose"):
+            raise _no_control(folder, str(control), ["densepose"])
         return Model(**vars(read_official(folder))).to(dtype=dtype)
     config = read_config(folder)
+    kinds = control_folders(folder, config)
+    if control and control not in kinds:
+        raise _no_control(folder, control, list(kinds))
+    control_folder = kinds[control or config.control]
+    config = config.with_control(control or config.control)
     networks: dict[str, Any] = {
         "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
         "appearance": load_network(folder / "appearance", build_appearance_kind, dtype),
-        "control": load_network(folder / "control", build_control, dtype),
+        "control": load_network(control_folder, build_control, dtype),
         "vae": load_network(folder / "vae", build_vae, dtype),
     }
     prompt = dequantise(read_safetensors(folder / PROMPT_NAME), dtype).get(PROMPT_KEY)
@@ -125,6 +135,19 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32) -> 
     model = Model(config=config, empty_prompt=prompt, **networks)
     check_sizes(model, folder)
     return model
+
+
+def control_folders(folder: Path, config: ModelConfig) -> dict[str, Path]:
+    """The ControlNets of a model folder by kind: `control` is of the model's own, `control_KIND` of another."""
+    others = {kind: folder / f"control_{kind}" for kind in ENCODINGS if kind != config.control}
+    own: dict[str, Path] = {config.control: folder / "control"}
+    return own | {kind: path for kind, path in others.items() if path.is_dir()}
+
+
+def _no_control(folder: Path, control: str, present: list[str]) -> InputError:
+    return InputError(
+        f"The model {folder.name} has no ControlNet for {control}; it takes {' and '.join(present)} as --control."
+    )
 
 
 def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
@@ -160,14 +183,13 @@ def check_sizes(model: Model, source: object) -> None:
     """Raise InputError unless the networks of a model fit together."""
     config = model.config
     stem = model.latent_channels + config.coordinates
-    planes = PARTS if config.control_encoding == "parts" else 3 * config.control_stride**2
     width = model.empty_prompt.shape[1]
     expected = {
         ("denoiser", "in_channels"): stem + model.latent_channels * config.reference_input,
         ("denoiser", "out_channels"): model.latent_channels,
         ("appearance", "in_channels"): stem,
         ("control", "in_channels"): stem,
-        ("control", "conditioning_channels"): planes,
+        ("control", "conditioning_channels"): config.control_planes,
         ("vae", "in_channels"): 3 * config.patch**2,
         ("vae", "out_channels"): 3 * config.patch**2,
         ("denoiser", "cross_attention_dim"): width,

@@ -54,6 +54,7 @@ class MagicAnimatePipeline:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        control: str | None = None,
         ranks: Ranks | None = None,
         **acceleration: Any,
     ) -> MagicAnimatePipeline:
@@ -63,6 +64,7 @@ class MagicAnimatePipeline:
             name_or_path: name or folder.
             device: auto, cpu, cuda, cuda:1, mps.
             dtype: auto, float32, bfloat16, float16.
+            control: densepose, pose or depth, where the model has several ControlNets; by default its own kind.
             ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
             acceleration: see `Acceleration`: quantise, offload, compile, decoder.
 
@@ -76,7 +78,7 @@ class MagicAnimatePipeline:
 
         ranks = ranks or Ranks()
         chosen = ranks.device(device)
-        model = load_model(name_or_path, select_dtype(dtype, chosen))
+        model = load_model(name_or_path, select_dtype(dtype, chosen), control)
         with _memory_explained():
             return cls(accelerate_model(model, chosen, Acceleration(**acceleration)), ranks)
 

@@ -158,7 +158,28 @@ def test_dataset_is_the_same_from_one_process_or_two_and_resumes(tmp_path):
         write_dataset(tmp_path / "one", DatasetSettings(clips=3, frames=4, size=32, clips_per_shard=1))
 
 
+def test_depth_and_skeleton_lie_on_everybody(tmp_path):
+    """Seed 11 has two people."""
+    settings = DatasetSettings(clips=1, frames=2, size=64, first_seed=11, controls=("pose", "depth"))
+    write_dataset(tmp_path / "data", settings)
+    data = open_dataset(tmp_path / "data")
+    parts, depth, pose = data.parts(0), data.control("depth", 0), data.control("pose", 0)
+    assert ((depth > 0) == (parts > 0)).all()
+    assert depth.max() > depth[depth > 0].min() + 10
+    drawn = pose.max(-1) > 0
+    halves = [(drawn & (parts > 0))[:, :, side].sum() for side in (slice(32), slice(32, 64))]
+    assert min(halves) > 20
+    assert (drawn & (parts > 0)).sum() > 0.7 * drawn.sum()
+    assert (drawn & (parts > 0)[:, ::-1]).sum() < (drawn & (parts > 0)).sum()
+    assert data.control("densepose", 0) is not None
+    write_dataset(tmp_path / "plain", DatasetSettings(clips=1, frames=2, size=32))
+    with pytest.raises(InputError, match="no depth frames"):
+        open_dataset(tmp_path / "plain").control("depth", 0)
+
+
 def test_bad_settings(tmp_path):
+    with pytest.raises(InputError, match="normals"):
+        write_dataset(tmp_path / "x", DatasetSettings(clips=1, frames=2, controls=("normals",)))
     with pytest.raises(InputError, match="split"):
         write_dataset(tmp_path / "x", DatasetSettings(clips=1, frames=2, split="valid"))
     with pytest.raises(InputError, match="at least"):

@@ -15,7 +15,7 @@ from magicanimate.body.rig import POINT_INDEX
 
 KINDS = ("parts", "depth", "normals", "pose")
 _CHUNK = 64  # frames whose transforms are held
-_ARM = 1.0  # metres before and behind the pelvis that a body reaches
+ARM = 1.0  # metres before and behind the pelvis that a body reaches
 
 _SKELETON = (
     ("neck", "shoulder.R"), ("neck", "shoulder.L"), ("shoulder.R", "lower_arm.R"), ("lower_arm.R", "hand.R"),
@@ -35,11 +35,11 @@ def _view(motion: BodyMotion, size: tuple[int, int], span: tuple[float, float]) 
 def _span(motion: BodyMotion) -> tuple[float, float]:
     """Nearest distance and depth of the whole motion, with room for limbs. Metres."""
     distances = motion.position_F3[motion.present_F, 1] if motion.present_F.any() else np.ones(1)
-    near = max(0.1, float(distances.min()) - _ARM)
-    return near, float(distances.max()) + _ARM - near
+    near = max(0.1, float(distances.min()) - ARM)
+    return near, float(distances.max()) + ARM - near
 
 
-def _depth(distance_HW: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+def depth_levels(distance_HW: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     """Metres to 255 (nearest) .. 1 (farthest), 0 background. [H,W] uint8."""
     near, depth = span
     level = 255 - 254 * np.clip((distance_HW - near) / depth, 0, 1)
@@ -99,7 +99,7 @@ def draw_motion(
                 if "parts" in kinds:
                     out["parts"] = drawer.parts()
                 if "depth" in kinds:
-                    out["depth"] = _depth(drawer.distance(), span)
+                    out["depth"] = depth_levels(drawer.distance(), span)
                 if "normals" in kinds:
                     out["normals"] = drawer.normals()
                 if "pose" in kinds:

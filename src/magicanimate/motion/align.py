@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.media.pictures import Fit, fit_parts, place
+from magicanimate.media.pictures import Fit, Placement, fit_parts, place
 from magicanimate.motion.extend import Extension
 from magicanimate.motion.plain import find_in_motion, find_in_picture
 from magicanimate.motion.reference import Person, find_person
@@ -55,6 +55,8 @@ class Alignment:
 
     start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
     """Part maps [H, W] of the frame's size."""
+    control: Callable[[str], Iterator[np.ndarray]] | None = field(default=None, repr=False)
+    """Frames [H, W, 3] uint8 of another kind of control, pose or depth; None where there is no body to draw."""
     notes: list[str] = field(default_factory=list)
     person: Person | None = None
     """The person in the picture, where one was found."""
@@ -76,7 +78,7 @@ def align(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.n
         picture_HWC: the picture as the frame shows it; None leaves the motion as it is.
     """
     placement = place(motion.size, size, fit)
-    plain = Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion))
+    plain = Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), _placed(motion, placement))
     if picture_HWC is None or fit == "stretch":
         return plain
     left, top, _, bottom = placement.box
@@ -112,7 +114,29 @@ def _by_outline(
     if abs(math.log(needed)) > _OUTLINE_LIMIT or not _differs(base, usual, foot_2, target.height * rows):
         return replace(plain, needed=needed)
     placement = base.placement(size)
-    return _told(plain, lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), base, usual, SAME)
+    moved = _told(plain, lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), base, usual, SAME)
+    return replace(moved, control=_placed(motion, placement))
+
+
+def _placed(motion: MotionClip, placement: Placement) -> Callable[[str], Iterator[np.ndarray]] | None:
+    """Other kinds of control, drawn as the motion's body is and fitted like its parts."""
+    body = motion.body
+    if body is None:
+        return None
+
+    def frames(kind: str) -> Iterator[np.ndarray]:
+        from magicanimate.body.draw import draw_motion
+
+        for drawn in draw_motion(body, kinds=(kind,)):
+            planes = np.moveaxis(_three(drawn[kind]), -1, 0)
+            yield np.stack([fit_parts(plane_HW, placement) for plane_HW in planes], -1)
+
+    return frames
+
+
+def _three(drawn: np.ndarray) -> np.ndarray:
+    """[H, W] or [H, W, 3] -> [H, W, 3]."""
+    return drawn if drawn.ndim == 3 else drawn[..., None].repeat(3, -1)
 
 
 def _with_body(
@@ -143,6 +167,7 @@ def _with_body(
     note = f"The motion was given the body of the person in the picture, scaled by {needed:.2f} and moved onto it"
     return replace(
         plain, start=lambda: (drawn["parts"] for drawn in draw_motion(body, size, ("parts",))),
+        control=lambda kind: (_three(drawn[kind]) for drawn in draw_motion(body, size, (kind,))),
         notes=[*plain.notes, f"{note} (--align none: not)."], needed=needed, used=needed,
     )  # fmt: skip
 

@@ -19,6 +19,9 @@ def synth(
     ] = None,
     split: Annotated[str, typer.Option(help="train or test: different people.")] = "train",
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
+    controls: Annotated[
+        str, typer.Option(help="Further control kinds, from pose and depth, with commas; parts are always written.")
+    ] = "",
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")
@@ -46,7 +49,10 @@ def synth(
             )
         typer.echo(f"{NAME} is at {output}; its pixels, {digest[:16]}, are {compared(digest, size)}.")
         return
-    settings = DatasetSettings(clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed)
+    kinds = tuple(name.strip() for name in controls.split(",") if name.strip())
+    settings = DatasetSettings(
+        clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed, controls=kinds
+    )
     if sheet:
         from magicanimate.synth.sheet import write_sheet
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from magicanimate.body.rig import JOINT_INDEX, BodyShape, body_shape
+from magicanimate.body.rig import CARRIERS, JOINT_INDEX, POINT_NAMES, BodyShape, body_shape
 from magicanimate.synth.background import random_background
 from magicanimate.synth.outfit import random_outfit
 from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
@@ -26,6 +26,7 @@ class Clip:
     joints: np.ndarray  # [F,J,2] float32, picture coordinates in [0,1] of the first person's joints (rig.JOINT_NAMES)
     stature: float  # the first person's standing height in heights of the picture
     people: int
+    points: np.ndarray  # [F,P,S,2] float32, picture coordinates of all people's points (rig.POINT_NAMES)
 
 
 @lru_cache(maxsize=4)
@@ -75,6 +76,12 @@ def joint_position(transforms: np.ndarray, shape: BodyShape, joint: str) -> np.n
     return transforms[i, :, :3] @ shape.joints[i] + transforms[i, :, 3]
 
 
+def body_points(transforms: np.ndarray, shape: BodyShape) -> np.ndarray:
+    """World positions of the rig's points, each carried by its joint. [J,3,4] -> [S,3]."""
+    carriers = [JOINT_INDEX[CARRIERS.get(name, name)] for name in POINT_NAMES]
+    return (transforms[carriers, :, :3] @ shape.points[:, :, None])[..., 0] + transforms[carriers, :, 3]
+
+
 def render_clip(
     seed: int, times: np.ndarray, size: int = 256, split: str = "train", motion_seed: int | None = None
 ) -> Clip:
@@ -103,7 +110,7 @@ def render_clip(
     light = _random_light(place)
     backdrop, floor = random_background(place, size)
     darkness = place.uniform(0.15, 0.5) if floor else 0.0
-    rgb, parts, distance, joints = [], [], [], []
+    rgb, parts, distance, joints, points = [], [], [], [], []
     for f in range(len(times)):
         scene = [(person, track[f]) for person, track in zip(people, tracks, strict=True)]
         shadows = [_shadow(camera, transforms, person, darkness) for person, transforms in scene]
@@ -113,7 +120,18 @@ def render_clip(
         distance.append(far)
         world = np.stack([joint_position(tracks[0][f], people[0].shape, name) for name in JOINT_INDEX])
         joints.append(camera.project(world).astype(np.float32))
+        points.append(
+            [camera.project(body_points(track[f], person.shape)) for person, track in zip(people, tracks, strict=True)]
+        )
     for person in people:
         person.release()
     stature = 0.5 * camera.focal * people[0].shape.height / camera.distance
-    return Clip(np.stack(rgb), np.stack(parts), np.stack(distance), np.stack(joints), stature, count)
+    return Clip(
+        np.stack(rgb),
+        np.stack(parts),
+        np.stack(distance),
+        np.stack(joints),
+        stature,
+        count,
+        np.array(points, np.float32),
+    )

@@ -1,21 +1,29 @@
 """Data sets of clips on disk: shards of arrays, written by several processes, deterministic and resumable.
 
-Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3] and `NAME.parts.npy`
-[N,F,H,W], both uint8, so that training can map them into memory. Frame 0 of each clip is far in time from the others.
+Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3], `NAME.parts.npy`
+[N,F,H,W] and perhaps further controls, `NAME.pose.npy` [N,F,H,W,3] and `NAME.depth.npy` [N,F,H,W]; all uint8, so that
+training can map them into memory. Shards may have any number of clips. Frame 0 of each clip is far in time from the
+others.
 """
 
+import hashlib
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, render_clip
+from magicanimate.synth.controls import check_controls, control_frames
 
 INDEX = "index.json"
 
@@ -33,6 +41,8 @@ class DatasetSettings:
     split: str = "train"
     first_seed: int = 0
     clips_per_shard: int = 50
+    controls: tuple[str, ...] = ()
+    """Control kinds besides parts: pose, depth."""
 
     def shards(self) -> Iterator[tuple[str, range]]:
         for start in range(0, self.clips, self.clips_per_shard):
@@ -61,11 +71,15 @@ def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
     return np.concatenate([[reference], start + run])
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an npy file, all or nothing."""
     temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        np.save(file, array)
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSettings) -> str:
@@ -73,18 +87,29 @@ def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSetting
         render_clip(seed, clip_times(seed, settings.frames, settings.fps), settings.size, settings.split)
         for seed in seeds
     ]
-    _save(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
-    _save(folder / f"{name}.parts.npy", np.stack([clip.parts for clip in clips]))  # last: marks the shard as complete
+    save_array(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
+    for kind in settings.controls:
+        save_array(folder / f"{name}.{kind}.npy", np.stack([control_frames(clip, kind) for clip in clips]))
+    save_array(
+        folder / f"{name}.parts.npy", np.stack([clip.parts for clip in clips])
+    )  # last: marks the shard as complete
     return name
+
+
+def _settings(index: Path) -> DatasetSettings:
+    """Settings of a data set on disk; those of an older one have no controls."""
+    stored = json.loads(index.read_text())["settings"]
+    return DatasetSettings(**stored | {"controls": tuple(stored.get("controls", ()))})
 
 
 def _check(folder: Path, settings: DatasetSettings) -> None:
     if settings.split not in SPLITS:
         raise InputError(f"Unknown split {settings.split!r}; choose one of {', '.join(SPLITS)}.")
+    check_controls(settings.controls)
     if settings.clips < 1 or settings.frames < 2 or settings.size < 16:
         raise InputError("A data set needs at least 1 clip, 2 frames and a size of 16 pixels.")
     index = folder / INDEX
-    if index.exists() and json.loads(index.read_text())["settings"] | {"clips": 0} != asdict(settings) | {"clips": 0}:
+    if index.exists() and replace(_settings(index), clips=0) != replace(settings, clips=0):
         raise InputError(f"{folder} holds a data set with other settings; choose another folder or the same settings.")
 
 
@@ -122,13 +147,23 @@ class Dataset:
     settings: DatasetSettings
     rgb_shards: list[np.ndarray]
     parts_shards: list[np.ndarray]
+    control_shards: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    clips: list[dict[str, Any]] = field(default_factory=list)
+    """Of prepared videos, what the index says about each clip (`train.prepare`)."""
 
     def __len__(self) -> int:
-        return sum(len(shard) for shard in self.parts_shards)
+        return self._starts[-1]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """First clip of each shard, and the number of clips."""
+        return [0, *accumulate(len(shard) for shard in self.parts_shards)]
 
     def _find(self, shards: list[np.ndarray], i: int) -> np.ndarray:
-        per_shard = self.settings.clips_per_shard
-        return shards[i // per_shard][i % per_shard]
+        if not 0 <= i < len(self):
+            raise IndexError(f"clip {i} of {len(self)}")
+        shard = bisect_right(self._starts, i) - 1
+        return shards[shard][i - self._starts[shard]]
 
     def rgb(self, i: int) -> np.ndarray:
         return self._find(self.rgb_shards, i)
@@ -136,9 +171,27 @@ class Dataset:
     def parts(self, i: int) -> np.ndarray:
         return self._find(self.parts_shards, i)
 
+    def control(self, kind: str, i: int) -> np.ndarray:
+        """Control frames of clip i: densepose (parts) or depth [F,H,W], or pose [F,H,W,3]. InputError: not there."""
+        if kind == "densepose":
+            return self.parts(i)
+        if kind not in self.control_shards:
+            raise InputError(f"The data set has no {kind} frames; make it again with --controls {kind}.")
+        return self._find(self.control_shards[kind], i)
+
     def times(self, i: int) -> np.ndarray:
         """When the frames of clip i were taken, in seconds. [F]."""
+        if self.clips:
+            return np.array(self.clips[i]["times"])
         return clip_times(self.settings.first_seed + i, self.settings.frames, self.settings.fps)
+
+    @property
+    def sources(self) -> str | None:
+        """Hash of what the clips were cut from, where that is not decided by the settings."""
+        if not self.clips:
+            return None
+        told = json.dumps([[clip["sha256"], clip["shard"], clip["crop"], clip["times"]] for clip in self.clips])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
@@ -156,8 +209,15 @@ def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
     leading = [name for name, other in zip(names, present, strict=False) if name == other]
     if not leading:
         raise InputError(f"{folder} holds no finished shard yet.")
+
+    def shards(kind: str) -> list[np.ndarray]:
+        return [np.load(folder / f"{name}.{kind}.npy", mmap_mode="r") for name in leading]
+
+    settings = _settings(index)
     return Dataset(
-        DatasetSettings(**content["settings"]),
-        [np.load(folder / f"{name}.rgb.npy", mmap_mode="r") for name in leading],
-        [np.load(folder / f"{name}.parts.npy", mmap_mode="r") for name in leading],
+        settings,
+        shards("rgb"),
+        shards("parts"),
+        {kind: shards(kind) for kind in settings.controls},
+        content.get("clips", []),
     )

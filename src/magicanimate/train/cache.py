@@ -23,13 +23,14 @@ from diffusers import AutoencoderKL
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from magicanimate.config import ControlKind
 from magicanimate.control import parts_to_planes
 from magicanimate.errors import InputError
 from magicanimate.latents import encode_images, pixel_factor, space_to_depth
 from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.synth.dataset import Dataset
 
-ControlEncoding = Literal["rgb", "parts"]
+ControlEncoding = Literal["rgb", "parts", "depth"]
 
 # Each part's index in a mirrored picture: left becomes right (reference.md section 3).
 MIRRORED_PARTS = np.array(
@@ -66,40 +67,56 @@ def clip_view(clip: int, number: int, settings: ViewSettings) -> View:
     return View(float(top), float(left), side, bool(number % 2))
 
 
-def apply_view(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Crop all frames alike, enlarge them to the old size, and mirror pictures and part maps, left for right."""
+def apply_view(
+    view: View, rgb_FHWC: np.ndarray, control_FHW: np.ndarray, control: ControlKind = "densepose"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crop all frames alike, enlarge them to the old size, and mirror pictures and control maps; parts left for right.
+
+    A drawn skeleton [F,H,W,3] keeps the colours of its sides, so it is not mirrored here (see `cache_latents`).
+    """
     if view.side < 1:
-        rgb_FHWC, parts_FHW = _crop(view, rgb_FHWC, parts_FHW)
+        rgb_FHWC, control_FHW = _crop(view, rgb_FHWC, control_FHW)
     if view.mirror:
-        rgb_FHWC, parts_FHW = rgb_FHWC[:, :, ::-1], MIRRORED_PARTS[parts_FHW[:, :, ::-1]]
-    return np.array(rgb_FHWC), np.array(parts_FHW)
+        rgb_FHWC, control_FHW = rgb_FHWC[:, :, ::-1], control_FHW[:, :, ::-1]
+        control_FHW = MIRRORED_PARTS[control_FHW] if control == "densepose" else control_FHW
+    return np.array(rgb_FHWC), np.array(control_FHW)
 
 
 def _crop(view: View, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = parts_FHW.shape[1:]
+    height, width = parts_FHW.shape[1:3]
     top, left = round(view.top * height), round(view.left * width)
     rows, columns = slice(top, top + round(view.side * height)), slice(left, left + round(view.side * width))
     pictures = torch.from_numpy(np.array(rgb_FHWC[:, rows, columns])).movedim(-1, 1).float()
-    parts = torch.from_numpy(np.array(parts_FHW[:, rows, columns]))[:, None]
     size = (height, width)
     pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False)
-    parts = F.interpolate(parts, size, mode="nearest-exact")
-    return pictures.round().byte().movedim(1, -1).numpy(), parts[:, 0].numpy()
+    return pictures.round().byte().movedim(1, -1).numpy(), resize_nearest(parts_FHW[:, rows, columns], size)
 
 
-def control_planes(parts_NHW: Tensor, encoding: ControlEncoding, stride: int) -> Tensor:
-    """Part indices as a model's control planes: [N,25,H/stride,W/stride], or RGB [N,3*stride**2,H/stride,W/stride]."""
+def resize_nearest(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[F,H,W] or [F,H,W,3] uint8 -> [F,height,width(,3)] by nearest pixel."""
+    planes = torch.from_numpy(np.array(frames)).reshape(*frames.shape[:3], -1).movedim(-1, 1)
+    large = F.interpolate(planes, size, mode="nearest-exact").movedim(1, -1)
+    return large.reshape(len(frames), *size, *frames.shape[3:]).numpy()
+
+
+def control_planes(control_NHW: Tensor, encoding: ControlEncoding, stride: int) -> Tensor:
+    """Control frames, uint8, as a model's control planes: [N,25,H/stride,W/stride] of part indices with parts,
+    [N,3*stride**2,H/stride,W/stride] of part indices or RGB with rgb, [N,stride**2,H/stride,W/stride] with depth."""
     if encoding == "parts":
-        return parts_to_planes(parts_NHW, stride)
-    palette = torch.as_tensor(PALETTE_25, dtype=torch.float32, device=parts_NHW.device) / 255
-    return space_to_depth(palette[parts_NHW.long()].movedim(-1, 1), stride)
+        return parts_to_planes(control_NHW, stride)
+    if encoding == "depth":
+        return space_to_depth(control_NHW[:, None].float() / 255, stride)
+    if control_NHW.ndim == 4:
+        return space_to_depth(control_NHW.movedim(-1, 1).float() / 255, stride)
+    palette = torch.as_tensor(PALETTE_25, dtype=torch.float32, device=control_NHW.device) / 255
+    return space_to_depth(palette[control_NHW.long()].movedim(-1, 1), stride)
 
 
 @dataclass(frozen=True)
 class LatentCache:
     """Arrays mapped into memory. times: when each frame was taken, in seconds, [clips,F]; clips: without views.
 
-    stride: of RGB control planes, which are made from cached part maps.
+    encoding and stride: of control planes that are made from cached frames; None: they are cached themselves.
     """
 
     latents: np.ndarray
@@ -107,6 +124,7 @@ class LatentCache:
     times: np.ndarray | None = None
     clips: int = 0
     stride: int = 1
+    encoding: ControlEncoding | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -143,8 +161,8 @@ class LatentCache:
         """Latents [B,c,K,h,w] and planes [B*K,P,h',w'] of frames [B,K] of clips [B]."""
         latents = torch.from_numpy(self.latents[clips[:, None], frames].astype(np.float32)).to(device)
         planes = torch.from_numpy(self.planes[clips[:, None], frames]).to(device).flatten(0, 1)
-        of_rgb = planes.ndim == 3
-        return latents.transpose(1, 2), control_planes(planes, "rgb", self.stride) if of_rgb else planes.float() / 255
+        made = control_planes(planes, self.encoding, self.stride) if self.encoding else planes.float() / 255
+        return latents.transpose(1, 2), made
 
 
 def fingerprint(vae: AutoencoderKL) -> str:
@@ -166,12 +184,20 @@ def cache_latents(
     progress: Callable[[int, int], None] | None = None,
     views: ViewSettings | None = None,
     encoding: ControlEncoding = "parts",
+    control: ControlKind = "densepose",
 ) -> LatentCache:
-    """Encode a data set, or map the cache that is already there. Raises InputError if that came from another VAE."""
+    """Encode a data set, or map the cache that is already there.
+
+    Raises InputError if that came from another VAE, or if the data has no such control or cannot be mirrored with it.
+    """
     views = views or ViewSettings()
+    if control == "pose" and views.count > 1:
+        raise InputError("views.count: a skeleton's colours tell left from right, so it has no mirrored views; use 1.")
     origin: dict[str, Any] = {"vae": fingerprint(vae), "clips": len(data), "stride": stride}
     if encoding != "parts":
-        origin["control"] = encoding
+        origin["control"] = encoding if control == "densepose" else control
+    if data.sources:
+        origin["sources"] = data.sources
     if views.count > 1:
         origin["views"] = views.model_dump()
     note = folder / "cache.json"
@@ -180,25 +206,27 @@ def cache_latents(
             raise InputError(
                 f"{folder} was made with another VAE or data set; delete it or choose another cache folder."
             )
-        return _open(folder, data, stride)
+        return _open(folder, data, stride, encoding)
+    example = data.control(control, 0)
     folder.mkdir(parents=True, exist_ok=True)
     frames, size, rows = data.settings.frames, data.settings.size, len(data) * views.count
     channels, cells = vae.config["latent_channels"], size // pixel_factor(vae, patch)
     latents = np.lib.format.open_memmap(
         folder / "latents.npy", "w+", np.float16, (rows, frames, channels, cells, cells)
     )
-    cell = (25, size // stride, size // stride) if encoding == "parts" else (size, size)
+    cell = (25, size // stride, size // stride) if encoding == "parts" else example.shape[1:]
     planes = np.lib.format.open_memmap(folder / "planes.npy", "w+", np.uint8, (rows, frames, *cell))
     for row in range(rows):
         number, clip = divmod(row, len(data))
-        rgb, parts = apply_view(clip_view(clip, number, views), data.rgb(clip), data.parts(clip))
+        shown = data.control(control, clip)
+        rgb, shown = apply_view(clip_view(clip, number, views), data.rgb(clip), shown, control)
         pixels = torch.from_numpy(rgb).permute(0, 3, 1, 2).to(device).float() / 255
         latents[row] = encode_images(vae, pixels, patch).half().cpu().numpy()
         if encoding == "parts":
-            shares = parts_to_planes(torch.from_numpy(parts).to(device), stride)
+            shares = parts_to_planes(torch.from_numpy(shown).to(device), stride)
             planes[row] = (shares * 255).round().byte().cpu().numpy()
         else:
-            planes[row] = parts
+            planes[row] = shown
         if progress:
             progress(row + 1, rows)
     latents.flush()
@@ -206,9 +234,10 @@ def cache_latents(
     temporary = folder / ".cache.part"
     temporary.write_text(json.dumps(origin))
     os.replace(temporary, note)  # last: marks the cache as complete
-    return _open(folder, data, stride)
+    return _open(folder, data, stride, encoding)
 
 
-def _open(folder: Path, data: Dataset, stride: int) -> LatentCache:
+def _open(folder: Path, data: Dataset, stride: int, encoding: ControlEncoding) -> LatentCache:
     latents, planes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("latents", "planes"))
-    return LatentCache(latents, planes, np.stack([data.times(i) for i in range(len(data))]), len(data), stride)
+    times = np.stack([data.times(i) for i in range(len(data))])
+    return LatentCache(latents, planes, times, len(data), stride, None if encoding == "parts" else encoding)

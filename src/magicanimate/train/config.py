@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from magicanimate.config import ModelConfig
+from magicanimate.config import ControlKind, ModelConfig
 from magicanimate.errors import InputError
 from magicanimate.train.cache import ViewSettings
 from magicanimate.train.diffusion import BranchSettings
@@ -77,6 +77,9 @@ class TrainSettings(BaseModel):
     )
     initial: InitialWeights | None = Field(
         None, description="appearance: pretrained weights of the original's size, instead of vae_folder and networks"
+    )
+    control: ControlKind | None = Field(
+        None, description="with start: train a ControlNet of this kind for it, where it has another"
     )
     branches: BranchSettings | None = None
     distill: DistillSettings | None = None

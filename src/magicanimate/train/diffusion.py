@@ -38,6 +38,7 @@ class BranchSettings(BaseModel):
     noise_offset: float = Field(0.0, ge=0, description="spread of a common shift of each channel's noise")
     snr_gamma: float | None = Field(None, gt=0, description="min-SNR-gamma weighting of the timesteps")
     drop_reference: float = Field(0.1, ge=0, lt=1, description="share of samples without reference, for guidance")
+    control_only: bool = Field(False, description="stage 1: train the ControlNet alone, for a model that is complete")
     train_denoiser: bool = Field(True, description="stage 1: False leaves a pretrained denoiser as it is")
 
     @property
@@ -166,6 +167,8 @@ class DiffusionStage:
         every = [(name, p) for name, p in every if (".motion_modules." in name) == temporal]
         if not temporal and not self._settings.train_denoiser:
             every = [(name, p) for name, p in every if not name.startswith("denoiser.")]
+        if self._settings.control_only:
+            every = [(name, p) for name, p in every if name.startswith("control.")]
         return [(name, p) for name, p in every if not unreached(name, self._model.empty_prompt)]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
@@ -181,7 +184,7 @@ class DiffusionStage:
         noisy = self._objective.noisy(clean, noise, t)
         dropped = torch.from_numpy(rng.random(len(clean)) < settings.drop_reference).to(self._device)
         prediction = predict_noisy(self._model, noisy, t, reference, planes, drawn.temporal, dropped)
-        weight = person_weight(planes, clean, settings.person_weight)
+        weight = person_weight(planes, clean, settings.person_weight, self._model.config.control)
         loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)
         return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped.float().mean())}
 

@@ -111,7 +111,8 @@ class DistillStage:
             x_end = self._teach(x, start, reference, planes, drawn.temporal)
         output = predict_noisy(self.student, x, self._path.time(start), reference, planes, drawn.temporal)
         errors = self._path.loss(output, x, x_end, start, end)
-        loss = (person_weight(planes, clean, self._branches.person_weight) * errors).mean()
+        kind = self._teacher.config.control
+        loss = (person_weight(planes, clean, self._branches.person_weight, kind) * errors).mean()
         return loss, {f"n_{drawn.branch}": 1.0, "on_policy": float(own.float().mean())}
 
     def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,7 @@ from diffusers import DDIMScheduler
 from einops import rearrange
 from torch import Tensor
 
+from magicanimate.config import ControlKind
 from magicanimate.control import PARTS
 from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.solvers import build_solver
@@ -94,8 +95,16 @@ def offset_noise(noise: Tensor, spread: float, generator: torch.Generator) -> Te
     return noise + spread * torch.randn(shape, generator=generator, device=noise.device)
 
 
-def person_share(planes_NPhw: Tensor) -> Tensor:
-    """How much of each cell is the person, from part planes or from RGB ones. [N,1,h,w] in [0,1]."""
+def person_share(planes_NPhw: Tensor, control: ControlKind = "densepose") -> Tensor:
+    """How much of each cell is the person, from part planes, RGB ones, or depth. [N,1,h,w] in [0,1].
+
+    Of a skeleton only lines are drawn: the cells that they touch, and their neighbours, count as the person.
+    """
+    if control == "depth":
+        return (planes_NPhw > 0).to(planes_NPhw.dtype).mean(1, keepdim=True)
+    if control == "pose":
+        drawn = (planes_NPhw.amax(1, keepdim=True) > 0).to(planes_NPhw.dtype)
+        return F.max_pool2d(drawn, 3, stride=1, padding=1)
     if planes_NPhw.shape[1] == PARTS:
         return 1 - planes_NPhw[:, :1]
     background = torch.as_tensor(PALETTE_25[0], dtype=planes_NPhw.dtype, device=planes_NPhw.device) / 255
@@ -104,12 +113,12 @@ def person_share(planes_NPhw: Tensor) -> Tensor:
     return person.to(planes_NPhw.dtype).mean(1, keepdim=True)
 
 
-def person_weight(planes_NPhw: Tensor, like_BcKhw: Tensor, extra: float) -> Tensor:
+def person_weight(planes_NPhw: Tensor, like_BcKhw: Tensor, extra: float, control: ControlKind = "densepose") -> Tensor:
     """1 + extra x the person's share of each latent cell, scaled to mean 1. [B,1,K,h,w].
 
     Figures cover a sixth of the picture; without a weight, the still background takes most of the gradient.
     """
     batch, _, frames, height, width = like_BcKhw.shape
-    person = F.adaptive_avg_pool2d(person_share(planes_NPhw), (height, width))
+    person = F.adaptive_avg_pool2d(person_share(planes_NPhw, control), (height, width))
     weight = rearrange(1 + extra * person, "(b k) 1 h w -> b 1 k h w", b=batch, k=frames)
     return weight / weight.mean()

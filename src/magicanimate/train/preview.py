@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from magicanimate.config import ControlKind
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
 from magicanimate.latents import decode_latents, encode_images, initial_noise
 from magicanimate.models import Model
@@ -24,15 +25,22 @@ class HeldOut:
     references: np.ndarray  # [N,H,W,3]
     parts: np.ndarray  # [N,F,H,W]
     targets: np.ndarray  # [N,F,H,W,3]
+    control: np.ndarray | None = None  # frames of another kind of control, [N,F,H,W] or [N,F,H,W,3]; None: parts
+
+    @property
+    def shown(self) -> np.ndarray:
+        """What the model gets as control."""
+        return self.parts if self.control is None else self.control
 
 
-def held_out(data: Dataset, count: int, frames: slice = slice(1, 2)) -> HeldOut:
+def held_out(data: Dataset, count: int, frames: slice = slice(1, 2), control: ControlKind = "densepose") -> HeldOut:
     """The first `count` clips: frame 0 is the reference, `frames` are the targets."""
     clips = range(min(count, len(data)))
     return HeldOut(
         np.stack([data.rgb(i)[0] for i in clips]),
         np.stack([data.parts(i)[frames] for i in clips]),
         np.stack([data.rgb(i)[frames] for i in clips]),
+        None if control == "densepose" else np.stack([data.control(control, i)[frames] for i in clips]),
     )
 
 
@@ -45,7 +53,7 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
     """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size."""
     patch, out = model.config.patch, []
     for start in range(0, len(held.references), batch):
-        parts = torch.from_numpy(held.parts[start : start + batch].copy())
+        parts = torch.from_numpy(held.shown[start : start + batch].copy())
         reference = encode_images(model.vae, _to_tensor(held.references[start : start + batch]).to(model.device), patch)
         noise = torch.cat(
             [

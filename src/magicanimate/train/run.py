@@ -1,7 +1,7 @@
 """From a configuration to a finished stage."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from rich.progress import Progress
 
 from magicanimate.appearance import build_appearance
 from magicanimate.baselines.gan import build_generator
-from magicanimate.config import ModelConfig
-from magicanimate.control import PARTS, build_control
+from magicanimate.config import ControlKind, ModelConfig
+from magicanimate.control import build_control
 from magicanimate.denoiser import build_denoiser
 from magicanimate.errors import InputError
 from magicanimate.evaluate.standin import PeopleNetwork
@@ -152,7 +152,8 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     # Part maps are local: a ControlNet without attention in its blocks does as well and costs half.
     control = build_control(
         shared | {
-            "conditioning_channels": PARTS, "conditioning_embedding_out_channels": sizes.control_channels,
+            "conditioning_channels": config.control_planes,
+            "conditioning_embedding_out_channels": sizes.control_channels,
             "attention_head_dim": sizes.heads, "down_block_types": ("DownBlock2D",) * levels,
         }
     )  # fmt: skip
@@ -166,10 +167,23 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
+def with_new_control(model: Model, kind: ControlKind) -> Model:
+    """A model with a ControlNet of another kind, which starts as its own but for the condition embedding."""
+    if kind == model.config.control:
+        return model
+    config = model.config.with_control(kind)
+    own = dict(model.control.config) | {"conditioning_channels": config.control_planes}
+    control = build_control(own)
+    known = {name: value for name, value in model.control.state_dict().items() if "cond_embedding.conv_in" not in name}
+    control.load_state_dict(known, strict=False)
+    return replace(model, config=config, control=control)
+
+
 def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     """The first process encodes what is missing; the others then find it."""
     config, views = model.config, job.settings.views
-    folder = source / ("latents" if views.count == 1 else f"latents-{views.count}-views")
+    kind = "" if config.control == "densepose" else f"-{config.control}"
+    folder = source / (f"latents{kind}" if views.count == 1 else f"latents{kind}-{views.count}-views")
 
     def encode() -> LatentCache:
         with Progress(console=Console(quiet=not job.processes.first)) as progress:
@@ -177,6 +191,7 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
             return cache_latents(
                 model.vae, config.patch, config.control_stride, data, folder, job.device,
                 lambda done, total: progress.update(task, completed=done, total=total), views, config.control_encoding,
+                config.control,
             )  # fmt: skip
 
     if job.processes.first:
@@ -188,7 +203,8 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
 def _start(settings: TrainSettings, device: torch.device) -> Model:
     """The model that a diffusion stage goes on from, pretrained weights, or fresh ones around a trained VAE."""
     if settings.start is not None:
-        return load_model(settings.start).to(device)
+        model = load_model(settings.start)
+        return (model if settings.control is None else with_new_control(model, settings.control)).to(device)
     assert settings.model is not None
     if settings.initial is not None:
         return initial_model(settings.model, settings.initial).to(device)
@@ -211,14 +227,14 @@ def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
     temporal = {"temporal": not branches.single_frames}
     if settings.stage == "distill":
         assert settings.distill is not None
-        held = held_out(test, settings.preview_people)
+        held = held_out(test, settings.preview_people, control=model.config.control)
         shown = temporal | settings.preview
         stage = DistillStage(model, cache, branches, settings.distill, held, shown, device, images)
         job.train(stage)
         model = stage.student
     else:
         sampling = SampleSettings.for_model(model, **(temporal | settings.preview))
-        preview = Preview(model, held_out(test, settings.preview_people), sampling)
+        preview = Preview(model, held_out(test, settings.preview_people, control=model.config.control), sampling)
         job.train(DiffusionStage(model, cache, branches, preview, device, images))
     result = settings.out / "model"
     if job.processes.first:
