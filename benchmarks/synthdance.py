@@ -197,10 +197,10 @@ def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
     (out / "tables.md").write_text("\n".join(lines))
 
 
-def write_sheet(study: Study, methods: list[str], motions: int, folder: Path, out: Path, columns: int = 4) -> None:
+def write_sheet(study: Study, methods: list[str], people: int, folder: Path, out: Path, columns: int = 4) -> None:
     """For some clips: reference and motion, truth, then one row for each method."""
     pick = np.linspace(1, 32, columns).round().astype(int)
-    shown = list(clips(study, SHOWN, 1))
+    shown = list(clips(study, min(SHOWN, people), 1))
     blocks = []
     for i, clip in enumerate(shown):
         blank = np.full_like(clip.rgb[0], 255)
@@ -243,7 +243,7 @@ def main(given: list[str] | None = None) -> None:
         if (out / f"{name}.json").exists()
     }
     write_tables(study, results, out)
-    write_sheet(study, list(results), motions, out, out / "sheet.png")
+    write_sheet(study, list(results), people, out, out / "sheet.png")
     print((out / "tables.md").read_text())
 
 
