@@ -57,11 +57,11 @@ class Work:
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
+@torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write JSON and picture."""
     chosen = parser().parse_args(arguments)
     device, dtype = select_device(chosen.device), DTYPES[chosen.dtype]
-    torch.set_grad_enabled(False)
     rows: list[dict[str, Any]] = []
     model, spent = timed(lambda: sized_model(chosen.model, device, dtype), device)
     model = accelerate_model(model, device, Acceleration(compile=chosen.compile))

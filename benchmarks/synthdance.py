@@ -213,6 +213,7 @@ def write_sheet(study: Study, methods: list[str], people: int, folder: Path, out
     Image.fromarray(np.concatenate(blocks, 1)).save(out)
 
 
+@torch.no_grad()
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
@@ -248,5 +249,4 @@ def main(given: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_grad_enabled(False)
     main()

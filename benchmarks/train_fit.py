@@ -122,7 +122,7 @@ def measure(stage: str, size: str, pixels: int, frames: int, steps: int, loop: d
     rng, side, length = np.random.default_rng(0), pixels // FACTOR, frames + 1
     latents = rng.normal(size=(2, length, 4, side, side)).astype(np.float16)
     parts = rng.integers(0, 25, (2, length, pixels, pixels), dtype=np.uint8)
-    built = build_stage(stage, model, LatentCache(latents, parts), frames, device)
+    built = build_stage(stage, model, LatentCache(latents, parts, encoding="rgb"), frames, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     settings = LoopSettings(steps=steps, save_every=10**9, grid_every=10**9, lr=1e-5, tensorboard=False, **loop)

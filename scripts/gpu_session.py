@@ -202,11 +202,9 @@ def stage_settings(session: Session, stage: str) -> TrainSettings:
     """configs/tiny, in this session's folders, with a GPU's batches, the time that is left, and --set."""
     runs, data = session.work / "runs", session.work / "data"
     train, held_out, sizes = TRAINING[stage]
-    inputs = {
-        "appearance": [f"vae_folder={runs}/vae/vae"],
-        "temporal": [f"start={runs}/appearance/model"],
-        "distill": [f"start={runs}/temporal/model"],
-    }
+    starts = {"temporal": "appearance", "distill": "temporal"}
+    inputs = {name: [f"start={runs / earlier}/model"] for name, earlier in starts.items()}
+    inputs["appearance"] = [f"vae_folder={runs}/vae/vae"]
     own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
     limit = f"loop.minutes={session.minutes_left(SAVING_MINUTES)}"
     places = [f"out={runs / stage}", f"data={data / train}", f"held_out={data / held_out}"]
