@@ -1,4 +1,4 @@
-"""The stand-in network that ships with the package: it tells people and poses apart, and never borrows another's name."""
+"""The stand-in network of the package: it tells people and poses apart, and never borrows another network's name."""
 
 from __future__ import annotations
 
