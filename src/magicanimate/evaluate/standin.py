@@ -67,7 +67,7 @@ class PeopleNetwork(nn.Module):
 
 def to_input(pictures_NHWC: np.ndarray) -> Tensor:
     """uint8 pictures of any size -> [N,3,128,128] in [0,1]."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures_NHWC)).permute(0, 3, 1, 2).float() / 255
+    x = torch.from_numpy(np.array(pictures_NHWC)).permute(0, 3, 1, 2).float() / 255
     if x.shape[-2:] == (SIZE, SIZE):
         return x
     return F.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
