@@ -37,6 +37,19 @@ def rgb_model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def opengl() -> None:
+    """For tests that render: they are skipped where that is not possible."""
+    pytest.importorskip("moderngl", reason="moderngl is not installed")
+    from magicanimate.errors import InputError
+    from magicanimate.synth.render import Renderer
+
+    try:
+        Renderer(16)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def real_inputs() -> Path:
     """Pictures and DensePose clips that lie beside the project."""
     if not REAL_INPUTS.is_dir():

@@ -12,19 +12,13 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 
 from benchmarks.synthdance import Study, animator, clips, main
 
-from magicanimate.errors import InputError
 from magicanimate.synth.dance import build
-from magicanimate.synth.render import Renderer
 
 SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    try:
-        Renderer(16)
-    except InputError as error:
-        pytest.skip(str(error))
+def study(tmp_path_factory, opengl):
     folder = tmp_path_factory.mktemp("study")
     build(folder / "test", SIZE, people=3, motions=1)
     content = {

@@ -14,17 +14,9 @@ from typer.testing import CliRunner
 from magicanimate.cli import app
 from magicanimate.errors import InputError
 from magicanimate.synth.dance import FRAMES, INDEX, PIXELS, build, compared, items, read_item, render_item
-from magicanimate.synth.render import Renderer
 
+pytestmark = pytest.mark.usefixtures("opengl")
 SIZE = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_egl():
-    try:
-        Renderer(16)
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,9 @@ from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset
 from magicanimate.synth.outfit import random_outfit
 from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
-from magicanimate.synth.render import Renderer
 
+pytestmark = pytest.mark.usefixtures("opengl")
 SIZE = 64
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_egl():
-    try:
-        Renderer(16)
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 def test_same_seed_same_clip_other_seed_other_clip():

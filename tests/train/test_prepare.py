@@ -17,25 +17,15 @@ pytest.importorskip("mediapipe", reason="mediapipe is not installed")
 
 from filmed import FPS, SIZE, blurred, film, scene
 from magicanimate.cli import app
-from magicanimate.errors import InputError
 from magicanimate.motion.densepose import resize_parts
 from magicanimate.synth.dataset import open_dataset
-from magicanimate.synth.render import Renderer
 from magicanimate.train.prepare import run as prepare_run
 from magicanimate.train.prepare.settings import PrepareSettings
 from magicanimate.train.prepare.sources import find_sources, share_of
 
-pytestmark = pytest.mark.egl
+pytestmark = [pytest.mark.egl, pytest.mark.usefixtures("opengl")]
 OPTIONS = ["--frames", "6", "--size", "64", "--gap", "0.4", "--workers", "1"]
 SETTINGS = PrepareSettings(frames=6, size=64, gap=0.4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_egl():
-    try:
-        Renderer(16)
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 def command(*arguments: object, options: list[str] = OPTIONS):

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from magicanimate.errors import InputError
-from magicanimate.motion.densepose import render_parts
+from magicanimate.motion.densepose import PALETTE_25, render_parts
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import clip_times
 
@@ -142,7 +142,6 @@ def compared(digest: str, size: int) -> str:
 
 def read_item(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Pictures [33,H,W,3] and part maps [33,H,W] of one clip, as they were rendered."""
-    from magicanimate.motion.densepose import PALETTE_25
 
     def frames(kind: str) -> np.ndarray:
         files = sorted((folder / kind / name).glob("frame_*.png"))
