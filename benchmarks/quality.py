@@ -35,7 +35,7 @@ CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than 
 def still_people(count: int, size: int) -> HeldOut:
     """Seeds 0..count-1 of the test split: the first of four far-apart frames is the reference, the second the truth."""
     clips = [render_clip(seed, clip_times(seed, 4, None), size, "test") for seed in range(count)]
-    pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2]) for clip in clips]
+    pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2], clip.parts[0]) for clip in clips]
     return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
 
 
@@ -43,7 +43,7 @@ def moving_people(count: int, size: int) -> HeldOut:
     """Clips of the test split: a reference and 16 consecutive frames."""
     seeds = range(CLIP_SEED, CLIP_SEED + count)
     clips = [render_clip(seed, clip_times(seed, CLIP_FRAMES, CLIP_FPS), size, "test") for seed in seeds]
-    pick = [(clip.rgb[0], clip.parts[1:], clip.rgb[1:]) for clip in clips]
+    pick = [(clip.rgb[0], clip.parts[1:], clip.rgb[1:], clip.parts[0]) for clip in clips]
     return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
 
 
@@ -87,7 +87,7 @@ def measure(model: Model, people: int, clips: int, settings: SampleSettings, out
     ours = generate(model, still, settings)
     record("ours", figures(ours, still))
     write_grid(out / "still.png", still, ours, columns=12)
-    other_person = replace(still, references=still.references[swapped])
+    other_person = replace(still, references=still.references[swapped], reference_parts=still.reference_parts[swapped])
     record("control: swapped reference", figures(generate(model, other_person, settings), still))
     other_motion = replace(still, parts=still.parts[swapped])
     record("control: swapped motion", figures(generate(model, other_motion, settings), still))

@@ -31,12 +31,12 @@ from pydantic import BaseModel, ConfigDict, Field  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
 from magicanimate.baselines.gan import animate, load_generator  # noqa: E402
-from magicanimate.baselines.warp import PartWarp  # noqa: E402
 from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
 from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
 from magicanimate.evaluate.standin import StandinFrames, load_standin  # noqa: E402
 from magicanimate.models import load_model  # noqa: E402
 from magicanimate.motion.densepose import PALETTE_25  # noqa: E402
+from magicanimate.motion.warp import PartWarp  # noqa: E402
 from magicanimate.sampler import SampleSettings  # noqa: E402
 from magicanimate.synth.dance import FPS, INDEX, Item, items, read_item  # noqa: E402
 from magicanimate.train.preview import HeldOut, generate  # noqa: E402
@@ -111,7 +111,7 @@ def animator(method: Method) -> Animator:
     settings = SampleSettings.for_model(model, temporal=method.temporal, **method.sampling)
 
     def diffuse(clip: Clip) -> np.ndarray:
-        held = HeldOut(clip.rgb[:1], clip.parts[None, 1:], clip.rgb[None, 1:])
+        held = HeldOut(clip.rgb[:1], clip.parts[None, 1:], clip.rgb[None, 1:], clip.parts[:1])
         return generate(model, held, settings, seed=SEED + clip.item.motion)[0]
 
     return diffuse
@@ -119,7 +119,7 @@ def animator(method: Method) -> Animator:
 
 def warp(clip: Clip) -> np.ndarray:
     one = PartWarp(clip.rgb[0], clip.parts[0])
-    return np.stack([one(parts) for parts in clip.parts[1:]])
+    return np.stack([one(parts).picture_HWC for parts in clip.parts[1:]])
 
 
 def clips(study: Study, people: int, motions: int) -> Iterator[Clip]:

@@ -12,6 +12,8 @@ from magicanimate.errors import InputError
 
 FILE_NAME = "model.json"
 PARTS = 25  # DensePose fine parts, background included
+WARP_COLOURS = 4  # colours of a control plane's cell along each axis, of the warped picture
+WARP_PLANES = 3 * WARP_COLOURS**2 + 1  # these colours, and how far they are known
 ControlKind = Literal["densepose", "pose", "depth"]
 ENCODINGS: dict[str, tuple[str, ...]] = {"densepose": ("rgb", "parts"), "pose": ("rgb",), "depth": ("depth",)}
 """Encodings of each kind of control, the usual one first."""
@@ -41,6 +43,9 @@ class ModelConfig(BaseModel):
     reference_input: bool = Field(
         False, description="whether the reference's latents are appended at the denoiser's stem too"
     )
+    warp_input: bool = Field(
+        False, description="whether the picture, warped to each frame's parts, is appended to the control planes"
+    )
     norm_scope: Literal["window", "frame"] = Field(
         "window", description="statistics of the group norms: over the whole window (original) or over single frames"
     )
@@ -64,11 +69,16 @@ class ModelConfig(BaseModel):
         return self.control_patch or self.patch
 
     @property
-    def control_planes(self) -> int:
-        """Planes that the ControlNet sees."""
+    def motion_planes(self) -> int:
+        """Control planes that show the motion; they come first."""
         return {"parts": PARTS, "rgb": 3 * self.control_stride**2, "depth": self.control_stride**2}[
             self.control_encoding
         ]
+
+    @property
+    def control_planes(self) -> int:
+        """Planes that the ControlNet sees."""
+        return self.motion_planes + WARP_PLANES * self.warp_input
 
     def with_control(self, kind: str) -> ModelConfig:
         """The same model with its ControlNet of another kind."""
@@ -79,6 +89,12 @@ class ModelConfig(BaseModel):
     def _encoding_of_its_kind(self) -> ModelConfig:
         if self.control_encoding not in ENCODINGS[self.control]:
             raise ValueError(f"control {self.control} needs control_encoding {' or '.join(ENCODINGS[self.control])}")
+        return self
+
+    @model_validator(mode="after")
+    def _cells_of_colours(self) -> ModelConfig:
+        if self.warp_input and self.control_stride % WARP_COLOURS:
+            raise ValueError(f"warp_input needs control planes with a stride that is a multiple of {WARP_COLOURS}")
         return self
 
     @field_validator("coordinates")

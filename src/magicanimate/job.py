@@ -17,6 +17,7 @@ from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
 from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.motion.align import Alignment, align
 from magicanimate.motion.densepose import render_parts
+from magicanimate.motion.reference import find_person
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.motion.sources import MotionClip, open_motion
@@ -41,6 +42,8 @@ class Job:
     image_HWC: np.ndarray
     """The reference picture on the canvas."""
     signal: Signal
+    image_parts_HW: np.ndarray | None = field(default=None, repr=False)
+    """Parts of the person in the picture on the canvas, for models that warp it; None where nobody was found."""
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -124,18 +127,33 @@ def prepare_job(
         aligned, frame, ReportBuilder(clip.colouring, clip.near), colours=_colours(config, clip, aligned, chosen),
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
+    notes = [*clip.notes, *aligned.notes]
+    own_parts_HW = _own_parts(frame.crop(reference_HWC), notes) if config.warp_input else None
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,
         frame=frame,
         image_HWC=reference_HWC,
         signal=signal,
+        image_parts_HW=None if own_parts_HW is None else frame.pad(own_parts_HW),
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=[*clip.warnings, *signal.report.warnings],
-        notes=[*clip.notes, *aligned.notes],
+        notes=notes,
         alignment=aligned,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
+
+
+def _own_parts(picture_HWC: np.ndarray, notes: list[str]) -> np.ndarray | None:
+    """Parts of the person in the picture; None, and a note, where they cannot be found."""
+    try:
+        person = find_person(picture_HWC)
+    except InputError:  # what finds people is not installed; the alignment has said so
+        person = None
+    if person is None:
+        notes.append("Body parts in the picture are not known, so the model goes by its impression alone.")
+        return None
+    return person.parts_HW
 
 
 def _colours(

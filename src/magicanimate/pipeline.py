@@ -29,6 +29,7 @@ from magicanimate.resume import Checkpoint, digest, weights_digest
 from magicanimate.runtime import Ranks
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.settings import AnimateSettings, ChosenSettings, make_settings
+from magicanimate.warped import WarpSource
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
@@ -148,7 +149,7 @@ class MagicAnimatePipeline:
             shape = (channels, height, width)
             noise_BcFhw = initial_noise(job.settings.seed, len(signal), shape, job.settings.noise, job.settings.window)
             latents_BcFhw = sample(
-                self.model, ref_Bchw, self._control(signal), noise_BcFhw, sample_settings(job.settings), progress,
+                self.model, ref_Bchw, self._control(job, signal), noise_BcFhw, sample_settings(job.settings), progress,
                 ranks=self.ranks, checkpoint=checkpoint,
             )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
@@ -164,15 +165,22 @@ class MagicAnimatePipeline:
             "model": weights_digest(self.model),
         }
 
-    def _control(self, signal: Signal) -> ControlSource:
+    def _control(self, job: Job, signal: Signal) -> ControlSource:
         """Control planes `[1, K, P, H/stride, W/stride]`, made when they are asked for."""
-        config = self.model.config
+        config, stride = self.model.config, self.model.config.control_stride
+
+        def motion(frames: list[int]) -> Tensor:
+            if config.control_encoding == "parts":
+                return parts_to_planes(torch.from_numpy(signal.parts_FHW[frames]), stride)
+            control_FCHW = torch.from_numpy(signal.rgb(frames)).permute(0, 3, 1, 2).float() / 255
+            return encode_control(control_FCHW, config)
+
+        if not config.warp_input:
+            return ControlSource(1, len(signal), lambda frames: motion(frames)[None])
+        warps = WarpSource(job.image_HWC, job.image_parts_HW, stride)
 
         def planes(frames: list[int]) -> Tensor:
-            if config.control_encoding == "parts":
-                return parts_to_planes(torch.from_numpy(signal.parts_FHW[frames]), config.control_stride)[None]
-            control_FCHW = torch.from_numpy(signal.rgb(frames)).permute(0, 3, 1, 2).float() / 255
-            return encode_control(control_FCHW, config)[None]
+            return torch.cat([motion(frames), warps(signal.parts_FHW[frames])], 1)[None]
 
         return ControlSource(1, len(signal), planes)
 

@@ -20,9 +20,10 @@ from magicanimate.control import encode_control
 from magicanimate.errors import InputError
 from magicanimate.models import load_model, save_model
 from magicanimate.synth.dataset import open_dataset
-from magicanimate.train.cache import View, apply_view, control_planes
+from magicanimate.train.cache import control_planes
 from magicanimate.train.objective import person_share
 from magicanimate.train.run import run
+from magicanimate.train.views import View, apply_view
 from random_models import random_model
 
 CPU = torch.device("cpu")

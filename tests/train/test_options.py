@@ -9,20 +9,13 @@ import torch
 from blocks import SCHEDULE, configuration, settings, write_blocks
 from magicanimate.errors import InputError
 from magicanimate.synth.dataset import open_dataset
-from magicanimate.train.cache import (
-    MIRRORED_PARTS,
-    LatentCache,
-    View,
-    ViewSettings,
-    apply_view,
-    cache_latents,
-    clip_view,
-)
+from magicanimate.train.cache import LatentCache, cache_latents
 from magicanimate.train.diffusion import BranchSettings, DiffusionStage, draw_batch
 from magicanimate.train.loop import LoopSettings, train
 from magicanimate.train.objective import Objective, offset_noise
 from magicanimate.train.run import run
 from magicanimate.train.vae import build_vae
+from magicanimate.train.views import MIRRORED_PARTS, View, ViewSettings, apply_view, clip_view
 from random_models import random_model
 
 CPU = torch.device("cpu")

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from magicanimate.config import ControlKind, ModelConfig
 from magicanimate.errors import InputError
-from magicanimate.train.cache import ViewSettings
 from magicanimate.train.diffusion import BranchSettings
 from magicanimate.train.distill import DistillSettings
 from magicanimate.train.initial import InitialWeights
 from magicanimate.train.loop import LoopSettings
+from magicanimate.train.views import ViewSettings
 
 
 class VaeSettings(BaseModel):
@@ -80,6 +80,9 @@ class TrainSettings(BaseModel):
     )
     control: ControlKind | None = Field(
         None, description="with start: train a ControlNet of this kind for it, where it has another"
+    )
+    warp_input: bool = Field(
+        False, description="with start: give its ControlNet the warped picture too, where it does without"
     )
     branches: BranchSettings | None = None
     distill: DistillSettings | None = None

@@ -38,6 +38,12 @@ class BranchSettings(BaseModel):
     noise_offset: float = Field(0.0, ge=0, description="spread of a common shift of each channel's noise")
     snr_gamma: float | None = Field(None, gt=0, description="min-SNR-gamma weighting of the timesteps")
     drop_reference: float = Field(0.1, ge=0, lt=1, description="share of samples without reference, for guidance")
+    drop_warp: float = Field(
+        0.1, ge=0, le=1, description="share of samples without the warped picture, where the model is shown it"
+    )
+    wrong_warp: float = Field(
+        0.2, ge=0, le=1, description="share of samples whose reference's part map has errors, as found ones have"
+    )
     control_only: bool = Field(False, description="stage 1: train the ControlNet alone, for a model that is complete")
     train_denoiser: bool = Field(True, description="stage 1: False leaves a pretrained denoiser as it is")
 
@@ -127,16 +133,36 @@ class Source(NamedTuple):
     def of(self, drawn: Batch) -> LatentCache:
         return self.images if drawn.images and self.images else self.videos
 
-    def take(self, drawn: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Targets [B,c,K,h,w], their control planes [B*K,P,h',w'], references [B,c,h,w]."""
+    def take(self, drawn: Batch, rng: np.random.Generator, settings: BranchSettings, device: torch.device) -> "Sample":
+        """The frames of a batch; what their warps lack is drawn from rng."""
         data = self.of(drawn)
-        clean, planes = data.take(drawn.clips, drawn.targets, device)
-        return clean, planes, data.take(drawn.clips, drawn.references[:, None], device)[0][:, :, 0]
+        clean, motion = data.take(drawn.clips, drawn.targets, device)
+        planes = motion
+        if data.small is not None:
+            warps = data.small.warps(
+                rng, drawn.clips, drawn.references, drawn.targets, settings.drop_warp, settings.wrong_warp
+            )
+            planes = torch.cat([motion, warps.to(device)], 1)
+        reference = data.take(drawn.clips, drawn.references[:, None], device)[0][:, :, 0]
+        return Sample(clean, motion, planes, reference)
 
     def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> list[str]:
         """Names of the clips that `draw_batch` chooses with the same random numbers."""
         drawn = draw_batch(rng, settings, self.videos, count, self.images)
         return [f"image {name}" if drawn.images else name for name in map(self.of(drawn).name, np.unique(drawn.clips))]
+
+
+class Sample(NamedTuple):
+    """A batch's frames."""
+
+    clean: Tensor
+    """Targets [B,c,K,h,w]."""
+    motion: Tensor
+    """The motion's control planes [B*K,P,h',w']."""
+    planes: Tensor
+    """All control planes, the motion's first."""
+    reference: Tensor
+    """[B,c,h,w]."""
 
 
 class DiffusionStage:
@@ -177,14 +203,14 @@ class DiffusionStage:
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         settings = self._settings
         drawn = draw_batch(rng, settings, self._source.videos, batch, self._source.images)
-        clean, planes, reference = self._source.take(drawn, self._device)
+        clean, motion, planes, reference = self._source.take(drawn, rng, settings, self._device)
         noise = offset_noise(torch.randn(clean.shape, generator=generator, device=self._device),
                              settings.noise_offset, generator)  # fmt: skip
         t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
         dropped = torch.from_numpy(rng.random(len(clean)) < settings.drop_reference).to(self._device)
         prediction = predict_noisy(self._model, noisy, t, reference, planes, drawn.temporal, dropped)
-        weight = person_weight(planes, clean, settings.person_weight, self._model.config.control)
+        weight = person_weight(motion, clean, settings.person_weight, self._model.config.control)
         loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)
         return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped.float().mean())}
 

@@ -98,7 +98,7 @@ class DistillStage:
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images)
-        clean, planes, reference = self._source.take(drawn, self._device)
+        clean, motion, planes, reference = self._source.take(drawn, rng, self._branches, self._device)
         noise = self._noise(clean, generator)
         segment = self._segments(len(clean), generator)
         own = torch.from_numpy(rng.random(len(clean)) < self._settings.on_policy).to(self._device)
@@ -112,7 +112,7 @@ class DistillStage:
         output = predict_noisy(self.student, x, self._path.time(start), reference, planes, drawn.temporal)
         errors = self._path.loss(output, x, x_end, start, end)
         kind = self._teacher.config.control
-        loss = (person_weight(planes, clean, self._branches.person_weight, kind) * errors).mean()
+        loss = (person_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
         return loss, {f"n_{drawn.branch}": 1.0, "on_policy": float(own.float().mean())}
 
     def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:

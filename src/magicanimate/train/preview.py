@@ -16,6 +16,7 @@ from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.cache import control_planes
+from magicanimate.warped import small_parts, small_picture, warp_planes
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class HeldOut:
     references: np.ndarray  # [N,H,W,3]
     parts: np.ndarray  # [N,F,H,W]
     targets: np.ndarray  # [N,F,H,W,3]
+    reference_parts: np.ndarray | None = None  # [N,H,W], for models that are shown the warped picture
     control: np.ndarray | None = None  # frames of another kind of control, [N,F,H,W] or [N,F,H,W,3]; None: parts
 
     @property
@@ -40,6 +42,7 @@ def held_out(data: Dataset, count: int, frames: slice = slice(1, 2), control: Co
         np.stack([data.rgb(i)[0] for i in clips]),
         np.stack([data.parts(i)[frames] for i in clips]),
         np.stack([data.rgb(i)[frames] for i in clips]),
+        np.stack([data.parts(i)[0] for i in clips]),
         None if control == "densepose" else np.stack([data.control(control, i)[frames] for i in clips]),
     )
 
@@ -53,8 +56,9 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
     """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size."""
     patch, out = model.config.patch, []
     for start in range(0, len(held.references), batch):
-        parts = torch.from_numpy(held.shown[start : start + batch].copy())
-        reference = encode_images(model.vae, _to_tensor(held.references[start : start + batch]).to(model.device), patch)
+        shown = slice(start, start + batch)
+        parts = torch.from_numpy(held.shown[shown].copy())
+        reference = encode_images(model.vae, _to_tensor(held.references[shown]).to(model.device), patch)
         noise = torch.cat(
             [
                 initial_noise(seed + start + i, parts.shape[1], tuple(reference.shape[1:]), model.config.noise)
@@ -63,11 +67,21 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
         )
         flat_parts, encoding = parts.flatten(0, 1), model.config.control_encoding
         planes = control_planes(flat_parts, encoding, model.config.control_stride).unflatten(0, parts.shape[:2])
+        if model.config.warp_input:
+            planes = torch.cat([planes, _warps(held, shown, model.config.control_stride)], 2)
         latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
         pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
         out.append((pictures * 255).round().byte().movedim(1, -1).unflatten(0, parts.shape[:2]).numpy())
     return np.concatenate(out)
+
+
+def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
+    """Planes [N,F,49,h,w] of some clips."""
+    assert held.reference_parts is not None, "this model is shown the warped picture, which takes the reference's parts"
+    pictures, own = small_picture(held.references[shown], stride), small_parts(held.reference_parts[shown], stride)
+    motions = small_parts(held.parts[shown], stride)
+    return torch.stack([warp_planes(*clip) for clip in zip(pictures, own, motions, strict=True)])
 
 
 def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:

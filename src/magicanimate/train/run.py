@@ -33,6 +33,7 @@ from magicanimate.train.preview import Preview, held_out
 from magicanimate.train.processes import Processes
 from magicanimate.train.standin import StandinStage
 from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, start_from_components
+from magicanimate.train.warps import small_frames
 from magicanimate.weights import to_storage, write_safetensors
 
 
@@ -179,6 +180,21 @@ def with_new_control(model: Model, kind: ControlKind) -> Model:
     return replace(model, config=config, control=control)
 
 
+def with_warp_input(model: Model) -> Model:
+    """A model whose ControlNet is also given the warped picture, which changes nothing yet."""
+    if model.config.warp_input:
+        return model
+    config = model.config.model_copy(update={"warp_input": True})
+    own = dict(model.control.config) | {"conditioning_channels": config.control_planes}
+    control = build_control(own)
+    weights = model.control.state_dict()
+    first = "controlnet_cond_embedding.conv_in.weight"
+    more = torch.zeros_like(control.state_dict()[first])
+    more[:, : model.config.control_planes] = weights[first]
+    control.load_state_dict(weights | {first: more})
+    return replace(model, config=config, control=control)
+
+
 def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     """The first process encodes what is missing; the others then find it."""
     config, views = model.config, job.settings.views
@@ -188,11 +204,14 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     def encode() -> LatentCache:
         with Progress(console=Console(quiet=not job.processes.first)) as progress:
             task = progress.add_task("encoding", total=len(data) * views.count)
-            return cache_latents(
+            cache = cache_latents(
                 model.vae, config.patch, config.control_stride, data, folder, job.device,
                 lambda done, total: progress.update(task, completed=done, total=total), views, config.control_encoding,
                 config.control,
             )  # fmt: skip
+        if config.warp_input:
+            cache = replace(cache, small=small_frames(data, folder, config.control_stride, views))
+        return cache
 
     if job.processes.first:
         encode()
@@ -204,7 +223,9 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
     """The model that a diffusion stage goes on from, pretrained weights, or fresh ones around a trained VAE."""
     if settings.start is not None:
         model = load_model(settings.start)
-        return (model if settings.control is None else with_new_control(model, settings.control)).to(device)
+        if settings.control is not None:
+            model = with_new_control(model, settings.control)
+        return (with_warp_input(model) if settings.warp_input else model).to(device)
     assert settings.model is not None
     if settings.initial is not None:
         return initial_model(settings.model, settings.initial).to(device)

@@ -1,13 +1,12 @@
-"""The warping baseline: pixels follow their part."""
+"""The warp: pixels follow their part."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from magicanimate.baselines.warp import PartWarp, fill_background, measure_area, sources_of
+from magicanimate.motion.warp import KNOWN, STAND_IN, UNKNOWN, PartWarp, fill_background, measure_areas, sources_of
 
 SIZE = 64
-BODY = np.array([32.0, 32.0])
 
 
 def person(shift: int = 0, arm: int = 19) -> np.ndarray:
@@ -30,13 +29,14 @@ def test_the_same_pose_gives_the_same_picture():
     parts = person()
     reference = picture(parts)
     out = PartWarp(reference, parts)(parts)
-    assert (out == reference).all()
-    assert (PartWarp(picture(parts, 1), parts)(parts) != reference).any()
+    assert (out.picture_HWC == reference).all()
+    assert (out.known_HW[parts > 0] == KNOWN).all()
+    assert (PartWarp(picture(parts, 1), parts)(parts).picture_HWC != reference).any()
 
 
 def test_a_moved_part_takes_its_colour_along_and_leaves_background():
     before, after = person(), person(shift=12)
-    out = PartWarp(picture(before), before)(after)
+    out = PartWarp(picture(before), before)(after).picture_HWC
     assert (out[after == 19] == picture(before)[before == 19][0]).all()
     assert (out[(before == 19) & (after == 0)] == 128).all()
 
@@ -49,32 +49,41 @@ def test_texture_is_turned_with_the_part():
     reference[26:32, 38:48], reference[26:32, 48:58] = 0, 255
     after = np.zeros_like(before)
     after[24:40, 22:36], after[40:60, 38:44] = 2, 19
-    out = PartWarp(reference, before)(after).astype(int)
+    out = PartWarp(reference, before)(after).picture_HWC.astype(int)
     assert out[40:46, 38:44].mean() < 60
     assert out[54:60, 38:44].mean() > 195
 
 
 def test_a_hidden_part_takes_the_other_side_of_its_limb():
     before, after = person(arm=19), person(arm=21)
-    out = PartWarp(picture(before), before)(after)
+    out, known = PartWarp(picture(before), before)(after)
     assert (out[after == 21] == picture(before)[before == 19][0]).all()
+    assert (known[after == 21] == STAND_IN).all()
+    assert (known[after == 2] == KNOWN).all()
     assert sources_of(21)[:2] == [21, 19]
 
 
 def test_background_is_filled_from_outside_the_person():
     parts = person()
-    filled = fill_background(picture(parts), parts)
+    filled, known = fill_background(picture(parts), parts)
     assert (filled == 128).all()
+    assert set(np.unique(known)) == {UNKNOWN, KNOWN}
+    assert (known[parts > 0] == UNKNOWN).all()
     nobody = np.zeros_like(parts)
-    assert (fill_background(picture(parts), nobody) == picture(parts)).all()
+    assert (fill_background(picture(parts), nobody).picture_HWC == picture(parts)).all()
 
 
 def test_small_areas_have_no_direction():
-    mask = np.zeros((SIZE, SIZE), bool)
-    mask[0, :3] = True
-    assert measure_area(mask, BODY) is None
-    mask[0, :3] = False
-    mask[20:22, 10:40] = True
-    area = measure_area(mask, BODY)
-    assert area is not None
-    assert abs(area.axes[0, 0]) > 0.99
+    parts = np.zeros((SIZE, SIZE), np.uint8)
+    parts[0, :3], parts[20:22, 10:40] = 5, 6
+    areas = measure_areas(parts)
+    assert not areas.present_P[5]
+    assert areas.present_P[6]
+    assert abs(areas.axes_P22[6, 0, 0]) > 0.99
+
+
+def test_nobody_at_either_end():
+    parts, nobody = person(), np.zeros((SIZE, SIZE), np.uint8)
+    assert (PartWarp(picture(parts), parts)(nobody).picture_HWC == 128).all()
+    out = PartWarp(picture(parts), nobody)(parts)
+    assert (out.picture_HWC == picture(parts)).all(), "nothing to take: the picture stays"
