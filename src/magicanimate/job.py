@@ -103,6 +103,8 @@ def prepare_job(
     motion: Any,
     settings: AnimateSettings,
     progress: Progress | None = None,
+    *,
+    takes_parts: bool = False,
 ) -> Job:
     """Read and check everything, compute nothing yet.
 
@@ -113,6 +115,7 @@ def prepare_job(
         motion: see `as_motion`.
         settings: what was chosen; the rest comes from the preset and the model.
         progress: told ("reading", done, total).
+        takes_parts: the model warps the picture, for which its person's parts are found.
 
     Raises:
         InputError: bad input or settings.
@@ -128,7 +131,7 @@ def prepare_job(
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     notes = [*clip.notes, *aligned.notes]
-    own_parts_HW = _own_parts(frame.crop(reference_HWC), notes) if config.warp_input else None
+    own_parts_HW = _own_parts(frame.crop(reference_HWC), notes) if takes_parts else None
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,

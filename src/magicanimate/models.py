@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
 
 from magicanimate.appearance import build_appearance
 from magicanimate.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
 from magicanimate.control import Control, build_control
 from magicanimate.denoiser import Denoiser, build_denoiser
+from magicanimate.detail import build_detail
 from magicanimate.errors import InputError
 from magicanimate.global_embedding import GlobalEmbedding, build_global_embedding
 from magicanimate.latents import pixel_factor
@@ -43,12 +44,15 @@ DIFFUSERS_CLASSES = {
     "vae": "AutoencoderKL",
 }
 """The four networks of a model folder, and what diffusers calls them."""
+DETAIL = "detail"
+"""Folder of the fifth, which models may have: a UNet2DModel."""
 
 
 @dataclass
 class Model:
     """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description.
 
+    detail: adds to decoded frames what the picture shows; see detail.py.
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
     control_bucket: ControlNet sees a multiple of so many frames; see acceleration.py.
     """
@@ -59,6 +63,7 @@ class Model:
     control: Control
     vae: AutoencoderKL
     empty_prompt: Tensor
+    detail: UNet2DModel | None = None
     small_decoder: AutoencoderTiny | None = None
     onload_device: torch.device | None = None
     control_bucket: int = 1
@@ -66,7 +71,8 @@ class Model:
     @property
     def networks(self) -> dict[str, nn.Module]:
         """The networks by folder name, in the order of data flow."""
-        return {name: getattr(self, name) for name in DIFFUSERS_CLASSES}
+        always = {name: getattr(self, name) for name in DIFFUSERS_CLASSES}
+        return always if self.detail is None else always | {DETAIL: self.detail}
 
     @property
     def device(self) -> torch.device:
@@ -128,6 +134,7 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, con
         "appearance": load_network(folder / "appearance", build_appearance_kind, dtype),
         "control": load_network(control_folder, build_control, dtype),
         "vae": load_network(folder / "vae", build_vae, dtype),
+        DETAIL: load_network(folder / DETAIL, build_detail, dtype) if (folder / DETAIL).is_dir() else None,
     }
     prompt = dequantise(read_safetensors(folder / PROMPT_NAME), dtype).get(PROMPT_KEY)
     if prompt is None or prompt.ndim != 2:
@@ -224,7 +231,8 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
     try:
         for name, network in model.networks.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
-            kind = GlobalEmbedding.__name__ if isinstance(network, GlobalEmbedding) else DIFFUSERS_CLASSES[name]
+            kind = DIFFUSERS_CLASSES.get(name, UNet2DModel.__name__)
+            kind = GlobalEmbedding.__name__ if isinstance(network, GlobalEmbedding) else kind
             write_json(folder / name / "config.json", network_config(network, kind))
             write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage))
         # One row of two dimensions would be quantised like a weight; it is small, so it is not.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from magicanimate.conditions import ControlSource
 from magicanimate.control import encode_control, parts_to_planes
+from magicanimate.detail import DetailSource
 from magicanimate.errors import InputError
 from magicanimate.guidance import to_model
 from magicanimate.job import Job, Progress, prepare_job
@@ -128,7 +129,10 @@ class MagicAnimatePipeline:
 
     def prepare(self, image: Any, motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> Job:
         """Stages 1 and 2: read and check everything, compute nothing yet."""
-        return prepare_job(self.model.config, self.factor, image, motion, settings, progress)
+        takes_parts = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
+        return prepare_job(
+            self.model.config, self.factor, image, motion, settings, progress, takes_parts=takes_parts
+        )  # fmt: skip
 
     def frames(
         self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
@@ -197,10 +201,11 @@ class MagicAnimatePipeline:
         The processes take the chunks in turn, so that the first one can pass them on in order.
         """
         total, size = len(job), self._decode_chunk(job)
+        detail = DetailSource(job.image_HWC, job.image_parts_HW) if self._adds_detail(job) else None
         starts = range(0, total, size)
         for turn in range(0, len(starts), self.ranks.size):
             mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]
-            decoded = [self._decode_frames(latents_BcFhw[:, :, start : start + size], job) for start in mine]
+            decoded = [self._decode_frames(latents_BcFhw, slice(start, start + size), job, detail) for start in mine]
             done = turn * size
             for frame_HWC in (frame for chunks in self.ranks.to_first(decoded) for chunk in chunks for frame in chunk):
                 yield labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
@@ -208,17 +213,22 @@ class MagicAnimatePipeline:
             if progress:
                 progress("decode", done, total)
 
+    def _adds_detail(self, job: Job) -> bool:
+        return self.model.detail is not None and job.settings.detail
+
     def _decode_chunk(self, job: Job) -> int:
         """How many frames are decoded at once."""
         positions = job.frame.canvas[0] * job.frame.canvas[1] / self.model.config.patch**2
         return job.settings.decode_chunk or max(1, int(_DECODED_AT_ONCE / positions))
 
     @torch.no_grad()
-    def _decode_frames(self, latents_BcKhw: Tensor, job: Job) -> np.ndarray:
+    def _decode_frames(self, latents_BcFhw: Tensor, frames: slice, job: Job, detail: DetailSource | None) -> np.ndarray:
         """[K, H, W, 3] uint8."""
         model = self.model
-        latents_Bchw = to_model(latents_BcKhw[0].transpose(0, 1), model)
+        latents_Bchw = to_model(latents_BcFhw[0, :, frames].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
+        if detail is not None and model.detail is not None:
+            images_BCHW = detail(model.detail, images_BCHW, job.signal.parts_FHW[frames])
         return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
 
 

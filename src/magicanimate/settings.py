@@ -92,6 +92,9 @@ class AnimateSettings(BaseModel):
     cache_layers: int = Field(1, ge=1, description="layers at the end of the denoiser that cached steps compute")
     window: int | None = Field(None, ge=1, le=128, description="frames denoised together")
     overlap: int | None = Field(None, ge=0, le=127, description="frames that neighbouring windows share")
+    detail: bool = Field(
+        True, description="take detail of face, clothes and background from the picture, where the model can"
+    )
     decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
 
     # Behaviour of the original that only its preset switches on.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from magicanimate.config import ControlKind, ModelConfig
 from magicanimate.errors import InputError
+from magicanimate.train.detail import DetailSettings
 from magicanimate.train.diffusion import BranchSettings
 from magicanimate.train.distill import DistillSettings
 from magicanimate.train.initial import InitialWeights
@@ -59,7 +60,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: Literal["vae", "appearance", "temporal", "distill", "gan", "standin"]
+    stage: Literal["vae", "appearance", "temporal", "distill", "detail", "gan", "standin"]
     out: Path = Field(description="folder of the run: checkpoint, log, grids, and at the end the result")
     data: Path = Field(description="training data set (magicanimate synth)")
     held_out: Path = Field(description="data set of people that are not in the training data")
@@ -72,8 +73,8 @@ class TrainSettings(BaseModel):
     generator: GeneratorSettings | None = Field(None, description="gan: the adversarial baseline")
     start: Path | None = Field(
         None,
-        description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; appearance: any, "
-        "instead of vae_folder, model and networks",
+        description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; detail: a finished "
+        "one; appearance: any, instead of vae_folder, model and networks",
     )
     initial: InitialWeights | None = Field(
         None, description="appearance: pretrained weights of the original's size, instead of vae_folder and networks"
@@ -86,6 +87,7 @@ class TrainSettings(BaseModel):
     )
     branches: BranchSettings | None = None
     distill: DistillSettings | None = None
+    detail: DetailSettings | None = None
     views: ViewSettings = Field(default_factory=ViewSettings, description="mirrored and cropped copies")
     preview: dict[str, Any] = Field(default_factory=dict, description="SampleSettings of the sample grids")
     preview_people: int = 8
@@ -98,6 +100,7 @@ class TrainSettings(BaseModel):
             "appearance": ("branches",) if self.start else (*fresh, "branches"),
             "temporal": ("start", "branches"),
             "distill": ("start", "branches", "distill"),
+            "detail": ("start", "detail"),
             "gan": ("generator",),
             "standin": (),
         }[self.stage]

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import UNet2DModel
 from PIL import Image
 from torch import Tensor
 
 from magicanimate.config import ControlKind
+from magicanimate.detail import DetailSource
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
 from magicanimate.latents import decode_latents, encode_images, initial_noise
 from magicanimate.models import Model
@@ -72,6 +74,8 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
         latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
         pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
+        if model.detail is not None:
+            pictures = _detailed(model.detail, pictures.unflatten(0, parts.shape[:2]), held, shown)
         out.append((pictures * 255).round().byte().movedim(1, -1).unflatten(0, parts.shape[:2]).numpy())
     return np.concatenate(out)
 
@@ -82,6 +86,16 @@ def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
     pictures, own = small_picture(held.references[shown], stride), small_parts(held.reference_parts[shown], stride)
     motions = small_parts(held.parts[shown], stride)
     return torch.stack([warp_planes(*clip) for clip in zip(pictures, own, motions, strict=True)])
+
+
+def _detailed(network: UNet2DModel, decoded_NFCHW: Tensor, held: HeldOut, shown: slice) -> Tensor:
+    """Frames [N*F,3,H,W] of some clips with detail from their references."""
+    assert held.reference_parts is not None, "this model takes detail from the picture, which takes the picture's parts"
+    clips = zip(decoded_NFCHW, held.references[shown], held.reference_parts[shown], held.parts[shown], strict=True)
+    return torch.cat([
+        DetailSource(picture, own)(network, frames.to(network.device), parts).cpu()
+        for frames, picture, own, parts in clips
+    ])  # fmt: skip
 
 
 def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:

@@ -23,6 +23,7 @@ from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
 from magicanimate.train.config import NetworkSettings, TrainSettings
+from magicanimate.train.detail import DetailStage, make_samples
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.distill import DistillStage
 from magicanimate.train.fit import check_fit
@@ -47,7 +48,7 @@ def run(settings: TrainSettings, device: torch.device, processes: Processes | No
     with job.processes.together():
         torch.manual_seed(settings.loop.seed)  # initial weights
         data, test = open_dataset(settings.data), open_dataset(settings.held_out)
-        runs = {"vae": _run_vae, "gan": _run_gan, "standin": _run_standin}
+        runs = {"vae": _run_vae, "gan": _run_gan, "standin": _run_standin, "detail": _run_detail}
         return runs.get(settings.stage, _run_diffusion)(job, data, test)
 
 
@@ -105,6 +106,28 @@ def _run_standin(job: Job, data: Dataset, test: Dataset) -> Path:
     if job.processes.first:
         write_safetensors(result, to_storage(network.state_dict(), "float16"))
     return result
+
+
+def _run_detail(job: Job, data: Dataset, test: Dataset) -> Path:
+    settings = job.settings
+    assert settings.detail is not None
+    assert settings.start is not None
+    model = load_model(settings.start).to(job.device)
+    sampling = SampleSettings.for_model(model, **({"temporal": data.settings.fps is not None} | settings.preview))
+    many, path = min(settings.detail.clips, len(data)), settings.out / "samples.npy"
+    settings.out.mkdir(parents=True, exist_ok=True)
+    if job.processes.first:
+        with Progress() as progress:
+            task = progress.add_task("the model's frames", total=many)
+            bare = replace(model, detail=None)
+            make_samples(bare, data, many, sampling, path, lambda done, _: progress.update(task, completed=done))
+    job.processes.meet()
+    held = held_out(test, settings.preview_people)
+    stage = DetailStage(model, data, np.load(path, mmap_mode="r"), settings.detail, held, sampling, job.device)
+    job.train(stage)
+    if job.processes.first:
+        save_model(stage.model, settings.out / "model", storage="float32")
+    return settings.out / "model"
 
 
 def _trained_vae(start: Path) -> AutoencoderKL:

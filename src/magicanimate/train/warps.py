@@ -45,12 +45,12 @@ class SmallFrames:
                 planes.append(unknown_planes(len(targets), cells, cells))
                 continue
             own = self.parts[clip, reference]
-            own = _with_errors(own, rng) if rng.random() < wrong else own
+            own = with_errors(own, rng) if rng.random() < wrong else own
             planes.append(warp_planes(self.pictures[clip, reference], own, self.parts[clip, targets]))
         return torch.cat(planes)
 
 
-def _with_errors(parts_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def with_errors(parts_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Moved a little, some parts missing."""
     most = max(1, round(_SHIFT * len(parts_HW)))
     moved_HW = np.roll(parts_HW, rng.integers(-most, most + 1, 2), (0, 1))

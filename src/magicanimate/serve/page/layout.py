@@ -1,7 +1,9 @@
 """The page's layout, and which action follows which event.
 
 Every event does one thing to the visitor's `Session` and then shows all of it anew; panels that stay as they are, are
-not sent. A timer asks how far things are while something is under way.
+not sent. A timer asks how far things are while something is under way. Answers may overtake each other on their way to
+the browser, and one that stops the timer may arrive after one that starts it: so a slow second timer never stops, and
+sets the first one right.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 _EVERY = 0.5  # seconds between looks while something is under way
+_HEARTBEAT = 3.0  # seconds between looks at any time
 _AT_ONCE = 16  # events of one kind that are handled at once, for all visitors
 _EXAMINERS = 2  # doctors at work at once, for all visitors
 _KEPT = (3600, 24 * 3600)  # uploads are looked through so often, and deleted at this age; seconds
@@ -103,6 +106,7 @@ class _Page:
             self._visit = gr.State()
             self._panels = self._lay_out()
             self._timer = gr.Timer(_EVERY, active=False)
+            self._heartbeat = gr.Timer(_HEARTBEAT)
             self._wire()
 
     def _lay_out(self) -> dict[str, Any]:
@@ -148,8 +152,8 @@ class _Page:
         self.blocks.load(self._enter, [self._browser], [self._browser, self._visit, *shown], **silent)
 
         def on(listener: Any, handler: Handler, **options: Any) -> None:
-            inputs = [self._visit, *options.pop("inputs", ())]
-            listener(self._shown_after(handler), inputs=inputs, outputs=shown, **silent, **options)
+            inputs, again = [self._visit, *options.pop("inputs", ())], options.pop("again", ())
+            listener(self._shown_after(handler, again), inputs=inputs, outputs=shown, **silent, **options)
 
         for what in ("picture", "motion"):
             on(self._panels[what].chosen, functools.partial(_choose, what))
@@ -162,6 +166,7 @@ class _Page:
         on(self._panels["player"].delete, _only(Session.delete))
         on(self._panels["gallery"].picked, _show_result, js=_SCROLL)
         on(self._timer.tick, _only(Session.look))
+        on(self._heartbeat.tick, _only(Session.look), again=("timer",))
         any_control = functools.partial(gr.on, [control.change for control in self._controls])
         on(any_control, _adjust, inputs=self._controls, trigger_mode="always_last")
 
@@ -173,8 +178,8 @@ class _Page:
         visit.session.begin()
         return [client, visit, *self._show(visit)]
 
-    def _shown_after(self, handler: Handler) -> Callable[..., list[Any]]:
-        """Do something to the session, and show it."""
+    def _shown_after(self, handler: Handler, again: tuple[str, ...] = ()) -> Callable[..., list[Any]]:
+        """Do something to the session, and show it; the panels `again` also where they are as they were."""
 
         def do(visit: _Visit | None, event: gr.EventData, *values: Any) -> list[Any]:
             if visit is None:  # the service was started anew since the page was opened
@@ -182,6 +187,8 @@ class _Page:
                 return [lost.get(name, gr.skip()) for name in [*self._panels, "timer"]]
             with visit.lock:
                 handler(visit.session, event, *values)
+                for name in again:
+                    visit.sent.pop(name, None)
                 return self._show(visit)
 
         return do

@@ -1,0 +1,129 @@
+"""Stage detail: the network that takes detail from the warped picture, trained on what a finished model makes.
+
+The model's own frames of training people are made once (`samples.npy` in the run's folder) and then shown in random
+crops, beside the true frames: so the network learns which of the model's pixels to trust, and which of the warp's.
+
+Legend: B samples, H W pixels of a crop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from magicanimate.detail import add_detail, granularity, new_detail, to_tensors
+from magicanimate.errors import InputError
+from magicanimate.models import Model
+from magicanimate.motion.warp import PartWarp
+from magicanimate.sampler import SampleSettings
+from magicanimate.synth.dataset import Dataset
+from magicanimate.train.preview import HeldOut, Preview, generate
+from magicanimate.train.warps import with_errors
+
+_PERSON = 2.0  # extra weight of the person's pixels, as for the VAE
+_EDGES = 0.5  # weight of differences between neighbouring pixels
+
+
+class DetailSettings(BaseModel):
+    """Sizes of the detail network, and what it learns from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patch: int = Field(4, ge=1, description="its space-to-depth factor")
+    channels: tuple[int, ...] = (32, 64, 96)
+    clips: int = Field(600, ge=1, description="clips of the data that the model is run on")
+    crop: int = Field(128, ge=16, description="side of the random crops in pixels")
+    wrong_warp: float = Field(0.2, ge=0, le=1, description="share of samples whose reference's part map has errors")
+
+
+def make_samples(
+    model: Model, data: Dataset, clips: int, sampling: SampleSettings, path: Path, tick: Callable[[int, int], None]
+) -> np.ndarray:
+    """The model's frames 1.. of the first clips, [N,F-1,H,W,3] uint8; made where they are not there yet."""
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    temporary = path.with_suffix(".part")
+    settings = data.settings
+    shape = (clips, settings.frames - 1, settings.size, settings.size, 3)
+    samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+    for i in range(clips):
+        samples[i] = generate(model, _one(data, i), sampling, seed=i)[0]
+        tick(i + 1, clips)
+    samples.flush()
+    os.replace(temporary, path)
+    return np.load(path, mmap_mode="r")
+
+
+def _one(data: Dataset, i: int) -> HeldOut:
+    rgb, parts = data.rgb(i), data.parts(i)
+    return HeldOut(rgb[:1], parts[None, 1:], rgb[None, 1:], parts[:1])
+
+
+class DetailStage:
+    """Loss and sample grid of the detail network; the loop does the rest."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        samples: np.ndarray,
+        settings: DetailSettings,
+        held: HeldOut,
+        sampling: SampleSettings,
+        device: torch.device,
+    ) -> None:
+        network = (model.detail or new_detail(settings.patch, settings.channels)).to(device).requires_grad_(True)
+        crop = min(settings.crop, data.settings.size)
+        if crop % granularity(network):
+            raise InputError(f"detail.crop must be a multiple of {granularity(network)}.")
+        self._crop, self._wrong = crop, settings.wrong_warp
+        self.modules: dict[str, nn.Module] = {"detail": network}
+        self.model = replace(model, detail=network)
+        self._network, self._data, self._samples, self._device = network, data, samples, device
+        self._preview = Preview(self.model, held, sampling)
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        return [(f"detail.{name}", p) for name, p in self._network.named_parameters()]
+
+    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
+        drawn = [self._draw(rng) for _ in range(batch)]
+        columns = (torch.stack(column).to(self._device) for column in zip(*drawn, strict=True))
+        decoded, truth, parts, warped, known = columns
+        output = add_detail(self._network, decoded, warped, known, parts)
+        weight = 1 + _PERSON * (parts > 0)[:, None]
+        weight = weight / weight.mean()
+        error = output - truth
+        edges = [error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1) for axis in (2, 3)]
+        pixels = (weight * error.square()).mean()
+        loss = (weight * error.abs()).mean() + 4 * pixels + _EDGES * sum(edge.mean() for edge in edges)
+        return loss, {"psnr_seen": float(-10 * torch.log10(error.detach().square().mean()))}
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Decoded, true frame [3,H,W], parts [H,W], warp [3,H,W] and its certainty [1,H,W]: one crop."""
+        clip, frame = int(rng.integers(len(self._samples))), int(rng.integers(self._samples.shape[1]))
+        rgb, maps = self._data.rgb(clip), self._data.parts(clip)
+        own = maps[0]
+        if rng.random() < self._wrong:
+            own = with_errors(own, rng)
+        pictures, known = to_tensors([PartWarp(rgb[0], own)(maps[frame + 1])])
+        top, left = rng.integers(0, maps.shape[1] - self._crop + 1, 2)
+        rows, columns = slice(top, top + self._crop), slice(left, left + self._crop)
+
+        def picture(frame_HWC: np.ndarray) -> Tensor:
+            return torch.from_numpy(frame_HWC[rows, columns].copy()).movedim(-1, 0).float() / 255
+
+        return (
+            picture(self._samples[clip, frame]), picture(rgb[frame + 1]),
+            torch.from_numpy(maps[frame + 1][rows, columns].copy()),
+            pictures[0, :, rows, columns], known[0, :, rows, columns],
+        )  # fmt: skip
+
+    def grid(self, path: Path) -> dict[str, float]:
+        return self._preview.write(path)
