@@ -1,9 +1,10 @@
 """The detail network: takes back from the picture what the latents could not hold.
 
 A VAE's latents blur faces, prints and backgrounds. This network sees each decoded frame beside the picture warped to it
-(motion/warp.py), says for every pixel how much of the warp to take, and corrects the rest:
+(motion/warp.py) and beside what may be hair and loose cloth in it, says for every pixel how much of each to take, and
+corrects the rest:
 
-    frame = decoded + a (warped - decoded) + r,   a in [0, 1], r any
+    frame = a decoded + b warped + c beyond + r,   a + b + c = 1, r any
 
 A UNet2DModel of diffusers without attention, on space-to-depth pixels; frame by frame. In a model folder as `detail`.
 
@@ -13,7 +14,7 @@ Legend: N frames, H W pixels, h w pixels after space-to-depth.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +27,10 @@ from magicanimate.errors import InputError
 from magicanimate.latents import depth_to_space, space_to_depth
 from magicanimate.motion.warp import KNOWN, PartWarp
 
-_SEEN = 3 + 3 + 1  # decoded, warped, how far the warp is known
-_MADE = 3 + 1  # correction, share of the warp
-_FIRST_SHARE = -2.0  # the share's logit before training: mostly the decoded frame
+_SOURCES = 3  # decoded, warped, beyond
+_SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
+_MADE = 3 + _SOURCES  # correction, share of each source
+_FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
 
 def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
@@ -55,7 +57,7 @@ def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2D
     )
     nn.init.zeros_(network.conv_out.weight)
     nn.init.zeros_(network.conv_out.bias)
-    network.conv_out.bias.data[3 * patch**2 :] = _FIRST_SHARE
+    network.conv_out.bias.data[3 * patch**2 : 4 * patch**2] = _FIRST
     return network
 
 
@@ -69,17 +71,34 @@ def granularity(network: UNet2DModel) -> int:
     return patch_of(network) * 2 ** (len(network.config["block_out_channels"]) - 1)
 
 
-def add_detail(
-    network: UNet2DModel, decoded_N3HW: Tensor, warped_N3HW: Tensor, known_N1HW: Tensor, parts_NHW: Tensor
-) -> Tensor:
-    """Frames [N,3,H,W] in about [0,1], of decoded and warped ones in [0,1], the latter's certainty in [0,1], and part
-    maps uint8."""
+class Sources(NamedTuple):
+    """What one frame may take pixels from, besides the decoded one, all in [0,1]."""
+
+    warped_N3HW: Tensor
+    known_N1HW: Tensor
+    beyond_N3HW: Tensor
+    moved_N1HW: Tensor
+
+
+def find_sources(warp: PartWarp, parts_NHW: np.ndarray) -> Sources:
+    """For the motion's part maps [N,H,W] uint8."""
+    warped = [warp(parts_HW) for parts_HW in parts_NHW]
+    beyond = [warp.beyond(parts_HW, one) for parts_HW, one in zip(parts_NHW, warped, strict=True)]
+    pictures = [torch.from_numpy(np.stack([one[0] for one in many])).movedim(-1, 1) / 255 for many in (warped, beyond)]
+    marks = [torch.from_numpy(np.stack([one[1] for one in many]))[:, None] / KNOWN for many in (warped, beyond)]
+    return Sources(pictures[0], marks[0], pictures[1], marks[1])
+
+
+def add_detail(network: UNet2DModel, decoded_N3HW: Tensor, sources: Sources, parts_NHW: Tensor) -> Tensor:
+    """Frames [N,3,H,W] in about [0,1], of decoded ones in [0,1] and part maps uint8."""
     patch = patch_of(network)
-    seen = torch.cat([decoded_N3HW * 2 - 1, (warped_N3HW * 2 - 1) * (known_N1HW > 0), known_N1HW], 1)
+    warped, known, beyond, moved = sources
+    pictures = torch.stack([decoded_N3HW, warped, beyond], 1)
+    seen = torch.cat([pictures.flatten(1, 2) * 2 - 1, known, moved], 1)
     planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
     made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
-    share_N1HW = made[:, 3:].sigmoid()
-    return decoded_N3HW + share_N1HW * (warped_N3HW - decoded_N3HW) + made[:, :3]
+    shares = made[:, 3:].softmax(1)[:, :, None]
+    return (shares * pictures).sum(1) + made[:, :3]
 
 
 class DetailSource:
@@ -92,17 +111,6 @@ class DetailSource:
         """Decoded frames with detail, clamped to [0,1]. Without parts of the picture they stay as they are."""
         if self._warp is None:
             return decoded_N3HW
-        warped = [self._warp(parts_HW) for parts_HW in parts_NHW]
-        pictures_N3HW, known_N1HW = to_tensors(warped)
-        where = {"device": decoded_N3HW.device, "dtype": decoded_N3HW.dtype}
+        sources = Sources(*(plane.to(decoded_N3HW) for plane in find_sources(self._warp, parts_NHW)))
         maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW)).to(decoded_N3HW.device)
-        return add_detail(
-            network, decoded_N3HW, pictures_N3HW.to(**where), known_N1HW.to(**where), maps_NHW
-        ).clamp(0, 1)  # fmt: skip
-
-
-def to_tensors(warped: list[Any]) -> tuple[Tensor, Tensor]:
-    """Warped pictures [N,3,H,W] and their certainty [N,1,H,W], both in [0,1]."""
-    pictures = torch.from_numpy(np.stack([each.picture_HWC for each in warped])).movedim(-1, 1).float() / 255
-    known = torch.from_numpy(np.stack([each.known_HW for each in warped]))[:, None].float() / KNOWN
-    return pictures, known
+        return add_detail(network, decoded_N3HW, sources, maps_NHW).clamp(0, 1)

@@ -18,7 +18,7 @@ from magicanimate.appearance import build_appearance
 from magicanimate.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
 from magicanimate.control import Control, build_control
 from magicanimate.denoiser import Denoiser, build_denoiser
-from magicanimate.detail import build_detail
+from magicanimate.detail import build_detail, granularity
 from magicanimate.errors import InputError
 from magicanimate.global_embedding import GlobalEmbedding, build_global_embedding
 from magicanimate.latents import pixel_factor
@@ -216,6 +216,10 @@ def check_sizes(model: Model, source: object) -> None:
     longest = model.denoiser.config["motion_max_seq_length"]
     if config.window > longest:
         problems.append(f"the window of {config.window} frames exceeds the position table of {longest}")
+    if model.detail is not None and model.pixel_factor % granularity(model.detail):
+        problems.append(
+            f"detail needs pictures in steps of {granularity(model.detail)} pixels, the VAE {model.pixel_factor}"
+        )
     if problems:
         raise InputError(f"The parts of the model {source} do not fit together: {'; '.join(problems)}.")
 

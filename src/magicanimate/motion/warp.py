@@ -23,7 +23,8 @@ PARTS = 25
 TRUNK = (1, 2)
 SMALLEST = 12  # pixels that an area needs for a direction
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
-CLOTH = 0.02  # of the picture's height: how far clothes and hair reach beyond the parts
+CLOTH = 0.02  # of the picture's height: how far clothes and hair mostly reach beyond the parts
+BEYOND = 0.1  # and at most
 KNOWN, STAND_IN, UNKNOWN = 255, 128, 0
 """Pixels of the same part, or of open background; those of a part of the same kind; guesses."""
 # The other side of the same limb: front and back, inner and outer.
@@ -46,6 +47,15 @@ class Warped(NamedTuple):
 
     picture_HWC: np.ndarray
     known_HW: np.ndarray
+
+
+class Beyond(NamedTuple):
+    """What lies beside the parts and may be hair, a skirt, a loose sleeve, or only background: the warped picture
+    [H,W,3] uint8 with everything near the parts moved as the nearest part is, and where that was done [H,W] uint8,
+    KNOWN or UNKNOWN."""
+
+    picture_HWC: np.ndarray
+    moved_HW: np.ndarray
 
 
 def measure_areas(parts_HW: np.ndarray) -> Areas:
@@ -94,7 +104,7 @@ class PartWarp:
     def __init__(self, picture_HWC: np.ndarray, parts_HW: np.ndarray) -> None:
         """picture uint8 [H,W,3] with its part map [H,W]."""
         self._background = fill_background(picture_HWC, parts_HW)
-        self._pixels = picture_HWC.reshape(-1, 3)
+        self._pixels, self._parts = picture_HWC.reshape(-1, 3), parts_HW
         self._areas = measure_areas(parts_HW)
         self._source_P = np.array([_first_present(part, self._areas.present_P) for part in range(PARTS)])
         self._nearest, self._start_P, self._box_P4 = _nearest_pixels(parts_HW, self._areas.present_P)
@@ -115,6 +125,24 @@ class PartWarp:
         picture_HWC[y, x] = self._pixels[pixel_N]
         known_HW[y, x] = np.where(source_N == part_N, KNOWN, STAND_IN)
         return Warped(picture_HWC, known_HW)
+
+    def beyond(self, parts_HW: np.ndarray, warped: Warped) -> Beyond:
+        """The surroundings of the parts, for the target that `warped` was made for."""
+        picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros_like(parts_HW)
+        height, width = parts_HW.shape
+        y, x, part_N = _surroundings(parts_HW, round(BEYOND * height))
+        source_N = self._source_P[part_N]
+        turn_P22, shift_P2 = self._maps(measure_areas(parts_HW))
+        from_N2 = np.rint((turn_P22[part_N] @ np.stack([x, y], 1)[..., None])[..., 0] + shift_P2[part_N]).astype(int)
+        column, row = from_N2.T
+        there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        y, x, column, row, source_N = (values[there] for values in (y, x, column, row, source_N))
+        label_N = self._parts[row, column]
+        free = (label_N == 0) | (label_N == source_N)  # not somebody's other arm
+        y, x = y[free], x[free]
+        picture_HWC[y, x] = self._pixels[row[free] * width + column[free]]
+        moved_HW[y, x] = KNOWN
+        return Beyond(picture_HWC, moved_HW)
 
     def _maps(self, target: Areas) -> tuple[np.ndarray, np.ndarray]:
         """For each part of the target, the affine map [P,2,2], [P,2] of its pixels into the picture. Areas too small
@@ -146,6 +174,18 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
         start_P[part], total = total, total + outside.size
         box_P4[part] = columns.start, rows.start, columns.stop - 1, rows.stop - 1
     return np.concatenate(found) if found else np.zeros(0, int), start_P, box_P4
+
+
+def _surroundings(parts_HW: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels beside the parts, at most `reach` away: y [N], x [N] and the nearest part [N]."""
+    found = ndimage.find_objects((parts_HW > 0).astype(int))
+    if not found:
+        return np.zeros(0, int), np.zeros(0, int), np.zeros(0, int)
+    rows, columns = (slice(max(0, s.start - reach), s.stop + reach) for s in found[0])
+    cut = parts_HW[rows, columns]
+    distance, (row, column) = ndimage.distance_transform_edt(cut == 0, return_indices=True)
+    y, x = np.nonzero((distance > 0) & (distance <= reach))
+    return y + rows.start, x + columns.start, cut[row[y, x], column[y, x]]
 
 
 def _body_centre(parts_HW: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from magicanimate.detail import add_detail, granularity, new_detail, to_tensors
+from magicanimate.detail import Sources, add_detail, find_sources, granularity, new_detail
 from magicanimate.errors import InputError
 from magicanimate.models import Model
 from magicanimate.motion.warp import PartWarp
@@ -95,8 +95,8 @@ class DetailStage:
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         drawn = [self._draw(rng) for _ in range(batch)]
         columns = (torch.stack(column).to(self._device) for column in zip(*drawn, strict=True))
-        decoded, truth, parts, warped, known = columns
-        output = add_detail(self._network, decoded, warped, known, parts)
+        decoded, truth, parts, *sources = columns
+        output = add_detail(self._network, decoded, Sources(*sources), parts)
         weight = 1 + _PERSON * (parts > 0)[:, None]
         weight = weight / weight.mean()
         error = output - truth
@@ -106,13 +106,13 @@ class DetailStage:
         return loss, {"psnr_seen": float(-10 * torch.log10(error.detach().square().mean()))}
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Decoded, true frame [3,H,W], parts [H,W], warp [3,H,W] and its certainty [1,H,W]: one crop."""
+        """One crop: decoded and true frame [3,H,W], parts [H,W], and the `Sources`."""
         clip, frame = int(rng.integers(len(self._samples))), int(rng.integers(self._samples.shape[1]))
         rgb, maps = self._data.rgb(clip), self._data.parts(clip)
         own = maps[0]
         if rng.random() < self._wrong:
             own = with_errors(own, rng)
-        pictures, known = to_tensors([PartWarp(rgb[0], own)(maps[frame + 1])])
+        sources = find_sources(PartWarp(rgb[0], own), maps[frame + 1][None])
         top, left = rng.integers(0, maps.shape[1] - self._crop + 1, 2)
         rows, columns = slice(top, top + self._crop), slice(left, left + self._crop)
 
@@ -122,7 +122,7 @@ class DetailStage:
         return (
             picture(self._samples[clip, frame]), picture(rgb[frame + 1]),
             torch.from_numpy(maps[frame + 1][rows, columns].copy()),
-            pictures[0, :, rows, columns], known[0, :, rows, columns],
+            *(plane[0, :, rows, columns] for plane in sources),
         )  # fmt: skip
 
     def grid(self, path: Path) -> dict[str, float]:
