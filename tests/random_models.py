@@ -18,7 +18,7 @@ LEADING = {
 def random_model(style: str = "parts", **config: Any) -> Any:
     """parts: as the shipped model (patch 4, factor 8, 6 latent channels, coordinates); rgb: as the official one."""
     from magicanimate.appearance import build_appearance
-    from magicanimate.config import ModelConfig
+    from magicanimate.config import WARP_PLANES, ModelConfig
     from magicanimate.control import build_control
     from magicanimate.denoiser import build_denoiser
     from magicanimate.models import Model, build_vae
@@ -41,6 +41,7 @@ def random_model(style: str = "parts", **config: Any) -> Any:
     }  # fmt: skip
     del moving["attention_head_dim"]
     planes = {"parts": 25, "rgb": 3 * patch**2, "depth": patch**2}[config.get("control_encoding", style)]
+    planes += WARP_PLANES * config.get("warp_input", False)
     denoiser = build_denoiser(moving, "frame" if parts else "window")
     control = build_control(
         common | {

@@ -222,6 +222,14 @@ def animate(
         bool,
         typer.Option("--label", help="Write 'AI-generated' into a corner of the video.", rich_help_panel=_LOOK),
     ] = False,
+    no_detail: Annotated[
+        bool,
+        typer.Option(
+            "--no-detail",
+            help="Do not take detail of face, clothes and background from the picture (models with a detail network).",
+            rich_help_panel=_LOOK,
+        ),
+    ] = False,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", rich_help_panel=_SOLVER)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; 1 is off.", rich_help_panel=_SOLVER)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise. Default: 1.", rich_help_panel=_SOLVER)] = None,
@@ -275,6 +283,7 @@ def animate(
         "scheduler": scheduler, "fusion": fusion, "noise": noise,
         "guidance_interval": guidance_interval, "cache": cache, "window": window, "overlap": overlap,
         "start": start, "end": end, "extractor": extractor, "person": person, "audio": False if no_audio else None,
+        "detail": False if no_detail else None,
     }  # fmt: skip
     settings = make_settings(**{name: value for name, value in chosen.items() if value is not None})
     run(

@@ -50,7 +50,7 @@ def held_out(data: Dataset, count: int, frames: slice = slice(1, 2), control: Co
 
 
 def _to_tensor(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, -3).float() / 255
+    return torch.from_numpy(np.array(pictures)).movedim(-1, -3).float() / 255
 
 
 @torch.no_grad()

@@ -1,0 +1,140 @@
+"""The warped picture: as control planes, and as what the detail network takes pixels from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from magicanimate import InputError, MagicAnimatePipeline
+from magicanimate.config import WARP_PLANES
+from magicanimate.detail import DetailSource, build_detail, new_detail
+from magicanimate.models import Model, load_model, save_model
+from magicanimate.motion.warp import KNOWN, PartWarp
+from magicanimate.serve.page.shelf import SHELF
+from magicanimate.train.run import with_warp_input
+from magicanimate.warped import WarpSource
+from random_models import awaken, random_model
+
+SIZE, STRIDE = 64, 8
+SHOWN = {"max_frames": 3, "steps": 1}
+
+
+def parts(shift: int = 0) -> np.ndarray:
+    """A trunk and an arm to its right, which may hang lower."""
+    out = np.zeros((SIZE, SIZE), np.uint8)
+    out[16:48, 16:32], out[20 + shift : 28 + shift, 36:56] = 2, 19
+    return out
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def full_model(**config) -> Model:
+    """A random model that is shown the warp and has a detail network."""
+    model = random_model("parts", warp_input=True, **config)
+    model.detail = new_detail(4, (16, 16))
+    awaken(model.detail)
+    model.detail.eval()
+    return model
+
+
+def test_planes_in_the_same_pose_are_the_pictures_own_colours():
+    planes = WarpSource(picture(), parts(), STRIDE)(parts()[None])
+    assert planes.shape == (1, WARP_PLANES, SIZE // STRIDE, SIZE // STRIDE)
+    means = picture().reshape(8, 8, 8, 8, 3).mean((1, 3))
+    shown = (planes[0, :48].unflatten(0, (3, 16)).mean(1).movedim(0, -1) + 1) * 127.5
+    inside = (parts()[::STRIDE, ::STRIDE] > 0) & (planes[0, 48].numpy() == 1)
+    assert inside.any()
+    np.testing.assert_allclose(shown[inside].numpy(), means[inside], atol=1)
+    moved = WarpSource(picture(), parts(), STRIDE)(parts(12)[None])
+    assert not torch.equal(moved, planes)
+
+
+def test_planes_are_silent_where_the_person_was_not_found():
+    assert not WarpSource(picture(), None, STRIDE)(parts()[None]).any()
+    assert WarpSource(picture(), parts(), STRIDE)(parts()[None]).any()
+
+
+def test_hair_and_cloth_beside_a_part_move_with_it():
+    reference = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    reference[parts() == 2], reference[parts() == 19] = 50, 200
+    reference[28:31, 36:56] = 255  # a sleeve's hem below the arm
+    warp = PartWarp(reference, parts())
+    target = parts(12)
+    beyond, moved = warp.beyond(target, warp(target))
+    assert (beyond[40:43, 38:54] == 255).all()
+    assert (moved[40:43, 38:54] == KNOWN).all()
+    assert (moved[target > 0] == 0).all()
+    assert (warp(target).picture_HWC[40:43, 38:54] != 255).all()
+
+
+def test_a_model_that_is_given_the_warp_predicts_as_before_until_it_is_trained():
+    before = random_model("parts", patch=4)
+    after = with_warp_input(before)
+    assert after.config.control_planes == before.config.control_planes + WARP_PLANES
+    planes = torch.rand(2, after.config.control_planes, 16, 16)
+    embed = after.control.embed
+    torch.testing.assert_close(embed(planes), before.control.embed(planes[:, :25]))
+    after.control.controlnet_cond_embedding.conv_in.weight.data[:, 25:] += 0.1
+    assert not torch.allclose(embed(planes), before.control.embed(planes[:, :25]))
+    assert with_warp_input(after) is after
+
+
+def test_a_folder_keeps_the_detail_network(tmp_path):
+    model = full_model()
+    save_model(model, tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    for name, value in model.detail.state_dict().items():
+        assert torch.equal(value, again.detail.state_dict()[name])
+    save_model(replace(model, detail=None), tmp_path / "plain")
+    assert load_model(tmp_path / "plain").detail is None
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    model = full_model()
+    with pytest.raises(InputError, match="detail needs pictures in steps of 32 pixels"):
+        save_model(replace(model, detail=new_detail(16, (16, 16))), tmp_path / "model")
+    with pytest.raises(InputError, match="detail network's configuration"):
+        build_detail({"no_such": 1})
+    with pytest.raises(ValueError, match="multiple of 4"):
+        random_model("parts", warp_input=True, control_patch=2)
+
+
+def test_detail_needs_the_pictures_parts():
+    network = full_model().detail
+    decoded = torch.rand(1, 3, SIZE, SIZE)
+    assert torch.equal(DetailSource(picture(), None)(network, decoded, parts()[None]), decoded)
+    with torch.no_grad():
+        out = DetailSource(picture(), parts())(network, decoded, parts()[None])
+    assert not torch.equal(out, decoded)
+    assert 0 <= out.min() <= out.max() <= 1
+
+
+@pytest.fixture(scope="module")
+def pipe() -> MagicAnimatePipeline:
+    return MagicAnimatePipeline(full_model())
+
+
+def test_a_real_picture_is_warped(pipe, opengl):
+    example = SHELF["studio"]
+    full = pipe(example.picture, example.motion, **SHOWN)
+    one_by_one = pipe(example.picture, example.motion, **SHOWN, decode_chunk=1).frames
+    assert np.abs(full.frames.astype(int) - one_by_one).max() <= 1
+    plain = pipe(example.picture, example.motion, **SHOWN, detail=False)
+    assert not np.array_equal(full.frames, plain.frames)
+    silent = replace(pipe.model, detail=None)
+    silent.control = random_model("parts").control
+    silent.config = silent.config.model_copy(update={"warp_input": False})
+    assert not np.array_equal(
+        MagicAnimatePipeline(silent)(example.picture, example.motion, **SHOWN).frames, plain.frames
+    )
+
+
+def test_a_picture_of_nobody_goes_without(pipe, opengl):
+    video = pipe(picture(), SHELF["studio"].motion, **SHOWN)
+    assert "not known" in " ".join(video.settings["notes"])
+    assert len(video) == 3

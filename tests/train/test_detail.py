@@ -1,0 +1,92 @@
+"""The stage detail, and stage 1 of a model that is shown the warp, on coloured blocks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from blocks import configuration, settings, weights
+from magicanimate.errors import InputError
+from magicanimate.models import load_model
+from magicanimate.synth.dataset import open_dataset
+from magicanimate.train.run import run
+from magicanimate.train.views import ViewSettings
+from magicanimate.train.warps import small_frames, with_errors
+
+CPU = torch.device("cpu")
+DETAIL = {"patch": 4, "channels": [16, 16], "clips": 4, "crop": 16, "wrong_warp": 0.3}
+
+
+def detail_settings(trained, folder, **changes):
+    content = configuration(trained, "appearance") | {"stage": "detail", "out": str(folder / "detail")}
+    for name in ("vae_folder", "model", "networks", "branches"):
+        del content[name]
+    content |= {"start": str(trained / "appearance" / "model"), "detail": DETAIL, "preview": {"steps": 2}}
+    return settings(folder / "detail.yaml", content | changes)
+
+
+def test_it_learns_resumes_and_ends_in_a_model(trained, tmp_path):
+    result = run(detail_settings(trained, tmp_path), CPU)
+    model = load_model(result)
+    assert model.detail is not None
+    samples = np.load(tmp_path / "detail" / "samples.npy")
+    assert samples.shape[0] == 4
+    assert samples.std() > 0
+    log = [json.loads(line) for line in (tmp_path / "detail" / "log.jsonl").read_text().splitlines()]
+    assert any("grid" in line for line in log)
+    start = weights(trained / "appearance" / "model")
+    kept = {name: value for name, value in weights(result).items() if not name.startswith("detail.")}
+    assert all(torch.equal(value, start[name]) for name, value in kept.items())
+
+    other = tmp_path / "interrupted"
+    other.mkdir()
+    loop = configuration(trained, "appearance")["loop"]
+    run(detail_settings(trained, other, loop=loop | {"steps": 2, "decay": 0.0}), CPU)
+    run(detail_settings(trained, other, loop=loop | {"decay": 0.0}), CPU)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    run(detail_settings(trained, whole, loop=loop | {"decay": 0.0}), CPU)
+    one, two = (weights(folder / "detail" / "model") for folder in (other, whole))
+    assert all(torch.equal(one[name], two[name]) for name in two)
+    assert not all(torch.equal(one[name], value) for name, value in weights(result).items()), "another rate"
+
+
+def test_a_crop_that_does_not_fit(trained, tmp_path):
+    with pytest.raises(InputError, match=r"detail\.crop must be a multiple of 8"):
+        run(detail_settings(trained, tmp_path, detail=DETAIL | {"crop": 20}), CPU)
+    with pytest.raises(InputError, match="stage detail needs detail"):
+        detail_settings(trained, tmp_path, detail=None)
+
+
+def test_stage_1_goes_on_with_the_warp(trained, tmp_path):
+    content = configuration(trained, "appearance")
+    for name in ("vae_folder", "model", "networks"):
+        del content[name]
+    content |= {"start": str(trained / "appearance" / "model"), "warp_input": True, "out": str(tmp_path / "warp")}
+    content["branches"] |= {"drop_warp": 0.2, "wrong_warp": 0.5}
+    model = load_model(run(settings(tmp_path / "warp.yaml", content), CPU))
+    assert model.config.warp_input
+    assert model.control.controlnet_cond_embedding.conv_in.weight[:, 25:].any(), "it learns to see it"
+
+
+def test_small_frames_are_made_once_and_follow_the_views(trained, tmp_path):
+    data = open_dataset(trained / "train")
+    small = small_frames(data, tmp_path, 4, ViewSettings(count=2))
+    assert small.pictures.shape == (2 * len(data), data.settings.frames, 32, 32, 3)
+    assert np.array_equal(small.pictures[0], data.rgb(0))
+    assert np.array_equal(small.pictures[len(data)], data.rgb(0)[:, :, ::-1])
+    before = (tmp_path / "small.parts.npy").stat().st_mtime_ns
+    small_frames(data, tmp_path, 4, ViewSettings(count=2))
+    assert (tmp_path / "small.parts.npy").stat().st_mtime_ns == before
+
+
+def test_errors_of_a_found_map():
+    parts = np.zeros((64, 64), np.uint8)
+    parts[10:50, 20:40], parts[10:20, 20:40] = 2, 23
+    wrong = [with_errors(parts, np.random.default_rng(seed)) for seed in range(20)]
+    assert any(not np.array_equal(w, parts) for w in wrong)
+    assert all(set(np.unique(w)) <= {0, 2, 23} for w in wrong)
+    assert all((w > 0).sum() <= (parts > 0).sum() for w in wrong)
