@@ -62,6 +62,7 @@ TRAINING: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "vae": ("poses", "test", ("loop.batch=32", "loop.steps=8000")),
     "appearance": ("poses", "test", ("loop.batch=32", "loop.steps=20000", "loop.grid_every=2000")),
     "temporal": ("clips", "clips_test", ("loop.batch=8", "loop.steps=3000", "loop.grid_every=1000")),
+    "detail": ("poses", "test", ("loop.batch=16", "loop.steps=3000", "detail.clips=1500", "loop.grid_every=1000")),
     "distill": ("clips", "clips_test", ("loop.batch=8", "loop.steps=1500", "loop.grid_every=500")),
 }
 
@@ -172,9 +173,6 @@ def info(session: Session) -> None:
 
 def render(session: Session) -> None:
     """The data sets that this call's training stages need (all, if it has none), as far as the time goes."""
-    from magicanimate.synth.body import template
-
-    template()  # fills the body model's cache, which only one process should do
     wanted = {name for stage in session.stages if stage in TRAINING for name in TRAINING[stage][:2]} or set(DATASETS)
     ends = min(session.ends, time.perf_counter() + 60 * session.render_minutes)
     for name in (name for name in DATASETS if name in wanted):
@@ -202,7 +200,7 @@ def stage_settings(session: Session, stage: str) -> TrainSettings:
     """configs/tiny, in this session's folders, with a GPU's batches, the time that is left, and --set."""
     runs, data = session.work / "runs", session.work / "data"
     train, held_out, sizes = TRAINING[stage]
-    starts = {"temporal": "appearance", "distill": "temporal"}
+    starts = {"temporal": "appearance", "detail": "temporal", "distill": "detail"}
     inputs = {name: [f"start={runs / earlier}/model"] for name, earlier in starts.items()}
     inputs["appearance"] = [f"vae_folder={runs}/vae/vae"]
     own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
@@ -263,7 +261,8 @@ def restore_stage(source: Path, target: Path, vae_folder: Path) -> None:
         save_model(model, target / "model", "float32")
         if not vae_folder.exists():
             model.vae.save_pretrained(vae_folder)
-        modules = {name: model.networks[name] for name in DIFFUSION}
+        trained = ("detail",) if target.name == "detail" else DIFFUSION
+        modules = {name: model.networks[name] for name in trained}
     save_weights(checkpoint, modules, step)
     print(f"{target.name}: {step} steps came back", flush=True)
 
@@ -288,7 +287,8 @@ def benchmark(session: Session, name: str, arguments: list[str], label: str = ""
 def quality(session: Session) -> None:
     """The figures on held-out people of the newest model, or of the shipped one."""
     runs = session.work / "runs"
-    models = [runs / stage / "model" for stage in ("temporal", "appearance") if (runs / stage / "model").exists()]
+    stages = ("detail", "temporal", "appearance")
+    models = [runs / stage / "model" for stage in stages if (runs / stage / "model").exists()]
     counts = ["--people", str(session.people), "--clips", str(session.clips)]
     model = str(models[0]) if models else "tiny"
     benchmark(session, "quality", ["--model", model, *counts, "--out", str(session.back / "quality")])
@@ -319,6 +319,7 @@ STAGES: dict[str, Callable[[Session], None]] = {
     "vae": lambda session: train(session, "vae"),
     "appearance": lambda session: train(session, "appearance"),
     "temporal": lambda session: train(session, "temporal"),
+    "detail": lambda session: train(session, "detail"),
     "distill": lambda session: train(session, "distill"),
     "quality": quality,
     "parity": parity,

@@ -126,3 +126,24 @@ def test_a_stage_goes_on_from_what_came_back_unless_it_is_further_on(tmp_path):
     progress.write_text(json.dumps({"step": 11}))
     restore_stage(source / "vae", target, target / "vae")
     assert torch.load(target / CHECKPOINT, weights_only=True)["step"] == 11
+
+
+def test_rendering_and_training_in_one_call(tmp_path, opengl):
+    few = [
+        "--scale",
+        "0.0002",
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+        "--set",
+        "vae.loop.steps=1",
+        "--set",
+        "vae.loop.batch=2",
+    ]
+    assert (
+        gpu_session.main(["render", "vae", *few, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]) == 0
+    )
+    unpack(tmp_path / "out", tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "vae" / "progress.json").read_text())["step"] == 1
+    assert (tmp_path / "again" / "vae" / "vae" / "config.json").is_file()

@@ -131,7 +131,7 @@ def prepare_job(
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     notes = [*clip.notes, *aligned.notes]
-    own_parts_HW = _own_parts(frame.crop(reference_HWC), notes) if takes_parts else None
+    own_parts_HW = _own_parts(frame.crop(reference_HWC), signal.report.people, notes) if takes_parts else None
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,
@@ -147,8 +147,11 @@ def prepare_job(
     )
 
 
-def _own_parts(picture_HWC: np.ndarray, notes: list[str]) -> np.ndarray | None:
-    """Parts of the person in the picture; None, and a note, where they cannot be found."""
+def _own_parts(picture_HWC: np.ndarray, people: int, notes: list[str]) -> np.ndarray | None:
+    """Parts of the person in the picture; None, and a note, where they cannot be found or several people move."""
+    if people > 1:
+        notes.append(f"{people} people move, so no detail is taken from the picture, which would be that of one.")
+        return None
     try:
         person = find_person(picture_HWC)
     except InputError:  # what finds people is not installed; the alignment has said so
