@@ -3,7 +3,8 @@
     python benchmarks/quality.py --model tiny --people 48 --out results/quality
 
 People come from the generator's test split (never trained on). Reference and target are different poses of one person.
-Prints one line per condition and writes JSON and a sheet (rows: reference, motion, truth, result).
+Prints one line per condition and writes JSON and a sheet (rows: reference, motion, truth, result). With --trained-on S,
+the same for people of the training split from seed S on: the difference is what was learned by heart.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 
 from magicanimate.evaluate.basic import flicker
+from magicanimate.evaluate.temporal import dtssd
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.models import Model, load_model
 from magicanimate.motion.densepose import PALETTE_25
@@ -29,12 +31,14 @@ from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import clip_times
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 
+TRAINED_FRAMES = 3  # of each person in the training data
 CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split
 
 
-def still_people(count: int, size: int) -> HeldOut:
-    """Seeds 0..count-1 of the test split: the first of four far-apart frames is the reference, the second the truth."""
-    clips = [render_clip(seed, clip_times(seed, 4, None), size, "test") for seed in range(count)]
+def still_people(count: int, size: int, split: str = "test", first: int = 0, frames: int = 4) -> HeldOut:
+    """So many people from a seed on: the first of a few far-apart frames is the reference, the second the truth."""
+    seeds = range(first, first + count)
+    clips = [render_clip(seed, clip_times(seed, frames, None), size, split) for seed in seeds]
     pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2], clip.parts[0]) for clip in clips]
     return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
 
@@ -67,11 +71,17 @@ def write_clips(path: Path, held: HeldOut, results: np.ndarray, people: int = 6,
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
+def mean_dtssd(frames: np.ndarray, held: HeldOut) -> float:
+    return float(np.mean([dtssd(f, t).mean() for f, t in zip(frames, held.targets, strict=True)]))
+
+
 def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
     return float(np.nanmean([flicker(f, p) for f, p in zip(frames, held.parts, strict=True)]))
 
 
-def measure(model: Model, people: int, clips: int, settings: SampleSettings, out: Path) -> dict[str, dict[str, float]]:
+def measure(
+    model: Model, people: int, clips: int, settings: SampleSettings, out: Path, trained_on: int | None = None
+) -> dict[str, dict[str, float]]:
     """All conditions -> figures; sheets and videos' frames go to `out`."""
     size = model.config.resolution[0]
     still = still_people(people, size)
@@ -87,6 +97,12 @@ def measure(model: Model, people: int, clips: int, settings: SampleSettings, out
     ours = generate(model, still, settings)
     record("ours", figures(ours, still))
     write_grid(out / "still.png", still, ours, columns=12)
+    if model.detail is not None:
+        record("without detail", figures(generate(replace(model, detail=None), still, settings), still))
+    if trained_on is not None:
+        known = still_people(people, size, "train", trained_on, TRAINED_FRAMES)
+        record("trained on: copy", figures(known.references[:, None], known))
+        record("trained on: ours", figures(generate(model, known, settings), known))
     other_person = replace(still, references=still.references[swapped], reference_parts=still.reference_parts[swapped])
     record("control: swapped reference", figures(generate(model, other_person, settings), still))
     other_motion = replace(still, parts=still.parts[swapped])
@@ -97,7 +113,8 @@ def measure(model: Model, people: int, clips: int, settings: SampleSettings, out
             frames = generate(model, moving, replace(settings, temporal=temporal), batch=1)
             if temporal:
                 write_clips(out / "clips.png", moving, frames)
-            record(name, figures(frames, moving) | {"flicker": mean_flicker(frames, moving)})
+            steady = {"dtssd": mean_dtssd(frames, moving), "flicker": mean_flicker(frames, moving)}
+            record(name, figures(frames, moving) | steady)
         record("clips, truth", {"flicker": mean_flicker(moving.targets, moving)})
     return result
 
@@ -109,6 +126,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=8, help="clips of 16 frames for the flicker figures (0: none)")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--trained-on", type=int, metavar="SEED", help="also people of the training split from here on")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     arguments = parser.parse_args(given)
@@ -117,7 +135,7 @@ def main(given: list[str] | None = None) -> None:
     chosen = {k: v for k, v in {"steps": arguments.steps, "guidance": arguments.guidance}.items() if v is not None}
     settings = SampleSettings.for_model(model, **chosen)
     began = time.perf_counter()
-    result = measure(model, arguments.people, arguments.clips, settings, arguments.out)
+    result = measure(model, arguments.people, arguments.clips, settings, arguments.out, arguments.trained_on)
     ours, copy = result["ours"], result["copy the reference"]
     print(f"above copying: {ours['psnr'] - copy['psnr']:+.2f} dB, body {ours['body_psnr'] - copy['body_psnr']:+.2f} dB")
     about = {

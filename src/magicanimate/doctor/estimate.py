@@ -17,6 +17,8 @@ from magicanimate.places import network_size
 
 _PER_POSITION = 0.24  # operations of one evaluation, per weight and latent position
 _PER_PIXEL = 0.19  # operations of decoding, per weight of the VAE's decoder and pixel
+_PER_DETAIL = 0.027  # operations of the detail network, per weight and pixel
+_WARP = 3.5e-7  # seconds to warp a pixel, on the host
 _CPU_CORE, _CUDA = 140e9, 40e12  # operations a second that are reached
 _START = 5.0  # seconds to load libraries and model
 _PROCESS = 0.6e9  # bytes of a process with the libraries loaded
@@ -32,10 +34,11 @@ class Weights:
     appearance: int
     control: int
     vae: int
+    detail: int = 0
 
     @property
     def total(self) -> int:
-        return self.denoiser + self.appearance + self.control + self.vae
+        return self.denoiser + self.appearance + self.control + self.vae + self.detail
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class Estimate:
 
 def count_weights(folder: Path) -> Weights | None:
     """The sizes of a model folder's networks, from the files' headers; None if they cannot be read."""
-    names = ("denoiser", "appearance", "control", "vae")
+    names = ["denoiser", "appearance", "control", "vae"]
+    if (folder / "detail").is_dir():
+        names.append("detail")
     try:
         sizes = [network_size(folder / name / "diffusion_pytorch_model.safetensors")["weights"] for name in names]
     except InputError:
@@ -74,10 +79,13 @@ def estimate(
     per_evaluation = weights.denoiser * (1.85 if guided else 1.0) + weights.control  # both halves share their trunk
     sampling = _PER_POSITION * positions * (evaluations * per_evaluation + steps * weights.appearance)
     decoding = _PER_PIXEL * pixels * frames * weights.vae * 0.6  # the decoder is three fifths of a VAE
+    detail = _PER_DETAIL * pixels * frames * weights.detail
+    warping = _WARP * pixels * frames * (weights.detail > 0)
     rate = _CUDA if device == "cuda" else _CPU_CORE * (os.cpu_count() or 1)
     bytes_each = 2 if device == "cuda" else 4
     width = sqrt(weights.denoiser / _ORIGINAL)
     active = _ACTIVATIONS * bytes_each / 4 * width * min(frames, window) * positions * (2 if guided else 1)
     held = frames * positions * 64 * 4
     base = 0.0 if device == "cuda" else _PROCESS
-    return Estimate(_START + (sampling + decoding) / rate, int(base + weights.total * bytes_each + active + held))
+    seconds = _START + warping + (sampling + decoding + detail) / rate
+    return Estimate(seconds, int(base + weights.total * bytes_each + active + held))
