@@ -50,12 +50,12 @@ def info(
     folder = model_folder(model)
     if is_model_folder(folder):
         description = read_config(folder).model_dump(mode="json")
-        names = ("denoiser", "appearance", "control", "vae")
-        networks = {name: network_size(folder / name / "diffusion_pytorch_model.safetensors") for name in names}
+        files = sorted(folder.glob("*/diffusion_pytorch_model.safetensors"))
+        networks = {path.parent.name: network_size(path) for path in files}
         facts = {"folder": str(folder), **description, "networks": networks}
     else:
-        files = {name: str(locate(folder, name)) for name in PARTS}
-        facts = {"folder": str(folder), "name": "official checkpoints, not converted", "files": files}
+        parts = {name: str(locate(folder, name)) for name in PARTS}
+        facts = {"folder": str(folder), "name": "official checkpoints, not converted", "files": parts}
     typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(readable(facts)))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from magicanimate.models import Model
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.forward import predict_noisy
-from magicanimate.train.objective import Objective, offset_noise, person_weight
+from magicanimate.train.objective import Objective, offset_noise, person_weight, sampling_noise
 from magicanimate.train.preview import Preview
 
 
@@ -204,8 +204,8 @@ class DiffusionStage:
         settings = self._settings
         drawn = draw_batch(rng, settings, self._source.videos, batch, self._source.images)
         clean, motion, planes, reference = self._source.take(drawn, rng, settings, self._device)
-        noise = offset_noise(torch.randn(clean.shape, generator=generator, device=self._device),
-                             settings.noise_offset, generator)  # fmt: skip
+        mode = self._model.config.noise if drawn.temporal else "independent"
+        noise = offset_noise(sampling_noise(clean, mode, generator), settings.noise_offset, generator)
         t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
         dropped = torch.from_numpy(rng.random(len(clean)) < settings.drop_reference).to(self._device)

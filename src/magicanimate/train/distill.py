@@ -24,7 +24,7 @@ from magicanimate.sampler import SampleSettings
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.diffusion import BranchSettings, Source, draw_batch, unreached
 from magicanimate.train.forward import predict_guided, predict_noisy
-from magicanimate.train.objective import person_weight
+from magicanimate.train.objective import person_weight, sampling_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 from magicanimate.train.trajectory import Trajectory, few_step_schedule
 
@@ -99,7 +99,7 @@ class DistillStage:
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images)
         clean, motion, planes, reference = self._source.take(drawn, rng, self._branches, self._device)
-        noise = self._noise(clean, generator)
+        noise = sampling_noise(clean, self._teacher.config.noise, generator)
         segment = self._segments(len(clean), generator)
         own = torch.from_numpy(rng.random(len(clean)) < self._settings.on_policy).to(self._device)
         start, end = segment * self._path.fine, (segment + 1) * self._path.fine
@@ -114,13 +114,6 @@ class DistillStage:
         kind = self._teacher.config.control
         loss = (person_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
         return loss, {f"n_{drawn.branch}": 1.0, "on_policy": float(own.float().mean())}
-
-    def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:
-        """As sampling starts: the same in all frames for models that recommend it."""
-        shape = list(clean_BcKhw.shape)
-        if self._teacher.config.noise == "static":
-            shape[2] = 1
-        return torch.randn(shape, generator=generator, device=self._device).expand(clean_BcKhw.shape)
 
     def _segments(self, count: int, generator: torch.Generator) -> Tensor:
         """Which few step each sample is about, as evenly as the batch allows. [B]."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from magicanimate.config import ControlKind
 from magicanimate.control import PARTS
+from magicanimate.latents import NoiseMode
 from magicanimate.motion.densepose import PALETTE_25
 from magicanimate.solvers import build_solver
 
@@ -82,6 +83,14 @@ class Objective:
         extra = 1.0 if kind == "v_prediction" else 0.0
         own = (snr + extra).clamp_min(1e-8)
         return own.clamp(max=gamma + extra) / own
+
+
+def sampling_noise(clean_BcKhw: Tensor, mode: NoiseMode, generator: torch.Generator) -> Tensor:
+    """Noise like clean latents, as sampling starts: the same in all frames for models that recommend that."""
+    shape = list(clean_BcKhw.shape)
+    if mode == "static":
+        shape[2] = 1
+    return torch.randn(shape, generator=generator, device=clean_BcKhw.device).expand(clean_BcKhw.shape)
 
 
 def offset_noise(noise: Tensor, spread: float, generator: torch.Generator) -> Tensor:
