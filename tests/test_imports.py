@@ -63,7 +63,7 @@ LAYERS = [
     {"synth"},
     {"synth.dance"},
     {"synth.dataset"},
-    {"synth.controls"},
+    {"synth.controls", "synth.filmed"},
     {"synth.clip"},
     {"synth.render"},
     {"synth.mesh", "synth.pose"},

@@ -22,6 +22,10 @@ def synth(
     controls: Annotated[
         str, typer.Option(help="Further control kinds, from pose and depth, with commas; parts are always written.")
     ] = "",
+    filmed: Annotated[
+        bool,
+        typer.Option("--filmed", help="As a phone films: motion blur, noise, compression, sometimes things in front."),
+    ] = False,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")
@@ -51,8 +55,9 @@ def synth(
         return
     kinds = tuple(name.strip() for name in controls.split(",") if name.strip())
     settings = DatasetSettings(
-        clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed, controls=kinds
-    )
+        clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed, controls=kinds,
+        filmed=filmed,
+    )  # fmt: skip
     if sheet:
         from magicanimate.synth.sheet import write_sheet
 

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, render_clip
+from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip, render_clip
 from magicanimate.synth.controls import check_controls, control_frames
+from magicanimate.synth.filmed import filmed_clip
 
 INDEX = "index.json"
 
@@ -43,6 +44,8 @@ class DatasetSettings:
     clips_per_shard: int = 50
     controls: tuple[str, ...] = ()
     """Control kinds besides parts: pose, depth."""
+    filmed: bool = False
+    """Pictures as a phone takes them (filmed.py)."""
 
     def shards(self) -> Iterator[tuple[str, range]]:
         for start in range(0, self.clips, self.clips_per_shard):
@@ -82,11 +85,17 @@ def save_array(path: Path, array: np.ndarray) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_clip(seed: int, settings: DatasetSettings) -> Clip:
+    """One clip of a data set."""
+    times = clip_times(seed, settings.frames, settings.fps)
+    render = partial(render_clip, seed, size=settings.size, split=settings.split)
+    if not settings.filmed:
+        return render(times)
+    return filmed_clip(render, times, seed, settings.size, settings.split)
+
+
 def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSettings) -> str:
-    clips = [
-        render_clip(seed, clip_times(seed, settings.frames, settings.fps), settings.size, settings.split)
-        for seed in seeds
-    ]
+    clips = [make_clip(seed, settings) for seed in seeds]
     save_array(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
     for kind in settings.controls:
         save_array(folder / f"{name}.{kind}.npy", np.stack([control_frames(clip, kind) for clip in clips]))

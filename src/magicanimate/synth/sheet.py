@@ -6,14 +6,13 @@ import numpy as np
 from PIL import Image
 
 from magicanimate.motion.densepose import PALETTE_25
-from magicanimate.synth.clip import render_clip
-from magicanimate.synth.dataset import DatasetSettings, clip_times
+from magicanimate.synth.dataset import DatasetSettings, make_clip
 
 
 def write_sheet(path: Path, settings: DatasetSettings) -> None:
     """Render the clips of `settings` onto one PNG."""
     rows = []
     for seed in range(settings.first_seed, settings.first_seed + settings.clips):
-        clip = render_clip(seed, clip_times(seed, settings.frames, settings.fps), settings.size, settings.split)
+        clip = make_clip(seed, settings)
         rows += [np.concatenate(list(clip.rgb), 1), np.concatenate(list(PALETTE_25[clip.parts]), 1)]
     Image.fromarray(np.concatenate(rows)).save(path)
