@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from magicanimate.train.preview import HeldOut, Preview, generate
 from magicanimate.train.warps import with_errors
 
 _PERSON = 2.0  # extra weight of the person's pixels, as for the VAE
+_DRIFT = 0.12  # spread of the colours' errors in frames that are made worse
 _EDGES = 0.5  # weight of differences between neighbouring pixels
 
 
@@ -41,6 +43,9 @@ class DetailSettings(BaseModel):
     clips: int = Field(600, ge=1, description="clips of the data that the model is run on")
     crop: int = Field(128, ge=16, description="side of the random crops in pixels")
     wrong_warp: float = Field(0.2, ge=0, le=1, description="share of samples whose reference's part map has errors")
+    wrong_frame: float = Field(
+        0.0, ge=0, le=1, description="share of samples whose decoded frame is made worse, as it is for photographs"
+    )
 
 
 def make_samples(
@@ -83,7 +88,7 @@ class DetailStage:
         crop = min(settings.crop, data.settings.size)
         if crop % granularity(network):
             raise InputError(f"detail.crop must be a multiple of {granularity(network)}.")
-        self._crop, self._wrong = crop, settings.wrong_warp
+        self._crop, self._settings = crop, settings
         self.modules: dict[str, nn.Module] = {"detail": network}
         self.model = replace(model, detail=network)
         self._network, self._data, self._samples, self._device = network, data, samples, device
@@ -110,7 +115,7 @@ class DetailStage:
         clip, frame = int(rng.integers(len(self._samples))), int(rng.integers(self._samples.shape[1]))
         rgb, maps = self._data.rgb(clip), self._data.parts(clip)
         own = maps[0]
-        if rng.random() < self._wrong:
+        if rng.random() < self._settings.wrong_warp:
             own = with_errors(own, rng)
         sources = find_sources(PartWarp(rgb[0], own), maps[frame + 1][None])
         top, left = rng.integers(0, maps.shape[1] - self._crop + 1, 2)
@@ -119,11 +124,24 @@ class DetailStage:
         def picture(frame_HWC: np.ndarray) -> Tensor:
             return torch.from_numpy(frame_HWC[rows, columns].copy()).movedim(-1, 0).float() / 255
 
+        decoded = picture(self._samples[clip, frame])
+        if rng.random() < self._settings.wrong_frame:
+            decoded = _made_worse(decoded, rng)
         return (
-            picture(self._samples[clip, frame]), picture(rgb[frame + 1]),
+            decoded, picture(rgb[frame + 1]),
             torch.from_numpy(maps[frame + 1][rows, columns].copy()),
             *(plane[0, :, rows, columns] for plane in sources),
         )  # fmt: skip
 
     def grid(self, path: Path) -> dict[str, float]:
         return self._preview.write(path)
+
+
+def _made_worse(picture_CHW: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blurred, and its colours off in patches: a model meets people there that it has seen nothing like."""
+    coarse = torch.from_numpy(rng.normal(0, _DRIFT, (1, 3, 4, 4))).float()
+    size = picture_CHW.shape[1:]
+    drift = F.interpolate(coarse, size, mode="bicubic", align_corners=False)[0]
+    small = F.avg_pool2d(picture_CHW[None], int(rng.integers(1, 6)))
+    blurred = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
+    return (blurred + rng.random() * drift).clamp(0, 1)
