@@ -44,6 +44,8 @@ DIFFUSERS_CLASSES = {
     "vae": "AutoencoderKL",
 }
 """The four networks of a model folder, and what diffusers calls them."""
+SHARES = "_shares"
+"""Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
 DETAIL = "detail"
 """Folder of the fifth, which models may have: a UNet2DModel."""
 
@@ -132,7 +134,7 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, con
     networks: dict[str, Any] = {
         "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
         "appearance": load_network(folder / "appearance", build_appearance_kind, dtype),
-        "control": load_network(control_folder, build_control, dtype),
+        "control": load_network(control_folder, build_control, dtype, folder / "control"),
         "vae": load_network(folder / "vae", build_vae, dtype),
         DETAIL: load_network(folder / DETAIL, build_detail, dtype) if (folder / DETAIL).is_dir() else None,
     }
@@ -163,14 +165,46 @@ def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
     return build(config)
 
 
-def load_network(folder: Path, build: Callable[[Mapping[str, Any]], nn.Module], dtype: torch.dtype) -> nn.Module:
-    """One network of a model folder, for inference."""
+def load_network(
+    folder: Path, build: Callable[[Mapping[str, Any]], nn.Module], dtype: torch.dtype, shared: Path | None = None
+) -> nn.Module:
+    """One network of a model folder, for inference.
+
+    shared: folder of the network that it takes all further weights from, if its config.json says that it shares them.
+    """
     config = read_network_config(folder / "config.json")
     with torch.device("meta"):
         network = build(config)
     path = folder / WEIGHTS_NAME
-    load_strict(network, dequantise(read_safetensors(path), dtype), path)
+    weights = dequantise(read_safetensors(path), dtype)
+    if shared is not None and config.get(SHARES):
+        weights = dequantise(read_safetensors(shared / WEIGHTS_NAME), dtype) | weights
+    load_strict(network, weights, path)
     return network.eval().requires_grad_(False)
+
+
+def add_control(folder: Path, model: Model) -> Path:
+    """Give a model folder a ControlNet of a further kind: that of a model which was trained from this one.
+
+    Weights that are the same as the folder's own ControlNet's are not stored again. Returns the ControlNet's folder.
+    Raises InputError if the folder's own ControlNet is of that kind.
+    """
+    config = read_config(folder)
+    kind = model.config.control
+    if kind == config.control:
+        raise InputError(f"The model {folder.name} has a ControlNet for {kind} already, which is its own.")
+    own = dequantise(read_safetensors(folder / "control" / WEIGHTS_NAME), torch.float32)
+    new = {
+        name: value
+        for name, value in stored_state(model.control).items()
+        if name not in own or value.shape != own[name].shape or not torch.equal(value.float(), own[name])
+    }
+    target = folder / f"control_{kind}"
+    target.mkdir(exist_ok=True)
+    write_safetensors(target / WEIGHTS_NAME, to_storage(new, config.storage))
+    arguments = network_config(model.control, DIFFUSERS_CLASSES["control"])
+    write_json(target / "config.json", arguments | {SHARES: "control"})
+    return target
 
 
 def read_network_config(path: Path) -> dict[str, Any]:

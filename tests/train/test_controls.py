@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from blocks import configuration, settings, weights, write_blocks
@@ -18,7 +19,7 @@ from magicanimate.cli import app
 from magicanimate.config import ModelConfig
 from magicanimate.control import encode_control
 from magicanimate.errors import InputError
-from magicanimate.models import load_model, save_model
+from magicanimate.models import add_control, load_model, save_model
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.cache import control_planes
 from magicanimate.train.objective import person_share
@@ -150,6 +151,37 @@ def test_a_model_folder_with_several_control_nets(tmp_path):
     assert torch.equal(own.denoiser.conv_in.weight, other.denoiser.conv_in.weight)
     with pytest.raises(InputError, match="no ControlNet for pose; it takes densepose and depth"):
         load_model(folder, control="pose")
+
+
+def test_a_control_net_that_shares_its_weights(base, tmp_path):
+    folder, start = tmp_path / "model", load_model(base / "appearance" / "model")
+    save_model(start, folder, "int8")
+    content = configuration(base, "appearance", steps=2) | {
+        "out": str(tmp_path / "pose"), "start": str(folder), "control": "pose",
+        "data": str(write_controlled(tmp_path / "train", 3, 4)),
+        "branches": {"stage": "appearance", "targets": 2, "control_only": True, "embedding_only": True},
+    }  # fmt: skip
+    for name in ("vae_folder", "model", "networks"):
+        del content[name]
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "c.yaml")])
+    assert result.exit_code == 0, result.output
+    trained = load_model(tmp_path / "pose" / "model")
+    added = add_control(folder, trained)
+    names = set(load_file(added / "diffusion_pytorch_model.safetensors"))
+    assert names
+    assert all("cond_embedding" in name for name in names)
+    again = load_model(folder, control="pose")
+    assert again.config.control == "pose"
+    for name, value in trained.control.state_dict().items():
+        torch.testing.assert_close(again.control.state_dict()[name], value, atol=2e-2, rtol=0)
+    assert load_model(folder).config.control == "densepose"
+    config = json.loads((added / "config.json").read_text())
+    (added / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "_shares"}))
+    with pytest.raises(InputError, match="missing"):
+        load_model(folder, control="pose")
+    with pytest.raises(InputError, match="for densepose already"):
+        add_control(folder, load_model(folder))
 
 
 def body_file(path: Path) -> Path:

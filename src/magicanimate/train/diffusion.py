@@ -45,6 +45,9 @@ class BranchSettings(BaseModel):
         0.2, ge=0, le=1, description="share of samples whose reference's part map has errors, as found ones have"
     )
     control_only: bool = Field(False, description="stage 1: train the ControlNet alone, for a model that is complete")
+    embedding_only: bool = Field(
+        False, description="with control_only: only its condition embedding, which is all that kinds need to differ in"
+    )
     train_denoiser: bool = Field(True, description="stage 1: False leaves a pretrained denoiser as it is")
 
     @property
@@ -194,7 +197,8 @@ class DiffusionStage:
         if not temporal and not self._settings.train_denoiser:
             every = [(name, p) for name, p in every if not name.startswith("denoiser.")]
         if self._settings.control_only:
-            every = [(name, p) for name, p in every if name.startswith("control.")]
+            inside = "control.controlnet_cond_embedding." if self._settings.embedding_only else "control."
+            every = [(name, p) for name, p in every if name.startswith(inside)]
         return [(name, p) for name, p in every if not unreached(name, self._model.empty_prompt)]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:

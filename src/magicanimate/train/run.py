@@ -37,6 +37,9 @@ from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, star
 from magicanimate.train.warps import small_frames
 from magicanimate.weights import to_storage, write_safetensors
 
+_FIRST = "controlnet_cond_embedding.conv_in.weight"
+"""Where control planes enter the ControlNet."""
+
 
 def run(settings: TrainSettings, device: torch.device, processes: Processes | None = None) -> Path:
     """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result.
@@ -192,14 +195,18 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
 
 
 def with_new_control(model: Model, kind: ControlKind) -> Model:
-    """A model with a ControlNet of another kind, which starts as its own but for the condition embedding."""
+    """A model with a ControlNet of another kind, which starts as its own but for how the motion enters it."""
     if kind == model.config.control:
         return model
     config = model.config.with_control(kind)
     own = dict(model.control.config) | {"conditioning_channels": config.control_planes}
     control = build_control(own)
-    known = {name: value for name, value in model.control.state_dict().items() if "cond_embedding.conv_in" not in name}
+    known = model.control.state_dict()
+    first = known.pop(_FIRST)
     control.load_state_dict(known, strict=False)
+    if config.warp_input:
+        with torch.no_grad():
+            control.state_dict()[_FIRST][:, config.motion_planes :] = first[:, model.config.motion_planes :]
     return replace(model, config=config, control=control)
 
 
@@ -211,10 +218,9 @@ def with_warp_input(model: Model) -> Model:
     own = dict(model.control.config) | {"conditioning_channels": config.control_planes}
     control = build_control(own)
     weights = model.control.state_dict()
-    first = "controlnet_cond_embedding.conv_in.weight"
-    more = torch.zeros_like(control.state_dict()[first])
-    more[:, : model.config.control_planes] = weights[first]
-    control.load_state_dict(weights | {first: more})
+    more = torch.zeros_like(control.state_dict()[_FIRST])
+    more[:, : model.config.control_planes] = weights[_FIRST]
+    control.load_state_dict(weights | {_FIRST: more})
     return replace(model, config=config, control=control)
 
 
