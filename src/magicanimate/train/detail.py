@@ -19,12 +19,15 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from magicanimate.baselines.gan import PatchDiscriminator
+from magicanimate.control import parts_to_planes
 from magicanimate.detail import Sources, add_detail, find_sources, granularity, new_detail
 from magicanimate.errors import InputError
 from magicanimate.models import Model
 from magicanimate.motion.warp import PartWarp
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset
+from magicanimate.train.gan import adversarial_terms
 from magicanimate.train.preview import HeldOut, Preview, generate
 from magicanimate.train.warps import with_errors
 
@@ -46,6 +49,7 @@ class DetailSettings(BaseModel):
     wrong_frame: float = Field(
         0.0, ge=0, le=1, description="share of samples whose decoded frame is made worse, as it is for photographs"
     )
+    adversarial: float = Field(0.0, ge=0, description="weight of a discriminator's judgement: sharper, less exact")
 
 
 def make_samples(
@@ -90,12 +94,14 @@ class DetailStage:
             raise InputError(f"detail.crop must be a multiple of {granularity(network)}.")
         self._crop, self._settings = crop, settings
         self.modules: dict[str, nn.Module] = {"detail": network}
+        if settings.adversarial:
+            self.modules["discriminator"] = PatchDiscriminator(settings.patch).to(device)
         self.model = replace(model, detail=network)
         self._network, self._data, self._samples, self._device = network, data, samples, device
         self._preview = Preview(self.model, held, sampling)
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        return [(f"detail.{name}", p) for name, p in self._network.named_parameters()]
+        return [(f"{name}.{key}", p) for name, module in self.modules.items() for key, p in module.named_parameters()]
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         drawn = [self._draw(rng) for _ in range(batch)]
@@ -108,7 +114,13 @@ class DetailStage:
         edges = [error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1) for axis in (2, 3)]
         pixels = (weight * error.square()).mean()
         loss = (weight * error.abs()).mean() + 4 * pixels + _EDGES * sum(edge.mean() for edge in edges)
-        return loss, {"psnr_seen": float(-10 * torch.log10(error.detach().square().mean()))}
+        figures = {"psnr_seen": float(-10 * torch.log10(error.detach().square().mean()))}
+        if not self._settings.adversarial:
+            return loss, figures
+        judge = self.modules["discriminator"]
+        assert isinstance(judge, PatchDiscriminator)
+        judged, hinge = adversarial_terms(judge, output, truth, parts_to_planes(parts, judge.patch))
+        return loss + self._settings.adversarial * judged + hinge, figures | {"discriminator": float(hinge.detach())}
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """One crop: decoded and true frame [3,H,W], parts [H,W], and the `Sources`."""

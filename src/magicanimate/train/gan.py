@@ -46,6 +46,16 @@ def random_pairs(data: Dataset, rng: np.random.Generator, count: int, device: to
     return Pairs(rgb[0], parts[0], rgb[1], parts[1])
 
 
+def adversarial_terms(
+    discriminator: PatchDiscriminator, output_BCHW: Tensor, target_BCHW: Tensor, planes_BPhw: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the generator and what the discriminator minimise; neither reaches the other's weights."""
+    frozen = {name: p.detach() for name, p in discriminator.named_parameters()}
+    judged = -functional_call(discriminator, frozen, (output_BCHW, planes_BPhw)).mean()
+    real, fake = discriminator(target_BCHW, planes_BPhw), discriminator(output_BCHW.detach(), planes_BPhw)
+    return judged, (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+
 class GanStage:
     """Loss and sample grid of generator and discriminator; the loop does the rest."""
 
@@ -74,10 +84,7 @@ class GanStage:
         planes = parts_to_planes(pairs.parts, patch_of(self._generator))
         weight = 1 + PERSON_WEIGHT * (pairs.parts > 0)[:, None]
         pixels = (weight / weight.mean() * (output - pairs.target).abs()).mean()
-        frozen = {name: p.detach() for name, p in self._discriminator.named_parameters()}
-        judged = -functional_call(self._discriminator, frozen, (output, planes)).mean()
-        real, fake = self._discriminator(pairs.target, planes), self._discriminator(output.detach(), planes)
-        hinge = (1 - real).relu().mean() + (1 + fake).relu().mean()
+        judged, hinge = adversarial_terms(self._discriminator, output, pairs.target, planes)
         loss = PIXEL_WEIGHT * pixels + self._adversarial * judged + hinge
         return loss, {"pixels": float(pixels.detach()), "discriminator": float(hinge.detach())}
 
