@@ -24,6 +24,7 @@ from magicanimate.control import parts_to_planes
 from magicanimate.detail import Sources, add_detail, find_sources, granularity, new_detail
 from magicanimate.errors import InputError
 from magicanimate.models import Model
+from magicanimate.motion.densepose import HEAD
 from magicanimate.motion.warp import PartWarp
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset
@@ -32,6 +33,7 @@ from magicanimate.train.preview import HeldOut, Preview, generate
 from magicanimate.train.warps import with_errors
 
 _PERSON = 2.0  # extra weight of the person's pixels, as for the VAE
+_HEAD = 15.0  # extra weight of heads in the discriminator's judgement: small, and what people look at
 _DRIFT = 0.12  # spread of the colours' errors in frames that are made worse
 _EDGES = 0.5  # weight of differences between neighbouring pixels
 
@@ -119,7 +121,8 @@ class DetailStage:
             return loss, figures
         judge = self.modules["discriminator"]
         assert isinstance(judge, PatchDiscriminator)
-        judged, hinge = adversarial_terms(judge, output, truth, parts_to_planes(parts, judge.patch))
+        looked_at = 1.0 + _HEAD * (parts[:, None] >= HEAD[0])
+        judged, hinge = adversarial_terms(judge, output, truth, parts_to_planes(parts, judge.patch), looked_at)
         return loss + self._settings.adversarial * judged + hinge, figures | {"discriminator": float(hinge.detach())}
 
     def _draw(self, rng: np.random.Generator) -> tuple[Tensor, ...]:

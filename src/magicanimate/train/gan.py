@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -47,11 +48,22 @@ def random_pairs(data: Dataset, rng: np.random.Generator, count: int, device: to
 
 
 def adversarial_terms(
-    discriminator: PatchDiscriminator, output_BCHW: Tensor, target_BCHW: Tensor, planes_BPhw: Tensor
+    discriminator: PatchDiscriminator,
+    output_BCHW: Tensor,
+    target_BCHW: Tensor,
+    planes_BPhw: Tensor,
+    weight_B1HW: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What the generator and what the discriminator minimise; neither reaches the other's weights."""
+    """What the generator and what the discriminator minimise; neither reaches the other's weights.
+
+    weight: of each pixel in the generator's term; alike by default.
+    """
     frozen = {name: p.detach() for name, p in discriminator.named_parameters()}
-    judged = -functional_call(discriminator, frozen, (output_BCHW, planes_BPhw)).mean()
+    scores = functional_call(discriminator, frozen, (output_BCHW, planes_BPhw))
+    if weight_B1HW is not None:
+        weight = F.adaptive_avg_pool2d(weight_B1HW, scores.shape[-2:])
+        scores = scores * weight / weight.mean()
+    judged = -scores.mean()
     real, fake = discriminator(target_BCHW, planes_BPhw), discriminator(output_BCHW.detach(), planes_BPhw)
     return judged, (1 - real).relu().mean() + (1 + fake).relu().mean()
 
