@@ -28,7 +28,7 @@ LAYERS = [
     },
     {"train.run"},
     {"train.config"},
-    {"train.distill", "train.fit", "train.initial"},
+    {"train.detail", "train.distill", "train.fit", "train.initial"},
     {"train.diffusion", "train.vae", "train.gan", "train.standin"},
     {"train", "evaluate"},
     {"baselines"},
