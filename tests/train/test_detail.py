@@ -17,7 +17,15 @@ from magicanimate.train.views import ViewSettings
 from magicanimate.train.warps import small_frames, with_errors
 
 CPU = torch.device("cpu")
-DETAIL = {"patch": 4, "channels": [16, 16], "clips": 4, "crop": 16, "wrong_warp": 0.3, "wrong_frame": 0.5, "adversarial": 0.01}
+DETAIL = {
+    "patch": 4,
+    "channels": [16, 16],
+    "clips": 4,
+    "crop": 16,
+    "wrong_warp": 0.3,
+    "wrong_frame": 0.5,
+    "adversarial": 0.01,
+}
 
 
 def detail_settings(trained, folder, **changes):
