@@ -186,3 +186,16 @@ def test_by_keyboard_and_with_names_for_everything(visit):
     page.get_by_role("progressbar").wait_for()
     page.locator("#cancel").press("Enter")
     page.get_by_text("Cancelled; nothing was kept.").wait_for()
+
+
+def test_looking_again_draws_nothing_anew(visit):
+    """The heartbeat sends what the page has already; a video that plays is not started over by it."""
+    page = visit()
+    page.get_by_role("button", name="Run the example Studio").click()
+    finish(page)
+    marked = "() => [...document.querySelectorAll('video, .card, .drop, .status')].map(e => e.marked)"
+    page.evaluate("() => document.querySelectorAll('video, .card, .drop, .status').forEach(e => { e.marked = 1 })")
+    page.wait_for_timeout(7000)
+    found = page.evaluate(marked)
+    assert found
+    assert set(found) == {1}

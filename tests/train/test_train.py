@@ -304,5 +304,7 @@ def test_missing_configuration_and_data(tmp_path):
 def test_shipped_configurations_parse_and_take_overrides():
     configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
     found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
-    assert set(found) == {"vae", "appearance", "temporal", "distill", "vae_decoder"}
-    assert all(s.loop.steps == 7 and name.startswith(s.stage) for name, s in found.items())
+    stages = {"warp": "appearance", "temporal_warp": "temporal", "pose": "appearance", "depth": "appearance"}
+    stages |= {"vae_decoder": "vae"} | {name: name for name in ("vae", "appearance", "temporal", "detail", "distill")}
+    assert {name: s.stage for name, s in found.items()} == stages
+    assert all(s.loop.steps == 7 for s in found.values())

@@ -99,7 +99,7 @@ class DistillStage:
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images)
         clean, motion, planes, reference = self._source.take(drawn, rng, self._branches, self._device)
-        noise = sampling_noise(clean, self._teacher.config.noise, generator)
+        noise = self._noise(clean, generator)
         segment = self._segments(len(clean), generator)
         own = torch.from_numpy(rng.random(len(clean)) < self._settings.on_policy).to(self._device)
         start, end = segment * self._path.fine, (segment + 1) * self._path.fine
@@ -114,6 +114,9 @@ class DistillStage:
         kind = self._teacher.config.control
         loss = (person_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
         return loss, {f"n_{drawn.branch}": 1.0, "on_policy": float(own.float().mean())}
+
+    def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:
+        return sampling_noise(clean_BcKhw, self._teacher.config.noise, generator)
 
     def _segments(self, count: int, generator: torch.Generator) -> Tensor:
         """Which few step each sample is about, as evenly as the batch allows. [B]."""

@@ -2,8 +2,8 @@
 
 Every event does one thing to the visitor's `Session` and then shows all of it anew; panels that stay as they are, are
 not sent. A timer asks how far things are while something is under way. Answers may overtake each other on their way to
-the browser, and one that stops the timer may arrive after one that starts it: so a slow second timer never stops, and
-sets the first one right.
+the browser, and an old one that arrives last would stay: so a slow second timer never stops, and sends everything
+again. What is the same in the browser already is not drawn anew there.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Page:
         self.blocks.load(self._enter, [self._browser], [self._browser, self._visit, *shown], **silent)
 
         def on(listener: Any, handler: Handler, **options: Any) -> None:
-            inputs, again = [self._visit, *options.pop("inputs", ())], options.pop("again", ())
+            inputs, again = [self._visit, *options.pop("inputs", ())], options.pop("again", False)
             listener(self._shown_after(handler, again), inputs=inputs, outputs=shown, **silent, **options)
 
         for what in ("picture", "motion"):
@@ -166,7 +166,7 @@ class _Page:
         on(self._panels["player"].delete, _only(Session.delete))
         on(self._panels["gallery"].picked, _show_result, js=_SCROLL)
         on(self._timer.tick, _only(Session.look))
-        on(self._heartbeat.tick, _only(Session.look), again=("timer",))
+        on(self._heartbeat.tick, _only(Session.look), again=True)
         any_control = functools.partial(gr.on, [control.change for control in self._controls])
         on(any_control, _adjust, inputs=self._controls, trigger_mode="always_last")
 
@@ -178,8 +178,8 @@ class _Page:
         visit.session.begin()
         return [client, visit, *self._show(visit)]
 
-    def _shown_after(self, handler: Handler, again: tuple[str, ...] = ()) -> Callable[..., list[Any]]:
-        """Do something to the session, and show it; the panels `again` also where they are as they were."""
+    def _shown_after(self, handler: Handler, again: bool = False) -> Callable[..., list[Any]]:
+        """Do something to the session, and show it; with `again` also what is as it was."""
 
         def do(visit: _Visit | None, event: gr.EventData, *values: Any) -> list[Any]:
             if visit is None:  # the service was started anew since the page was opened
@@ -187,8 +187,8 @@ class _Page:
                 return [lost.get(name, gr.skip()) for name in [*self._panels, "timer"]]
             with visit.lock:
                 handler(visit.session, event, *values)
-                for name in again:
-                    visit.sent.pop(name, None)
+                if again:
+                    visit.sent.clear()
                 return self._show(visit)
 
         return do
