@@ -111,8 +111,7 @@ def animator(method: Method) -> Animator:
     settings = SampleSettings.for_model(model, temporal=method.temporal, **method.sampling)
 
     def diffuse(clip: Clip) -> np.ndarray:
-        held = HeldOut(clip.rgb[:1], clip.parts[None, 1:], clip.rgb[None, 1:], clip.parts[:1])
-        return generate(model, held, settings, seed=SEED + clip.item.motion)[0]
+        return generate(model, HeldOut.of_clip(clip.rgb, clip.parts), settings, seed=SEED + clip.item.motion)[0]
 
     return diffuse
 

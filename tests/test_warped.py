@@ -65,7 +65,7 @@ def test_hair_and_cloth_beside_a_part_move_with_it():
     reference[28:31, 36:56] = 255  # a sleeve's hem below the arm
     warp = PartWarp(reference, parts())
     target = parts(12)
-    beyond, moved = warp.beyond(target, warp(target))
+    _, (beyond, moved) = warp.with_surroundings(target)
     assert (beyond[40:43, 38:54] == 255).all()
     assert (moved[40:43, 38:54] == KNOWN).all()
     assert (moved[target > 0] == 0).all()

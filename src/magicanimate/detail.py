@@ -82,8 +82,7 @@ class Sources(NamedTuple):
 
 def find_sources(warp: PartWarp, parts_NHW: np.ndarray) -> Sources:
     """For the motion's part maps [N,H,W] uint8."""
-    warped = [warp(parts_HW) for parts_HW in parts_NHW]
-    beyond = [warp.beyond(parts_HW, one) for parts_HW, one in zip(parts_NHW, warped, strict=True)]
+    warped, beyond = zip(*(warp.with_surroundings(parts_HW) for parts_HW in parts_NHW), strict=True)
     pictures = [torch.from_numpy(np.stack([one[0] for one in many])).movedim(-1, 1) / 255 for many in (warped, beyond)]
     marks = [torch.from_numpy(np.stack([one[1] for one in many]))[:, None] / KNOWN for many in (warped, beyond)]
     return Sources(pictures[0], marks[0], pictures[1], marks[1])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import Result
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -102,16 +104,19 @@ def test_views_move_control_with_the_picture():
     assert (pose[:, ::2, ::2, 0] == depth[:, 4:12, 4:12]).all()
 
 
+def train_from_start(path: Path, content: dict[str, Any]) -> Result:
+    """Stage 1 from a model folder instead of fresh networks, by the command."""
+    path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k not in ("vae_folder", "model", "networks")}))
+    return CliRunner().invoke(app, ["train", str(path)])
+
+
 @pytest.mark.parametrize("kind", ["pose", "depth"])
 def test_a_control_net_of_another_kind_is_trained_alone(base, tmp_path, kind):
     content = configuration(base, "appearance", steps=2) | {
         "out": str(tmp_path / kind), "start": str(base / "appearance" / "model"), "control": kind,
         "branches": {"stage": "appearance", "targets": 2, "control_only": True},
     }  # fmt: skip
-    for name in ("vae_folder", "model", "networks"):
-        del content[name]
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
-    result = CliRunner().invoke(app, ["train", str(tmp_path / "c.yaml")])
+    result = train_from_start(tmp_path / "c.yaml", content)
     assert result.exit_code == 0, result.output
     model = load_model(tmp_path / kind / "model")
     assert (model.config.control, model.config.control_encoding) == (kind, "rgb" if kind == "pose" else "depth")
@@ -129,10 +134,7 @@ def test_data_without_the_wanted_control_is_one_sentence(base, tmp_path):
         "out": str(tmp_path / "o"), "start": str(base / "appearance" / "model"), "control": "depth",
         "data": str(tmp_path / "plain"),
     }  # fmt: skip
-    for name in ("vae_folder", "model", "networks"):
-        del content[name]
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
-    result = CliRunner().invoke(app, ["train", str(tmp_path / "c.yaml")])
+    result = train_from_start(tmp_path / "c.yaml", content)
     assert result.exit_code == 2
     assert "no depth frames" in result.output
     assert "Traceback" not in result.output
@@ -161,10 +163,7 @@ def test_a_control_net_that_shares_its_weights(base, tmp_path):
         "data": str(write_controlled(tmp_path / "train", 3, 4)),
         "branches": {"stage": "appearance", "targets": 2, "control_only": True, "embedding_only": True},
     }  # fmt: skip
-    for name in ("vae_folder", "model", "networks"):
-        del content[name]
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
-    result = CliRunner().invoke(app, ["train", str(tmp_path / "c.yaml")])
+    result = train_from_start(tmp_path / "c.yaml", content)
     assert result.exit_code == 0, result.output
     trained = load_model(tmp_path / "pose" / "model")
     added = add_control(folder, trained)

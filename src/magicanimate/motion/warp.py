@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from magicanimate.motion.densepose import FLIP_TABLE
 
-PARTS = 25
+PARTS = len(FLIP_TABLE)
 TRUNK = (1, 2)
 SMALLEST = 12  # pixels that an area needs for a direction
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
@@ -56,6 +56,19 @@ class Beyond(NamedTuple):
 
     picture_HWC: np.ndarray
     moved_HW: np.ndarray
+
+
+class Maps(NamedTuple):
+    """For each part of a target, the affine map of its pixels into the picture."""
+
+    turn_P22: np.ndarray
+    shift_P2: np.ndarray
+
+    def origins(self, x_N: np.ndarray, y_N: np.ndarray, part_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The picture's pixels x [N], y [N], perhaps outside it, for pixels that move as their parts do."""
+        at_N21 = np.stack([x_N, y_N], 1)[..., None]
+        from_N2 = np.rint((self.turn_P22[part_N] @ at_N21)[..., 0] + self.shift_P2[part_N]).astype(int)
+        return from_N2[:, 0], from_N2[:, 1]
 
 
 def measure_areas(parts_HW: np.ndarray) -> Areas:
@@ -111,30 +124,35 @@ class PartWarp:
 
     def __call__(self, parts_HW: np.ndarray) -> Warped:
         """The picture for a target part map [H,W]."""
+        return self._warped(parts_HW, self._maps(measure_areas(parts_HW)))
+
+    def with_surroundings(self, parts_HW: np.ndarray) -> tuple[Warped, Beyond]:
+        """The same, and what lies beside the target's parts."""
+        maps = self._maps(measure_areas(parts_HW))
+        warped = self._warped(parts_HW, maps)
+        return warped, self._beyond(parts_HW, maps, warped)
+
+    def _warped(self, parts_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
         drawn_HW = (parts_HW > 0) & (self._source_P[parts_HW] > 0)
         y, x = np.nonzero(drawn_HW)
         part_N = parts_HW[y, x]
         source_N = self._source_P[part_N]
-        turn_P22, shift_P2 = self._maps(measure_areas(parts_HW))
-        moved_N2 = (turn_P22[part_N] @ np.stack([x, y], 1)[..., None])[..., 0] + shift_P2[part_N]
+        from_x, from_y = maps.origins(x, y, part_N)
         left_N, top_N, right_N, bottom_N = self._box_P4[source_N].T
-        column = np.clip(np.rint(moved_N2[:, 0]).astype(int), left_N, right_N) - left_N
-        row = np.clip(np.rint(moved_N2[:, 1]).astype(int), top_N, bottom_N) - top_N
+        column = np.clip(from_x, left_N, right_N) - left_N
+        row = np.clip(from_y, top_N, bottom_N) - top_N
         pixel_N = self._nearest[self._start_P[source_N] + row * (right_N - left_N + 1) + column]
         picture_HWC[y, x] = self._pixels[pixel_N]
         known_HW[y, x] = np.where(source_N == part_N, KNOWN, STAND_IN)
         return Warped(picture_HWC, known_HW)
 
-    def beyond(self, parts_HW: np.ndarray, warped: Warped) -> Beyond:
-        """The surroundings of the parts, for the target that `warped` was made for."""
+    def _beyond(self, parts_HW: np.ndarray, maps: Maps, warped: Warped) -> Beyond:
         picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros_like(parts_HW)
         height, width = parts_HW.shape
         y, x, part_N = _surroundings(parts_HW, round(BEYOND * height))
         source_N = self._source_P[part_N]
-        turn_P22, shift_P2 = self._maps(measure_areas(parts_HW))
-        from_N2 = np.rint((turn_P22[part_N] @ np.stack([x, y], 1)[..., None])[..., 0] + shift_P2[part_N]).astype(int)
-        column, row = from_N2.T
+        column, row = maps.origins(x, y, part_N)
         there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
         y, x, column, row, source_N = (values[there] for values in (y, x, column, row, source_N))
         label_N = self._parts[row, column]
@@ -144,14 +162,13 @@ class PartWarp:
         moved_HW[y, x] = KNOWN
         return Beyond(picture_HWC, moved_HW)
 
-    def _maps(self, target: Areas) -> tuple[np.ndarray, np.ndarray]:
-        """For each part of the target, the affine map [P,2,2], [P,2] of its pixels into the picture. Areas too small
-        for a direction take the colour of the source's centre."""
-        source = Areas(*(values[np.maximum(self._source_P, 0)] for values in self._areas))
+    def _maps(self, target: Areas) -> Maps:
+        """Of a target's parts. Areas too small for a direction take the colour of the source's centre."""
+        source = Areas(*(values[self._source_P] for values in self._areas))
         scale_P2 = np.clip(source.extents_P2 / target.extents_P2, *SCALES)
         turn_P22 = (source.axes_P22 * scale_P2[:, None]) @ target.axes_P22.transpose(0, 2, 1)
         turn_P22 = np.where(target.present_P[:, None, None], turn_P22, 0.0)
-        return turn_P22, source.centre_P2 - (turn_P22 @ target.centre_P2[..., None])[..., 0]
+        return Maps(turn_P22, source.centre_P2 - (turn_P22 @ target.centre_P2[..., None])[..., 0])
 
 
 def _first_present(part: int, present_P: np.ndarray) -> int:

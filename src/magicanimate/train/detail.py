@@ -55,26 +55,20 @@ class DetailSettings(BaseModel):
 
 
 def make_samples(
-    model: Model, data: Dataset, clips: int, sampling: SampleSettings, path: Path, tick: Callable[[int, int], None]
-) -> np.ndarray:
-    """The model's frames 1.. of the first clips, [N,F-1,H,W,3] uint8; made where they are not there yet."""
+    model: Model, data: Dataset, clips: int, sampling: SampleSettings, path: Path, tick: Callable[[int], None]
+) -> None:
+    """Write the model's frames 1.. of the first clips, npy [N,F-1,H,W,3] uint8, unless they are there."""
     if path.exists():
-        return np.load(path, mmap_mode="r")
+        return
     temporary = path.with_suffix(".part")
     settings = data.settings
     shape = (clips, settings.frames - 1, settings.size, settings.size, 3)
     samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
     for i in range(clips):
-        samples[i] = generate(model, _one(data, i), sampling, seed=i)[0]
-        tick(i + 1, clips)
+        samples[i] = generate(model, HeldOut.of_clip(data.rgb(i), data.parts(i)), sampling, seed=i)[0]
+        tick(i + 1)
     samples.flush()
     os.replace(temporary, path)
-    return np.load(path, mmap_mode="r")
-
-
-def _one(data: Dataset, i: int) -> HeldOut:
-    rgb, parts = data.rgb(i), data.parts(i)
-    return HeldOut(rgb[:1], parts[None, 1:], rgb[None, 1:], parts[:1])
 
 
 class DetailStage:

@@ -31,6 +31,11 @@ class HeldOut:
     reference_parts: np.ndarray | None = None  # [N,H,W], for models that are shown the warped picture
     control: np.ndarray | None = None  # frames of another kind of control, [N,F,H,W] or [N,F,H,W,3]; None: parts
 
+    @classmethod
+    def of_clip(cls, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> "HeldOut":
+        """One clip: frame 0 is the reference, all others are targets."""
+        return cls(rgb_FHWC[:1], parts_FHW[None, 1:], rgb_FHWC[None, 1:], parts_FHW[:1])
+
     @property
     def shown(self) -> np.ndarray:
         """What the model gets as control."""

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from magicanimate.appearance import build_appearance
 from magicanimate.baselines.gan import build_generator
 from magicanimate.config import ControlKind, ModelConfig
-from magicanimate.control import build_control
+from magicanimate.control import Control, build_control
 from magicanimate.denoiser import build_denoiser
 from magicanimate.errors import InputError
 from magicanimate.evaluate.standin import PeopleNetwork
@@ -123,7 +123,7 @@ def _run_detail(job: Job, data: Dataset, test: Dataset) -> Path:
         with Progress() as progress:
             task = progress.add_task("the model's frames", total=many)
             bare = replace(model, detail=None)
-            make_samples(bare, data, many, sampling, path, lambda done, _: progress.update(task, completed=done))
+            make_samples(bare, data, many, sampling, path, lambda done: progress.update(task, completed=done))
     job.processes.meet()
     held = held_out(test, settings.preview_people)
     stage = DetailStage(model, data, np.load(path, mmap_mode="r"), settings.detail, held, sampling, job.device)
@@ -194,19 +194,24 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
+def _control_for(config: ModelConfig, model: Model) -> Control:
+    """A ControlNet that takes a configuration's planes: the model's own, but for where planes enter it."""
+    control = build_control(dict(model.control.config) | {"conditioning_channels": config.control_planes})
+    weights = model.control.state_dict()
+    del weights[_FIRST]
+    control.load_state_dict(weights, strict=False)
+    return control
+
+
 def with_new_control(model: Model, kind: ControlKind) -> Model:
     """A model with a ControlNet of another kind, which starts as its own but for how the motion enters it."""
     if kind == model.config.control:
         return model
     config = model.config.with_control(kind)
-    own = dict(model.control.config) | {"conditioning_channels": config.control_planes}
-    control = build_control(own)
-    known = model.control.state_dict()
-    first = known.pop(_FIRST)
-    control.load_state_dict(known, strict=False)
+    control = _control_for(config, model)
     if config.warp_input:
-        with torch.no_grad():
-            control.state_dict()[_FIRST][:, config.motion_planes :] = first[:, model.config.motion_planes :]
+        own = model.control.state_dict()[_FIRST]
+        control.state_dict()[_FIRST][:, config.motion_planes :] = own[:, model.config.motion_planes :]
     return replace(model, config=config, control=control)
 
 
@@ -215,12 +220,9 @@ def with_warp_input(model: Model) -> Model:
     if model.config.warp_input:
         return model
     config = model.config.model_copy(update={"warp_input": True})
-    own = dict(model.control.config) | {"conditioning_channels": config.control_planes}
-    control = build_control(own)
-    weights = model.control.state_dict()
-    more = torch.zeros_like(control.state_dict()[_FIRST])
-    more[:, : model.config.control_planes] = weights[_FIRST]
-    control.load_state_dict(weights | {_FIRST: more})
+    control = _control_for(config, model)
+    first = control.state_dict()[_FIRST].zero_()
+    first[:, : model.config.control_planes] = model.control.state_dict()[_FIRST]
     return replace(model, config=config, control=control)
 
 
