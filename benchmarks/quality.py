@@ -25,9 +25,10 @@ from magicanimate.evaluate.temporal import dtssd
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.models import Model, load_model
 from magicanimate.motion.densepose import PALETTE_25
+from magicanimate.motion.warp import with_loose
 from magicanimate.runtime import select_device
 from magicanimate.sampler import SampleSettings
-from magicanimate.synth.clip import render_clip
+from magicanimate.synth.clip import Clip, render_clip
 from magicanimate.synth.dataset import clip_times
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 
@@ -35,11 +36,16 @@ TRAINED_FRAMES = 3  # of each person in the training data
 CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split
 
 
+def own_map(clip: Clip) -> np.ndarray:
+    """The reference's own map [H,W], for the warp."""
+    return with_loose(clip.parts[0], clip.person[0])
+
+
 def still_people(count: int, size: int, split: str = "test", first: int = 0, frames: int = 4) -> HeldOut:
     """So many people from a seed on: the first of a few far-apart frames is the reference, the second the truth."""
     seeds = range(first, first + count)
     clips = [render_clip(seed, clip_times(seed, frames, None), size, split) for seed in seeds]
-    pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2], clip.parts[0]) for clip in clips]
+    pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2], own_map(clip)) for clip in clips]
     return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
 
 
@@ -47,7 +53,7 @@ def moving_people(count: int, size: int) -> HeldOut:
     """Clips of the test split: a reference and 16 consecutive frames."""
     seeds = range(CLIP_SEED, CLIP_SEED + count)
     clips = [render_clip(seed, clip_times(seed, CLIP_FRAMES, CLIP_FPS), size, "test") for seed in seeds]
-    pick = [(clip.rgb[0], clip.parts[1:], clip.rgb[1:], clip.parts[0]) for clip in clips]
+    pick = [(clip.rgb[0], clip.parts[1:], clip.rgb[1:], own_map(clip)) for clip in clips]
     return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
 
 

@@ -42,8 +42,8 @@ class Job:
     image_HWC: np.ndarray
     """The reference picture on the canvas."""
     signal: Signal
-    image_parts_HW: np.ndarray | None = field(default=None, repr=False)
-    """Parts of the person in the picture on the canvas, for models that warp it; None where nobody was found."""
+    image_own_HW: np.ndarray | None = field(default=None, repr=False)
+    """Own map (`motion.warp`) of the picture on the canvas, for models that warp it; None where nobody was found."""
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -131,14 +131,14 @@ def prepare_job(
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     notes = [*clip.notes, *aligned.notes]
-    own_parts_HW = _own_parts(frame.crop(reference_HWC), signal.report.people, notes) if takes_parts else None
+    own_HW = _own_map(frame.crop(reference_HWC), signal.report.people, notes) if takes_parts else None
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,
         frame=frame,
         image_HWC=reference_HWC,
         signal=signal,
-        image_parts_HW=None if own_parts_HW is None else frame.pad(own_parts_HW),
+        image_own_HW=None if own_HW is None else frame.pad(own_HW),
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=[*clip.warnings, *signal.report.warnings],
         notes=notes,
@@ -147,8 +147,8 @@ def prepare_job(
     )
 
 
-def _own_parts(picture_HWC: np.ndarray, people: int, notes: list[str]) -> np.ndarray | None:
-    """Parts of the person in the picture; None, and a note, where they cannot be found or several people move."""
+def _own_map(picture_HWC: np.ndarray, people: int, notes: list[str]) -> np.ndarray | None:
+    """Own map of the picture; None, and a note, where they cannot be found or several people move."""
     if people > 1:
         notes.append(f"{people} people move, so no detail is taken from the picture, which would be that of one.")
         return None
@@ -159,7 +159,7 @@ def _own_parts(picture_HWC: np.ndarray, people: int, notes: list[str]) -> np.nda
     if person is None:
         notes.append("Body parts in the picture are not known, so the model goes by its impression alone.")
         return None
-    return person.parts_HW
+    return person.own_HW
 
 
 def _colours(

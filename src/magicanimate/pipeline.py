@@ -181,7 +181,7 @@ class MagicAnimatePipeline:
 
         if not config.warp_input:
             return ControlSource(1, len(signal), lambda frames: motion(frames)[None])
-        warps = WarpSource(job.image_HWC, job.image_parts_HW, stride)
+        warps = WarpSource(job.image_HWC, job.image_own_HW, stride)
 
         def planes(frames: list[int]) -> Tensor:
             return torch.cat([motion(frames), warps(signal.parts_FHW[frames])], 1)[None]
@@ -201,7 +201,7 @@ class MagicAnimatePipeline:
         The processes take the chunks in turn, so that the first one can pass them on in order.
         """
         total, size = len(job), self._decode_chunk(job)
-        detail = DetailSource(job.image_HWC, job.image_parts_HW) if self._adds_detail(job) else None
+        detail = DetailSource(job.image_HWC, job.image_own_HW) if self._adds_detail(job) else None
         starts = range(0, total, size)
         for turn in range(0, len(starts), self.ranks.size):
             mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]

@@ -48,8 +48,9 @@ def person_of(parts_HW: np.ndarray) -> Person:
     """The person that a picture shows whose parts are these."""
     joints, lengths = find_joints(parts_HW)
     return Person(
-        None, parts_HW, joints, lengths, (~np.isnan(lengths)).astype(float), float(np.isin(parts_HW, (5, 6)).any())
-    )
+        None, parts_HW, joints, lengths, (~np.isnan(lengths)).astype(float), float(np.isin(parts_HW, (5, 6)).any()),
+        parts_HW,
+    )  # fmt: skip
 
 
 @pytest.fixture

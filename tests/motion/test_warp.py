@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from magicanimate.motion.warp import KNOWN, STAND_IN, UNKNOWN, PartWarp, fill_background, measure_areas, sources_of
+from magicanimate.motion.warp import (
+    KNOWN,
+    LOOSE,
+    STAND_IN,
+    UNKNOWN,
+    PartWarp,
+    fill_background,
+    measure_areas,
+    sources_of,
+    with_loose,
+)
 
 SIZE = 64
 
@@ -60,7 +70,54 @@ def test_a_hidden_part_takes_the_other_side_of_its_limb():
     assert (out[after == 21] == picture(before)[before == 19][0]).all()
     assert (known[after == 21] == STAND_IN).all()
     assert (known[after == 2] == KNOWN).all()
-    assert sources_of(21)[:2] == [21, 19]
+    other_arm = person(arm=20)
+    out, known = PartWarp(picture(before), before)(other_arm)
+    assert (out[other_arm == 20] == picture(before)[before == 19][0]).all()
+    assert (known[other_arm == 20] == STAND_IN).all()
+    assert sources_of(19) == [19, 20]
+    assert sources_of(2) == [2, 1]
+
+
+def test_a_head_that_turns_keeps_its_face_in_one_piece():
+    """Two halves, of which the left one shrinks: a line across the face stays a line."""
+    before, after = person(), person()
+    before[10:22, 29:34], after[10:22, 26:34] = 24, 24
+    reference = picture(before)
+    reference[14:16, 24:34] = 255
+    out, known = PartWarp(reference, before)(after)
+    assert (out[14:16, 24:34] == 255).all()
+    assert (known[10:22, 26:29] == STAND_IN).all(), "these pixels are from the other half"
+    assert (known[10:22, 29:34] == KNOWN).all()
+
+
+def test_a_trunk_stays_upright_whichever_side_is_longer():
+    before = np.zeros((SIZE, SIZE), np.uint8)
+    before[10:20, 26:36], before[22:46, 24:38] = 23, 2
+    reference = picture(before)
+    reference[22:30, 24:38] = 255  # the chest
+    after = np.zeros_like(before)
+    after[20:30, 26:36], after[32:44, 18:44] = 23, 2  # wider than high: cut off at the waist
+    out = PartWarp(reference, before)(after).picture_HWC
+    assert (out[32:35, 20:42] == 255).all()
+    assert (out[41:44, 20:42] != 255).all()
+
+
+def test_only_what_belongs_to_somebody_moves_along_and_is_filled():
+    parts, target = person(), person(shift=12)
+    seen = parts > 0
+    seen[32:35, 38:58] = True  # a sleeve below the arm
+    reference = picture(parts)
+    reference[32:35, 38:58] = 255
+    own = with_loose(parts, seen)
+    assert set(np.unique(own)) == {0, 2, 19, 23, LOOSE}
+    _, (beyond, moved) = PartWarp(reference, own).with_surroundings(target)
+    assert (beyond[44:47, 40:56] == 255).all()
+    assert (moved[44:47, 40:56] == KNOWN).all()
+    assert not moved[48:50, 40:56].any(), "background stays"
+    assert PartWarp(reference, parts).with_surroundings(target)[1].moved_HW[48:50, 40:56].any()
+    assert (fill_background(reference, own).picture_HWC == 128).all()
+    assert (fill_background(reference, parts).picture_HWC != 128).any(), "a sleeve that is not known stays"
+    assert not with_loose(parts, np.zeros_like(seen)).any(), "no parts where nobody is seen"
 
 
 def test_background_is_filled_from_outside_the_person():
@@ -69,6 +126,10 @@ def test_background_is_filled_from_outside_the_person():
     assert (filled == 128).all()
     assert set(np.unique(known)) == {UNKNOWN, KNOWN}
     assert (known[parts > 0] == UNKNOWN).all()
+    two_sided = picture(parts)
+    two_sided[:, :32] = 0
+    soft = fill_background(two_sided, (np.arange(SIZE) // 16 % 3 > 0) * np.ones((SIZE, 1), np.uint8)).picture_HWC
+    assert np.abs(np.diff(soft[:, 16:48].astype(int), axis=1)).max() < 100, "no seam where two sides meet"
     nobody = np.zeros_like(parts)
     assert (fill_background(picture(parts), nobody).picture_HWC == picture(parts)).all()
 

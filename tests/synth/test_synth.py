@@ -12,6 +12,7 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 from magicanimate.body.rig import JOINT_INDEX, body_shape
 from magicanimate.body.template import REGION_PARTS, template
 from magicanimate.errors import InputError
+from magicanimate.motion.warp import LOOSE
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset
 from magicanimate.synth.outfit import random_outfit
@@ -51,6 +52,16 @@ def test_parts_are_where_there_is_a_body():
     assert clip.parts.max() <= 24
     assert ((clip.parts > 0) == (clip.distance > 0)).all()
     assert 0.02 < (clip.parts > 0).mean() < 0.9
+
+
+def test_a_person_is_more_than_the_body():
+    clip = render_clip(5, np.array([1.0, 6.0]), 96)
+    body = clip.parts > 0
+    assert (clip.person & body).sum() > 0.97 * body.sum()
+    assert (clip.person & ~body).sum() > 0.03 * body.sum(), "clothes and hair"
+    nobody, change = ~clip.person.any(0), np.abs(clip.rgb[1].astype(int) - clip.rgb[0]).mean(-1)
+    assert change[nobody].mean() < 3, "only shadows and edges move there"
+    assert change[~nobody].mean() > 20
 
 
 def test_left_and_right_are_the_persons():
@@ -136,6 +147,10 @@ def test_dataset_is_the_same_from_one_process_or_two_and_resumes(tmp_path):
     assert len(one) == 3
     assert all((one.rgb(i) == two.rgb(i)).all() and (one.parts(i) == two.parts(i)).all() for i in range(3))
     assert (one.rgb(0) != one.rgb(1)).any()
+    assert (one.own(0) == two.own(0)).all()
+    assert (one.own(0) == LOOSE).any(), "hair and clothes are known"
+    (tmp_path / "two" / "00000000.person.npy").unlink()
+    assert (open_dataset(tmp_path / "two").own(0) == one.parts(0)).all(), "as in data sets that lack them"
     lost = tmp_path / "two" / "00000001.parts.npy"
     lost.unlink()
     with pytest.raises(InputError, match="incomplete"):

@@ -13,7 +13,7 @@ from magicanimate.errors import InputError
 from magicanimate.models import load_model
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.run import run
-from magicanimate.train.views import ViewSettings
+from magicanimate.train.views import MIRRORED_PARTS, ViewSettings
 from magicanimate.train.warps import small_frames, with_errors
 
 CPU = torch.device("cpu")
@@ -86,6 +86,9 @@ def test_small_frames_are_made_once_and_follow_the_views(trained, tmp_path):
     assert small.pictures.shape == (2 * len(data), data.settings.frames, 32, 32, 3)
     assert np.array_equal(small.pictures[0], data.rgb(0))
     assert np.array_equal(small.pictures[len(data)], data.rgb(0)[:, :, ::-1])
+    assert np.array_equal(small.own[len(data)], MIRRORED_PARTS[data.own(0)[:, :, ::-1]])
+    assert np.array_equal(small.parts[0], data.parts(0))
+    assert not np.array_equal(small.own, small.parts)
     before = (tmp_path / "small.parts.npy").stat().st_mtime_ns
     small_frames(data, tmp_path, 4, ViewSettings(count=2))
     assert (tmp_path / "small.parts.npy").stat().st_mtime_ns == before

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from magicanimate.body.fit import fit_track
-from magicanimate.body.motion import BodyMotion
 from magicanimate.body.smoothing import bridge_gaps, runs, smooth
 from magicanimate.body.track import JOINT_SETS, Track
 from magicanimate.errors import InputError, NobodyFound
@@ -161,18 +159,12 @@ def track_video(clip: Clip, progress: Progress | None = None) -> Track:
 
 
 def track_picture(image_HWC: np.ndarray) -> Track | None:
-    """The person in one picture [H, W, 3] uint8, as a track of one frame; None if nobody is found."""
-    with _detector(still=True) as detector:
-        found = _look(detector, image_HWC)
-    height, width = image_HWC.shape[:2]
-    return _track([found], (height, width), 1.0) if found else None
-
-
-def fit_picture(image_HWC: np.ndarray) -> BodyMotion | None:
-    """The person in one picture [H, W, 3] uint8, as a motion of one frame; None if nobody is found.
+    """The person in one picture [H, W, 3] uint8, as a track of one frame; None if nobody is found.
 
     Raises:
         InputError: mediapipe is missing (extra `pose`).
     """
-    track = track_picture(image_HWC)
-    return fit_track(track) if track else None
+    with _detector(still=True) as detector:
+        found = _look(detector, image_HWC)
+    height, width = image_HWC.shape[:2]
+    return _track([found], (height, width), 1.0) if found else None

@@ -10,8 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from magicanimate.motion.skeleton import GROUP_OF_PART, GROUPS, LENGTHS, find_joints
+from magicanimate.motion.warp import with_loose
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
@@ -40,6 +42,8 @@ class Person:
     """Share of the part that each length is of, that lies inside the picture."""
     feet: float
     """Share of the feet that lies inside the picture."""
+    own_HW: np.ndarray
+    """The parts as an own map of `warp`: with hair and clothes beyond them, and no parts where nobody is seen."""
 
 
 def find_person(picture_HWC: np.ndarray) -> Person | None:
@@ -54,11 +58,13 @@ def find_person(picture_HWC: np.ndarray) -> Person | None:
 @lru_cache(maxsize=4)
 def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
     from magicanimate.body.draw import draw_motion
-    from magicanimate.body.people import fit_picture
+    from magicanimate.body.fit import fit_track
+    from magicanimate.body.people import track_picture
 
-    body = fit_picture(np.frombuffer(pixels, np.uint8).reshape(shape))
-    if body is None:
+    track = track_picture(np.frombuffer(pixels, np.uint8).reshape(shape))
+    if track is None:
         return None
+    body, mask_HW = fit_track(track), track.masks(0) if track.masks else None
     height, width = body.size
     wide = next(iter(draw_motion(body.moved(size=(_AROUND * height, _AROUND * width)), kinds=("parts",))))["parts"]
     top, left = (_AROUND - 1) * height // 2, (_AROUND - 1) * width // 2
@@ -74,7 +80,14 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         _rest_lengths(body),
         np.array([np.mean([shown[group] for group in _SHOWN_BY[name]]) for name in LENGTHS]),
         (shown["foot.L"] + shown["foot.R"]) / 2,
+        parts_HW if mask_HW is None else with_loose(parts_HW, _enlarged(mask_HW, parts_HW.shape)),
     )
+
+
+def _enlarged(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A small mask at the picture's size, [H,W] bool."""
+    large = Image.fromarray(mask_HW.astype(np.uint8) * 255).resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(large) > 127
 
 
 def _share(parts_HW: np.ndarray, wide_HW: np.ndarray, group: int) -> float:

@@ -1,8 +1,8 @@
 """The picture, warped to a motion by body parts: no network, no training.
 
 Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
-principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). A part that
-the picture does not show takes a part of the same kind. Behind the person is the picture's background, filled from
+principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). Both sides of
+a limb, and of the head, are one area. An area that the picture does not show takes one of the same kind. Behind the person is the picture's background, filled from
 its border.
 
 It is a baseline of its own, and an input of models with `warp_input` (warped.py).
@@ -21,19 +21,26 @@ from magicanimate.motion.densepose import FLIP_TABLE
 
 PARTS = len(FLIP_TABLE)
 TRUNK = (1, 2)
+UPRIGHT = (*TRUNK, 23)
+"""Areas with an upper end; the directions of all others are those of their longer axes."""
 SMALLEST = 12  # pixels that an area needs for a direction
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
 CLOTH = 0.02  # of the picture's height: how far clothes and hair mostly reach beyond the parts
+RIM = 0.008  # the same where the picture's own map has them: its errors, and soft edges
 BEYOND = 0.1  # and at most
+LOOSE = PARTS
+"""In the picture's own map: hair and clothes beyond the parts. A map without it says nothing about them."""
+_SOFTER = (0.01, 0.02, 0.04, 0.08)  # of the picture's height: blurs of the filled background, farther inside a stronger one
 KNOWN, STAND_IN, UNKNOWN = 255, 128, 0
-"""Pixels of the same part, or of open background; those of a part of the same kind; guesses."""
-# The other side of the same limb: front and back, inner and outer.
-_OTHER_SIDE = {1: 2, 7: 9, 8: 10, 11: 13, 12: 14, 15: 17, 16: 18, 19: 21, 20: 22, 23: 24}
-OTHER_SIDE = _OTHER_SIDE | {b: a for a, b in _OTHER_SIDE.items()}
+"""Pixels of the same part, or of open background; those of another part; guesses."""
+# Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's have nothing in common.
+_ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
+AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
+"""[25] what each part moves with: the number of one of its parts."""
 
 
 class Areas(NamedTuple):
-    """Of each part: whether its area is large enough, centre (x, y), principal axes (columns, the longer first) and
+    """Of each area: whether it is large enough, centre (x, y), principal axes (columns, the one along it first) and
     extents along them, in pixels."""
 
     present_P: np.ndarray
@@ -72,7 +79,8 @@ class Maps(NamedTuple):
 
 
 def measure_areas(parts_HW: np.ndarray) -> Areas:
-    """Moments of all parts of a map. The longer axis points away from the trunk's centre; no axes are mirrored."""
+    """Moments of all areas of a map. First axes point away from the trunk, those of head and trunk up the body; no axes
+    are mirrored."""
     y, x = np.nonzero(parts_HW)
     label = parts_HW[y, x]
     count_P = np.bincount(label, minlength=PARTS)
@@ -85,78 +93,99 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
         sums_P = np.bincount(label, away_N2[:, i] * away_N2[:, j], PARTS)
         covariance_P22[:, i, j] = covariance_P22[:, j, i] = sums_P / np.maximum(count_P - 1, 1)
     values_P2, vectors_P22 = np.linalg.eigh(covariance_P22 + 0.25 * np.eye(2))
-    long_P2, short_P2 = vectors_P22[..., 1], vectors_P22[..., 0]
-    inwards_P = (long_P2 * (centre_P2 - _body_centre(parts_HW))).sum(1) < 0
-    long_P2 = np.where(inwards_P[:, None], -long_P2, long_P2)
-    mirrored_P = long_P2[:, 0] * short_P2[:, 1] - long_P2[:, 1] * short_P2[:, 0] < 0
-    short_P2 = np.where(mirrored_P[:, None], -short_P2, short_P2)
-    return Areas(present_P, centre_P2, np.stack([long_P2, short_P2], 2), np.sqrt(values_P2[:, ::-1]))
+    away_P2 = centre_P2 - _body_centre(parts_HW)
+    head = UPRIGHT[-1]
+    away_P2[list(UPRIGHT)] = away_P2[head] if present_P[head] and away_P2[head].any() else (0, -1)
+    along_P = np.ones(PARTS, int)  # the longer axis
+    along_P[list(UPRIGHT)] = np.abs((vectors_P22 * away_P2[..., None]).sum(1)).argmax(1)[list(UPRIGHT)]
+    every = np.arange(PARTS)
+    first_P2, second_P2 = vectors_P22[every, :, along_P], vectors_P22[every, :, 1 - along_P]
+    inwards_P = (first_P2 * away_P2).sum(1) < 0
+    first_P2 = np.where(inwards_P[:, None], -first_P2, first_P2)
+    mirrored_P = first_P2[:, 0] * second_P2[:, 1] - first_P2[:, 1] * second_P2[:, 0] < 0
+    second_P2 = np.where(mirrored_P[:, None], -second_P2, second_P2)
+    extents_P2 = np.sqrt(np.stack([values_P2[every, along_P], values_P2[every, 1 - along_P]], 1))
+    return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
 
 
-def sources_of(part: int) -> list[int]:
-    """Parts of the picture that may stand in for a part, the best first."""
-    other = OTHER_SIDE.get(part, part)
-    return list(dict.fromkeys([part, other, int(FLIP_TABLE[part]), int(FLIP_TABLE[other])]))
+def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
+    """Part map(s) of a picture with LOOSE where somebody is seen beside the parts, and no parts where nobody is."""
+    return np.where(person_HW, np.where(parts_HW > 0, parts_HW, LOOSE), 0).astype(np.uint8)
 
 
-def fill_background(picture_HWC: np.ndarray, parts_HW: np.ndarray) -> Warped:
-    """The picture without its person: each covered pixel takes the nearest uncovered one."""
-    covered = parts_HW > 0
-    reach = max(1, round(CLOTH * len(covered)))
+def sources_of(area: int) -> list[int]:
+    """Areas of the picture that may stand in for an area, the best first."""
+    other = {1: 2, 2: 1}.get(area, int(AREAS[FLIP_TABLE[area]]))
+    return list(dict.fromkeys([area, other]))
+
+
+def fill_background(picture_HWC: np.ndarray, own_HW: np.ndarray) -> Warped:
+    """The picture without its person: each covered pixel takes the nearest uncovered one, the more blurred the farther it
+    is, so that no seams show where two sides meet."""
+    covered = own_HW > 0
+    reach = max(1, round((RIM if (own_HW == LOOSE).any() else CLOTH) * len(covered)))
     covered = ndimage.binary_dilation(covered, iterations=reach)
     known_HW = np.where(covered, UNKNOWN, KNOWN).astype(np.uint8)
     if covered.all():
         return Warped(picture_HWC.copy(), known_HW)
-    nearest = ndimage.distance_transform_edt(covered, return_distances=False, return_indices=True)
-    return Warped(picture_HWC[tuple(nearest)], known_HW)
+    distance_HW, nearest = ndimage.distance_transform_edt(covered, return_indices=True)
+    filled_HWC = picture_HWC[tuple(nearest)].astype(np.float32)
+    soft_HWC = filled_HWC
+    for reach in np.multiply(_SOFTER, len(covered)):
+        share_HW1 = np.clip(distance_HW / reach - 1, 0, 1)[..., None]
+        soft_HWC = soft_HWC + share_HW1 * (ndimage.gaussian_filter(filled_HWC, (reach, reach, 0)) - soft_HWC)
+    return Warped(np.where(covered[..., None], np.rint(soft_HWC), picture_HWC).astype(np.uint8), known_HW)
 
 
 class PartWarp:
     """Warps one picture to any number of part maps."""
 
-    def __init__(self, picture_HWC: np.ndarray, parts_HW: np.ndarray) -> None:
-        """picture uint8 [H,W,3] with its part map [H,W]."""
-        self._background = fill_background(picture_HWC, parts_HW)
-        self._pixels, self._parts = picture_HWC.reshape(-1, 3), parts_HW
-        self._areas = measure_areas(parts_HW)
-        self._source_P = np.array([_first_present(part, self._areas.present_P) for part in range(PARTS)])
-        self._nearest, self._start_P, self._box_P4 = _nearest_pixels(parts_HW, self._areas.present_P)
+    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray) -> None:
+        """picture uint8 [H,W,3] with its own map [H,W]: parts, and LOOSE where that is known."""
+        self._background = fill_background(picture_HWC, own_HW)
+        loose_HW = own_HW == LOOSE
+        parts_HW = np.where(loose_HW, 0, own_HW).astype(own_HW.dtype)
+        self._pixels, self._parts = picture_HWC.reshape(-1, 3), parts_HW.ravel()
+        self._area_HW = AREAS[parts_HW]
+        self._loose = loose_HW if loose_HW.any() else parts_HW == 0
+        self._areas = measure_areas(self._area_HW)
+        self._source_P = np.array([_first_present(area, self._areas.present_P) for area in range(PARTS)])
+        self._nearest, self._start_P, self._box_P4 = _nearest_pixels(self._area_HW, self._areas.present_P)
 
     def __call__(self, parts_HW: np.ndarray) -> Warped:
         """The picture for a target part map [H,W]."""
-        return self._warped(parts_HW, self._maps(measure_areas(parts_HW)))
+        return self._warped(parts_HW, self._maps(measure_areas(AREAS[parts_HW])))
 
     def with_surroundings(self, parts_HW: np.ndarray) -> tuple[Warped, Beyond]:
         """The same, and what lies beside the target's parts."""
-        maps = self._maps(measure_areas(parts_HW))
+        area_HW = AREAS[parts_HW]
+        maps = self._maps(measure_areas(area_HW))
         warped = self._warped(parts_HW, maps)
-        return warped, self._beyond(parts_HW, maps, warped)
+        return warped, self._beyond(area_HW, maps, warped)
 
     def _warped(self, parts_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
-        drawn_HW = (parts_HW > 0) & (self._source_P[parts_HW] > 0)
-        y, x = np.nonzero(drawn_HW)
-        part_N = parts_HW[y, x]
-        source_N = self._source_P[part_N]
-        from_x, from_y = maps.origins(x, y, part_N)
+        area_HW = AREAS[parts_HW]
+        y, x = np.nonzero(self._source_P[area_HW] > 0)
+        source_N = self._source_P[area_HW[y, x]]
+        from_x, from_y = maps.origins(x, y, area_HW[y, x])
         left_N, top_N, right_N, bottom_N = self._box_P4[source_N].T
         column = np.clip(from_x, left_N, right_N) - left_N
         row = np.clip(from_y, top_N, bottom_N) - top_N
         pixel_N = self._nearest[self._start_P[source_N] + row * (right_N - left_N + 1) + column]
         picture_HWC[y, x] = self._pixels[pixel_N]
-        known_HW[y, x] = np.where(source_N == part_N, KNOWN, STAND_IN)
+        known_HW[y, x] = np.where(self._parts[pixel_N] == parts_HW[y, x], KNOWN, STAND_IN)
         return Warped(picture_HWC, known_HW)
 
-    def _beyond(self, parts_HW: np.ndarray, maps: Maps, warped: Warped) -> Beyond:
-        picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros_like(parts_HW)
-        height, width = parts_HW.shape
-        y, x, part_N = _surroundings(parts_HW, round(BEYOND * height))
-        source_N = self._source_P[part_N]
-        column, row = maps.origins(x, y, part_N)
+    def _beyond(self, area_HW: np.ndarray, maps: Maps, warped: Warped) -> Beyond:
+        picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros_like(area_HW)
+        height, width = area_HW.shape
+        y, x, area_N = _surroundings(area_HW, round(BEYOND * height))
+        source_N = self._source_P[area_N]
+        column, row = maps.origins(x, y, area_N)
         there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
         y, x, column, row, source_N = (values[there] for values in (y, x, column, row, source_N))
-        label_N = self._parts[row, column]
-        free = (label_N == 0) | (label_N == source_N)  # not somebody's other arm
+        free = self._loose[row, column] | (self._area_HW[row, column] == source_N)  # not somebody's other arm
         y, x = y[free], x[free]
         picture_HWC[y, x] = self._pixels[row[free] * width + column[free]]
         moved_HW[y, x] = KNOWN

@@ -22,6 +22,7 @@ class Clip:
 
     rgb: np.ndarray  # [F,H,W,3] uint8
     parts: np.ndarray  # [F,H,W] uint8, DensePose part 0..24
+    person: np.ndarray  # [F,H,W] bool, where people with their hair and clothes are
     distance: np.ndarray  # [F,H,W] float32 metres, 0 where there is nobody
     joints: np.ndarray  # [F,J,2] float32, picture coordinates in [0,1] of the first person's joints (rig.JOINT_NAMES)
     stature: float  # the first person's standing height in heights of the picture
@@ -110,11 +111,13 @@ def render_clip(
     light = _random_light(place)
     backdrop, floor = random_background(place, size)
     darkness = place.uniform(0.15, 0.5) if floor else 0.0
-    rgb, parts, distance, joints, points = [], [], [], [], []
+    rgb, people_seen, parts, distance, joints, points = [], [], [], [], [], []
     for f in range(len(times)):
         scene = [(person, track[f]) for person, track in zip(people, tracks, strict=True)]
         shadows = [_shadow(camera, transforms, person, darkness) for person, transforms in scene]
-        rgb.append(renderer.picture(scene, camera, light, backdrop, shadows))
+        picture, seen = renderer.picture(scene, camera, light, backdrop, shadows)
+        rgb.append(picture)
+        people_seen.append(seen)
         part, far = renderer.part_map(scene, camera)
         parts.append(part)
         distance.append(far)
@@ -129,6 +132,7 @@ def render_clip(
     return Clip(
         np.stack(rgb),
         np.stack(parts),
+        np.stack(people_seen),
         np.stack(distance),
         np.stack(joints),
         stature,

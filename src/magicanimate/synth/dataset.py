@@ -1,8 +1,8 @@
 """Data sets of clips on disk: shards of arrays, written by several processes, deterministic and resumable.
 
 Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3], `NAME.parts.npy`
-[N,F,H,W] and perhaps further controls, `NAME.pose.npy` [N,F,H,W,3] and `NAME.depth.npy` [N,F,H,W]; all uint8, so that
-training can map them into memory. Shards may have any number of clips. Frame 0 of each clip is far in time from the
+[N,F,H,W], of generated clips `NAME.person.npy` [N,F,H,W] bool, and perhaps further controls, `NAME.pose.npy`
+[N,F,H,W,3] and `NAME.depth.npy` [N,F,H,W]; all others uint8, so that training can map them into memory. Shards may have any number of clips. Frame 0 of each clip is far in time from the
 others.
 """
 
@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 
 from magicanimate.errors import InputError
+from magicanimate.motion.warp import with_loose
 from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip, render_clip
 from magicanimate.synth.controls import check_controls, control_frames
 from magicanimate.synth.filmed import filmed_clip
 
 INDEX = "index.json"
+PERSON = "person"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def make_clip(seed: int, settings: DatasetSettings) -> Clip:
 def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSettings) -> str:
     clips = [make_clip(seed, settings) for seed in seeds]
     save_array(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
+    save_array(folder / f"{name}.{PERSON}.npy", np.stack([clip.person for clip in clips]))
     for kind in settings.controls:
         save_array(folder / f"{name}.{kind}.npy", np.stack([control_frames(clip, kind) for clip in clips]))
     save_array(
@@ -157,6 +160,8 @@ class Dataset:
     rgb_shards: list[np.ndarray]
     parts_shards: list[np.ndarray]
     control_shards: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    person_shards: list[np.ndarray] = field(default_factory=list)
+    """[N,F,H,W] bool, where people with hair and clothes are; none in prepared videos and older data sets."""
     clips: list[dict[str, Any]] = field(default_factory=list)
     """Of prepared videos, what the index says about each clip (`train.prepare`)."""
 
@@ -179,6 +184,10 @@ class Dataset:
 
     def parts(self, i: int) -> np.ndarray:
         return self._find(self.parts_shards, i)
+
+    def own(self, i: int) -> np.ndarray:
+        """Part maps of clip i for warping its pictures, with hair and loose cloth where they are known. [F,H,W]."""
+        return with_loose(self.parts(i), self._find(self.person_shards, i)) if self.person_shards else self.parts(i)
 
     def control(self, kind: str, i: int) -> np.ndarray:
         """Control frames of clip i: densepose (parts) or depth [F,H,W], or pose [F,H,W,3]. InputError: not there."""
@@ -228,5 +237,6 @@ def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:
         shards("rgb"),
         shards("parts"),
         {kind: shards(kind) for kind in settings.controls},
+        shards(PERSON) if all((folder / f"{name}.{PERSON}.npy").exists() for name in leading) else [],
         content.get("clips", []),
     )

@@ -66,7 +66,7 @@ def _exposed(render: Callable[[np.ndarray], Clip], times_F: np.ndarray, shutter:
     moments_S = np.linspace(-0.5, 0.5, _MOMENTS) * shutter
     clip = render(np.clip(times_F[:, None] + moments_S, 0, MOTION_SECONDS).ravel())
     middle = slice(_MOMENTS // 2, None, _MOMENTS)
-    kept = {name: getattr(clip, name)[middle] for name in ("parts", "distance", "joints", "points")}
+    kept = {name: getattr(clip, name)[middle] for name in ("parts", "person", "distance", "joints", "points")}
     means = clip.rgb.reshape(-1, _MOMENTS, *clip.rgb.shape[1:]).mean(1)
     return replace(clip, rgb=np.rint(means).astype(np.uint8), **kept)
 
@@ -96,8 +96,9 @@ def _covered(clip: Clip, cover_HW4: np.ndarray) -> Clip:
     rgb = np.rint(clip.rgb * (1 - opacity_HW1) + colours_HWC * opacity_HW1).astype(np.uint8)
     seen_HW = opacity_HW1[..., 0] < 0.5
     return replace(
-        clip, rgb=rgb, parts=clip.parts * seen_HW, distance=clip.distance * seen_HW.astype(clip.distance.dtype)
-    )
+        clip, rgb=rgb, parts=clip.parts * seen_HW, person=clip.person & seen_HW,
+        distance=clip.distance * seen_HW.astype(clip.distance.dtype),
+    )  # fmt: skip
 
 
 def _developed(frame_HWC: np.ndarray, filming: Filming, rng: np.random.Generator) -> np.ndarray:

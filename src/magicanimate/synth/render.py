@@ -108,8 +108,11 @@ class Renderer:
         light: Light,
         backdrop: np.ndarray,
         shadows: list[tuple[float, float, float, float]],
-    ) -> np.ndarray:
-        """RGB of people (geometry, joint transforms [J,3,4]) before a backdrop [H,W,3] in [0,1]. -> [H,W,3] uint8."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """People (geometry, joint transforms [J,3,4]) before a backdrop [H,W,3] in [0,1].
+
+        Returns the picture [H,W,3] uint8, and where it shows people with hair and clothes [H,W] bool.
+        """
         texture = self.context.texture(
             backdrop.shape[1::-1], 3, (backdrop * 255).astype(np.uint8).tobytes(), alignment=1
         )
@@ -131,7 +134,8 @@ class Renderer:
             person.clothed.render()
         self.context.copy_framebuffer(self._plain, self._smooth)
         texture.release()
-        return np.frombuffer(self._plain.read(components=3, alignment=1), np.uint8).reshape(self.size, self.size, 3)
+        pixels = np.frombuffer(self._plain.read(components=4), np.uint8).reshape(self.size, self.size, 4)
+        return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] > 127
 
     def part_map(self, people: list[tuple[Person, np.ndarray]], camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         """DensePose parts [H,W] uint8 (0 background) and distance to the camera plane [H,W] float32 (0 background)."""

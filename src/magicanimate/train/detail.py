@@ -65,7 +65,7 @@ def make_samples(
     shape = (clips, settings.frames - 1, settings.size, settings.size, 3)
     samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
     for i in range(clips):
-        samples[i] = generate(model, HeldOut.of_clip(data.rgb(i), data.parts(i)), sampling, seed=i)[0]
+        samples[i] = generate(model, HeldOut.of_clip(data, i), sampling, seed=i)[0]
         tick(i + 1)
     samples.flush()
     os.replace(temporary, path)
@@ -123,7 +123,7 @@ class DetailStage:
         """One crop: decoded and true frame [3,H,W], parts [H,W], and the `Sources`."""
         clip, frame = int(rng.integers(len(self._samples))), int(rng.integers(self._samples.shape[1]))
         rgb, maps = self._data.rgb(clip), self._data.parts(clip)
-        own = maps[0]
+        own = self._data.own(clip)[0]
         if rng.random() < self._settings.wrong_warp:
             own = with_errors(own, rng)
         sources = find_sources(PartWarp(rgb[0], own), maps[frame + 1][None])

@@ -28,13 +28,14 @@ class HeldOut:
     references: np.ndarray  # [N,H,W,3]
     parts: np.ndarray  # [N,F,H,W]
     targets: np.ndarray  # [N,F,H,W,3]
-    reference_parts: np.ndarray | None = None  # [N,H,W], for models that are shown the warped picture
+    reference_parts: np.ndarray | None = None  # own maps [N,H,W], for models that are shown the warped picture
     control: np.ndarray | None = None  # frames of another kind of control, [N,F,H,W] or [N,F,H,W,3]; None: parts
 
     @classmethod
-    def of_clip(cls, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray) -> "HeldOut":
-        """One clip: frame 0 is the reference, all others are targets."""
-        return cls(rgb_FHWC[:1], parts_FHW[None, 1:], rgb_FHWC[None, 1:], parts_FHW[:1])
+    def of_clip(cls, data: Dataset, i: int) -> "HeldOut":
+        """Clip i: frame 0 is the reference, all others are targets."""
+        rgb_FHWC, parts_FHW = data.rgb(i), data.parts(i)
+        return cls(rgb_FHWC[:1], parts_FHW[None, 1:], rgb_FHWC[None, 1:], data.own(i)[:1])
 
     @property
     def shown(self) -> np.ndarray:
@@ -49,7 +50,7 @@ def held_out(data: Dataset, count: int, frames: slice = slice(1, 2), control: Co
         np.stack([data.rgb(i)[0] for i in clips]),
         np.stack([data.parts(i)[frames] for i in clips]),
         np.stack([data.rgb(i)[frames] for i in clips]),
-        np.stack([data.parts(i)[0] for i in clips]),
+        np.stack([data.own(i)[0] for i in clips]),
         None if control == "densepose" else np.stack([data.control(control, i)[frames] for i in clips]),
     )
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 
 from magicanimate.config import ControlKind
+from magicanimate.motion.densepose import FLIP_TABLE
+from magicanimate.motion.warp import LOOSE
 
-# Each part's index in a mirrored picture: left becomes right (reference.md section 3).
-MIRRORED_PARTS = np.array(
-    [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23], np.uint8
-)
+MIRRORED_PARTS = np.append(FLIP_TABLE, np.uint8(LOOSE))
+"""Each part's index in a mirrored picture: left becomes right."""
 
 
 class ViewSettings(BaseModel):

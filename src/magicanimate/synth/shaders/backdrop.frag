@@ -9,5 +9,5 @@ void main() {
         vec2 d = (at - shadow[i].xy) / vec2(shadow[i].z, shadow[i].z * 0.22);
         shade *= 1.0 - shadow[i].w * exp(-dot(d, d));
     }
-    colour = vec4(texture(picture, at).rgb * shade, 1.0);
+    colour = vec4(texture(picture, at).rgb * shade, 0.0);  // alpha: how much of a pixel is somebody
 }
