@@ -26,6 +26,9 @@ def synth(
         bool,
         typer.Option("--filmed", help="As a phone films: motion blur, noise, compression, sometimes things in front."),
     ] = False,
+    rich: Annotated[
+        bool, typer.Option("--rich", help="Richer people: accessories, folds, more prints, faces and light.")
+    ] = False,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")
@@ -56,7 +59,7 @@ def synth(
     kinds = tuple(name.strip() for name in controls.split(",") if name.strip())
     settings = DatasetSettings(
         clips=clips, frames=frames, size=size, fps=fps, split=split, first_seed=first_seed, controls=kinds,
-        filmed=filmed,
+        filmed=filmed, rich=rich,
     )  # fmt: skip
     if sheet:
         from magicanimate.synth.sheet import write_sheet

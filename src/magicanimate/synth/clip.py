@@ -10,6 +10,7 @@ from magicanimate.synth.background import random_background
 from magicanimate.synth.outfit import random_outfit
 from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
 from magicanimate.synth.render import Camera, Light, Person, Renderer
+from magicanimate.synth.wardrobe import STREAM, enriched, random_further_light
 
 SPLITS = {"train": 0, "test": 1}
 MOTION_SECONDS = 14.0
@@ -31,8 +32,8 @@ class Clip:
 
 
 @lru_cache(maxsize=4)
-def _renderer(size: int) -> Renderer:
-    return Renderer(size)
+def _renderer(size: int, rich: bool) -> Renderer:
+    return Renderer(size, rich)
 
 
 def _random_camera(rng: np.random.Generator, height: float, people: int) -> Camera:
@@ -84,7 +85,12 @@ def body_points(transforms: np.ndarray, shape: BodyShape) -> np.ndarray:
 
 
 def render_clip(
-    seed: int, times: np.ndarray, size: int = 256, split: str = "train", motion_seed: int | None = None
+    seed: int,
+    times: np.ndarray,
+    size: int = 256,
+    split: str = "train",
+    motion_seed: int | None = None,
+    rich: bool = False,
 ) -> Clip:
     """Render the clip of a seed at the given times.
 
@@ -92,16 +98,21 @@ def render_clip(
     times: [F] seconds within 0..MOTION_SECONDS; any order.
     split: "train" or "test"; the same seed gives different people in each.
     motion_seed: draws the motion; by default the seed itself.
+    rich: people get accessories, folds and more (wardrobe.py), and nothing else changes.
     """
     streams = [np.random.default_rng([SPLITS[split], seed, k]) for k in range(4)]
     looks, place, lens, extra = streams
     motions = np.random.default_rng([SPLITS[split], seed if motion_seed is None else motion_seed, 9])
-    renderer = _renderer(size)
+    renderer = _renderer(size, rich)
+    wardrobe = np.random.default_rng([SPLITS[split], seed, STREAM])
+    further_light = random_further_light(wardrobe)
     count = 2 if extra.random() < _TWO_PEOPLE else 1
     people: list[Person] = []
     tracks = []
     for i in range(count):
         outfit = random_outfit(looks)
+        if rich:
+            outfit = enriched(outfit, further_light, wardrobe)
         people.append(Person(renderer, body_shape(outfit.phenotype), outfit, looks))
         poses = pose_at(*random_motion(motions, MOTION_SECONDS), np.asarray(times, np.float64))
         track = np.stack([joint_transforms(pose, people[i].shape) for pose in poses])

@@ -48,6 +48,8 @@ class DatasetSettings:
     """Control kinds besides parts: pose, depth."""
     filmed: bool = False
     """Pictures as a phone takes them (filmed.py)."""
+    rich: bool = False
+    """People with accessories, folds, prints and more detailed faces (wardrobe.py)."""
 
     def shards(self) -> Iterator[tuple[str, range]]:
         for start in range(0, self.clips, self.clips_per_shard):
@@ -90,7 +92,7 @@ def save_array(path: Path, array: np.ndarray) -> None:
 def make_clip(seed: int, settings: DatasetSettings) -> Clip:
     """One clip of a data set."""
     times = clip_times(seed, settings.frames, settings.fps)
-    render = partial(render_clip, seed, size=settings.size, split=settings.split)
+    render = partial(render_clip, seed, size=settings.size, split=settings.split, rich=settings.rich)
     if not settings.filmed:
         return render(times)
     return filmed_clip(render, times, seed, settings.size, settings.split)

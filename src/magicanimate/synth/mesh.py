@@ -1,4 +1,4 @@
-"""Vertex arrays of a person: the body and the loose pieces (hanging hair, skirt) that only the picture shows.
+"""Vertex arrays of a person: the body and the loose pieces (hair, skirt, accessories) that only the picture shows.
 
 Layout per vertex (37 floats): the naked body's 31 (body/graphics.py), along 3, and 3 of hair, eyeball, material.
 """
@@ -6,39 +6,17 @@ Layout per vertex (37 floats): the naked body's 31 (body/graphics.py), along 3, 
 import numpy as np
 
 from magicanimate.body.graphics import body_vertices
-from magicanimate.body.rig import JOINT_INDEX, REGIONS, BodyShape
+from magicanimate.body.rig import JOINT_INDEX, BodyShape
 from magicanimate.body.template import BodyTemplate
+from magicanimate.synth.accessories import worn_pieces
+from magicanimate.synth.loose import FLOATS_PER_VERTEX, HANGING_HAIR, SKIRT, sheet, sheet_triangles
 from magicanimate.synth.outfit import Outfit
-
-FLOATS_PER_VERTEX = 37
-HANGING_HAIR, SKIRT = 1, 2
 
 
 def dressed_vertices(template: BodyTemplate, shape: BodyShape) -> np.ndarray:
     """[V, FLOATS_PER_VERTEX] float32 for the body, to which the shader adds clothes."""
     misc = np.stack([template.hair, template.eyeball, np.zeros(len(template.hair))], 1)
     return np.concatenate([body_vertices(shape), template.along, misc], 1).astype(np.float32)
-
-
-def _sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int) -> np.ndarray:
-    """Vertices of a loose sheet. position [R,C,3]; blend: joint -> weight [R,C], at most four joints."""
-    rows, columns = position.shape[:2]
-    normal = np.cross(np.gradient(position, axis=1), np.gradient(position, axis=0))
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
-    n = rows * columns
-    joints = np.zeros((n, 4))
-    weights = np.zeros((n, 4))
-    for i, (name, weight) in enumerate(blend.items()):
-        joints[:, i], weights[:, i] = JOINT_INDEX[name], weight.reshape(-1)
-    regions = np.zeros((n, len(REGIONS)))
-    misc = np.tile([-9.0, 0.0, material], (n, 1))
-    flat = (position.reshape(n, 3), normal.reshape(n, 3), joints, weights, regions, np.zeros((n, 6)), misc)
-    return np.concatenate(flat, 1).astype(np.float32)
-
-
-def _sheet_triangles(rows: int, columns: int, start: int) -> np.ndarray:
-    i = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1) + start
-    return np.concatenate([np.stack([i, i + 1, i + columns], 1), np.stack([i + 1, i + columns + 1, i + columns], 1)])
 
 
 def _hanging_hair(shape: BodyShape, length: float, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int]]:
@@ -57,7 +35,7 @@ def _hanging_hair(shape: BodyShape, length: float, rng: np.random.Generator) -> 
     hang = np.clip(down * length / 0.3, 0, 1)
     blend = {"head": 1 - 0.8 * hang, "chest": 0.8 * hang}
     position = np.stack([x, y, z], -1)
-    return _sheet(position, blend, HANGING_HAIR), (rows, columns)
+    return sheet(position, blend, HANGING_HAIR), (rows, columns)
 
 
 def _skirt(shape: BodyShape, template: BodyTemplate, waist: float, length: float, rng: np.random.Generator):
@@ -89,21 +67,22 @@ def _skirt(shape: BodyShape, template: BodyTemplate, waist: float, length: float
     left = 1 / (1 + np.exp(-x / 0.035))
     blend = {"pelvis": 1 - follow, "thigh.L": follow * left, "thigh.R": follow * (1 - left)}
     position = np.stack([x, y, z * np.ones_like(angle)], -1)
-    return _sheet(position, blend, SKIRT), (rows, columns)
+    return sheet(position, blend, SKIRT), (rows, columns)
 
 
 def loose_pieces(
     template: BodyTemplate, shape: BodyShape, outfit: Outfit, rng: np.random.Generator, start: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [N, FLOATS_PER_VERTEX] and triangles [M,3] (indices from `start`) of hanging hair and skirt."""
+    """Vertices [N, FLOATS_PER_VERTEX] and triangles [M,3] (indices from `start`) of hair, skirt, accessories."""
     sheets = []
     if outfit.hair_length:
         sheets.append(_hanging_hair(shape, outfit.hair_length, rng))
     if outfit.skirt_length:
         sheets.append(_skirt(shape, template, outfit.waist, outfit.skirt_length, rng))
+    sheets += worn_pieces(template, shape, outfit.pieces)
     vertices, triangles = [np.zeros((0, FLOATS_PER_VERTEX), np.float32)], [np.zeros((0, 3), np.int64)]
-    for sheet, (rows, columns) in sheets:
-        triangles.append(_sheet_triangles(rows, columns, start))
-        vertices.append(sheet)
-        start += len(sheet)
+    for piece, (rows, columns) in sheets:
+        triangles.append(sheet_triangles(rows, columns, start))
+        vertices.append(piece)
+        start += len(piece)
     return np.concatenate(vertices), np.concatenate(triangles).astype(np.int32)

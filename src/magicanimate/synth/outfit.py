@@ -33,9 +33,10 @@ class Outfit:
     hair_length: float = 0.0  # metres below the skull's middle; 0: no hanging hair
     skirt_length: float = 0.0  # leg coordinate of the hem; 0: no skirt
     waist: float = 0.0  # trunk coordinate of the skirt's upper edge
+    pieces: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # accessories.py's -> colour
 
 
-def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
+def cloth_colour(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.45:
         return np.clip(_NEUTRALS[rng.integers(len(_NEUTRALS))] + 0.04 * rng.standard_normal(3), 0.02, 0.98)
     hue, saturation, value = rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.25, 0.95)
@@ -44,8 +45,8 @@ def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, object]:
-    first = _cloth_colour(rng)
-    second = _cloth_colour(rng)
+    first = cloth_colour(rng)
+    second = cloth_colour(rng)
     if np.abs(first - second).sum() < 0.35:
         second = 1 - first
     return {
@@ -74,7 +75,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         _HAIRS[rng.choice(len(_HAIRS), p=[0.24, 0.24, 0.17, 0.12, 0.11, 0.06, 0.06])] * rng.uniform(0.8, 1.2), 0, 1
     )
     if rng.random() < 0.04:
-        hair = _cloth_colour(rng)
+        hair = cloth_colour(rng)
     style = rng.choice(
         ["bald", "cropped", "short", "long"], p=[0.02, 0.1, 0.28, 0.6] if feminine else [0.08, 0.4, 0.42, 0.1]
     )
@@ -102,9 +103,9 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
             float(rng.uniform(0.04, 0.085)),
             float(rng.random() < 0.45),
         ),
-        "shoe": tuple(_NEUTRALS[rng.integers(len(_NEUTRALS))] if rng.random() < 0.7 else _cloth_colour(rng)),
+        "shoe": tuple(_NEUTRALS[rng.integers(len(_NEUTRALS))] if rng.random() < 0.7 else cloth_colour(rng)),
         "shoe_top": float(rng.choice([1.93, 1.86, 1.6, 9.0], p=[0.55, 0.27, 0.08, 0.1])),
-        "print_colour": tuple(_cloth_colour(rng)),
+        "print_colour": tuple(cloth_colour(rng)),
         "print_size": float(rng.uniform(0.03, 0.075) if rng.random() < 0.22 else 0.0),
         "wrinkle_seed": float(rng.uniform(0, 50)),
     }

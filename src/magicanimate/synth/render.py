@@ -6,6 +6,7 @@ Works headless through EGL, on a GPU or on Mesa's software renderer.
 from dataclasses import dataclass
 from pathlib import Path
 
+import moderngl
 import numpy as np
 
 from magicanimate.body.graphics import (
@@ -56,6 +57,25 @@ class Light:
     ambient: tuple[float, float, float]
 
 
+class _Outside:
+    """A dressed person without the body's far side, which costs the long shader much time and is never seen."""
+
+    def __init__(self, everything: moderngl.VertexArray, of_body: int) -> None:
+        self._everything, self._of_body = everything, of_body
+
+    def render(self) -> None:
+        context = self._everything.ctx
+        context.cull_face = "front"  # rows run downwards (skin.glsl), so that OpenGL takes far sides for near ones
+        context.enable(moderngl.CULL_FACE)
+        self._everything.render(vertices=self._of_body)
+        context.disable(moderngl.CULL_FACE)
+        if rest := self._everything.vertices - self._of_body:
+            self._everything.render(first=self._of_body, vertices=rest)
+
+    def release(self) -> None:
+        self._everything.release()
+
+
 class Person:
     """One person's geometry on the GPU."""
 
@@ -70,6 +90,8 @@ class Person:
         self._indices = context.buffer(np.concatenate([body.triangles, extra_triangles]).tobytes())
         content = [(self._buffer, f"{LAYOUT} 3f 3f", *ATTRIBUTES, "in_along", "in_misc")]
         self.clothed = context.vertex_array(renderer.body, content, self._indices)
+        if renderer.rich:
+            self.clothed = _Outside(self.clothed, body.triangles.size)
 
     def release(self) -> None:
         for item in (self.naked, self.clothed, self._buffer, self._indices):
@@ -79,14 +101,14 @@ class Person:
 class Renderer:
     """Square pictures of one size. For use in the thread that made it: see body/graphics.py on contexts."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, rich: bool = False) -> None:
+        self.size, self.rich = size, rich
         self.context = context = shared_context()
         self.drawer = PartDrawer(context, (size, size))
-        surface = (COMMON, _SHADERS / "cover.glsl")
-        self.body = context.program(
-            shader(*surface, SKIN, _SHADERS / "body.vert"), shader(*surface, _SHADERS / "body.frag")
-        )
+        more = ("wardrobe.glsl",) if rich else ()  # a program of its own, so that the plain one stays as it was
+        surface = (COMMON, *(_SHADERS / name for name in ("cover.glsl", *more)))
+        painted = (_SHADERS / name for name in ("body.frag", *(("wardrobe.frag",) if rich else ())))
+        self.body = context.program(shader(*surface, SKIN, _SHADERS / "body.vert"), shader(*surface, *painted))
         self.backdrop = context.program(shader(_SHADERS / "backdrop.vert"), shader(_SHADERS / "backdrop.frag"))
         corners = context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._screen = context.vertex_array(self.backdrop, [(corners, "2f", "in_corner")])

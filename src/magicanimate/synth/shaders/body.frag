@@ -4,9 +4,16 @@ in vec2 region3;
 in vec3 split, along, misc;
 
 uniform vec3 light, light_colour, ambient;
-uniform vec3 eye, mouth;
 
 layout(location = 0) out vec4 colour;
+
+#ifdef RICH
+vec3 rich_surface(int kind, int over, int region, int material);
+vec3 rich_cloth(int pattern, vec2 q, vec3 a, vec3 b);
+vec3 folded(vec3 n, int over, int region, int material, out float crease);
+float corners(int region);
+vec3 further_light(vec3 base, vec3 n);
+#endif
 
 float hash(vec3 p) { p = fract(p * 0.3183099 + 0.1); p *= 17.0; return fract(p.x * p.y * p.z * (p.x + p.y + p.z)); }
 
@@ -20,6 +27,9 @@ float noise(vec3 x) {
 vec3 cloth(int pattern, float scale, vec3 a, vec3 b, int region) {
     vec2 p = is_arm(region) ? vec2(split.y * 0.07, along.x * 0.28) : rest.xz;
     vec2 q = p / scale;
+#ifdef RICH
+    if (pattern > 7) return rich_cloth(pattern, q, a, b);
+#endif
     float mask = 0.0;
     if (pattern == 1) mask = step(0.5, fract(q.y));
     else if (pattern == 2) mask = step(0.5, fract(q.x));
@@ -63,17 +73,30 @@ vec3 surface(int region, int material) {
 void main() {
     int region = strongest(region0, region1, region2, region3);
     int material = int(misc.z + 0.5);
-    vec3 base = surface(region, material);
     vec3 n = normalize(normal);
     int kind = material != BODY ? BOTTOM : cover(region, along, rest, split.x, misc.x);
+#ifdef RICH
+    int over = material != BODY ? kind : worn(kind, region, along, rest, split);
+    float crease;
+    vec3 base = rich_surface(kind, over, region, material);
+    n = folded(n, over, region, material, crease);
+    crease *= material == BODY ? corners(region) : 1.0;
+#else
+    vec3 base = surface(region, material);
     if (kind == TOP || kind == BOTTOM) {
         vec3 q = vec3(rest.xz * vec2(14.0, 9.0), wrinkle_seed);
         n = normalize(n + 0.55 * (vec3(noise(q), noise(q + 7.0), noise(q + 19.0)) - 0.5));
     }
+#endif
     if (material != BODY && dot(n, vec3(-world.x, -1.0, 0.0)) < 0.0) n = -n;
     float lambert = max(0.0, 0.25 + 0.75 * dot(n, light));
     vec3 half_way = normalize(light + vec3(0, -1, 0));
     float shine = (kind == HAIR ? 0.10 : kind == SKIN ? 0.05 : 0.02) * pow(max(0.0, dot(n, half_way)), 16.0);
     float occlusion = 0.82 + 0.18 * n.z;
+#ifdef RICH
+    base *= crease;
+    colour = vec4(clamp(base * (ambient * occlusion + light_colour * lambert) + further_light(base, n) + shine, 0.0, 1.0), 1.0);
+#else
     colour = vec4(clamp(base * (ambient * occlusion + light_colour * lambert) + shine, 0.0, 1.0), 1.0);
+#endif
 }
