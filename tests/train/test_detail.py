@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from blocks import configuration, settings, weights
+from blocks import configuration, settings, weights, write_blocks
 from magicanimate.errors import InputError
 from magicanimate.models import load_model
 from magicanimate.synth.dataset import open_dataset
@@ -80,8 +80,11 @@ def test_stage_1_goes_on_with_the_warp(trained, tmp_path):
     assert model.control.controlnet_cond_embedding.conv_in.weight[:, 25:].any(), "it learns to see it"
 
 
-def test_small_frames_are_made_once_and_follow_the_views(trained, tmp_path):
-    data = open_dataset(trained / "train")
+def test_small_frames_are_made_once_and_follow_the_views(tmp_path):
+    write_blocks(tmp_path / "data", 6, 5)
+    parts = np.load(tmp_path / "data" / "00000000.parts.npy")
+    np.save(tmp_path / "data" / "00000000.person.npy", (parts > 0) | np.roll(parts > 0, 3, -1))
+    data = open_dataset(tmp_path / "data")
     small = small_frames(data, tmp_path, 4, ViewSettings(count=2))
     assert small.pictures.shape == (2 * len(data), data.settings.frames, 32, 32, 3)
     assert np.array_equal(small.pictures[0], data.rgb(0))
