@@ -14,7 +14,7 @@ from magicanimate.detail import DetailSource, build_detail, new_detail
 from magicanimate.models import Model, load_model, save_model
 from magicanimate.motion.warp import KNOWN, PartWarp
 from magicanimate.serve.page.shelf import SHELF
-from magicanimate.train.run import with_warp_input
+from magicanimate.train.changes import with_warp_input
 from magicanimate.warped import WarpSource
 from random_models import awaken, random_model
 

@@ -1,9 +1,9 @@
 """The picture, warped to a motion by body parts: no network, no training.
 
 Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
-principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). Both sides of
-a limb, and of the head, are one area. An area that the picture does not show takes one of the same kind. Behind the person is the picture's background, filled from
-its border.
+principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). Both sides
+of a limb, and of the head, are one area. An area that the picture does not show takes one of the same kind. Behind the
+person is the picture's background, filled from its border.
 
 It is a baseline of its own, and an input of models with `warp_input` (warped.py).
 
@@ -30,10 +30,15 @@ RIM = 0.008  # the same where the picture's own map has them: its errors, and so
 BEYOND = 0.1  # and at most
 LOOSE = PARTS
 """In the picture's own map: hair and clothes beyond the parts. A map without it says nothing about them."""
-_SOFTER = (0.01, 0.02, 0.04, 0.08)  # of the picture's height: blurs of the filled background, farther inside a stronger one
+_SOFTER = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+)  # of the picture's height: blurs of the filled background, farther inside a stronger one
 KNOWN, STAND_IN, UNKNOWN = 255, 128, 0
 """Pixels of the same part, or of open background; those of another part; guesses."""
-# Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's have nothing in common.
+# Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's look different.
 _ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
 AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
 """[25] what each part moves with: the number of one of its parts."""
@@ -120,8 +125,8 @@ def sources_of(area: int) -> list[int]:
 
 
 def fill_background(picture_HWC: np.ndarray, own_HW: np.ndarray) -> Warped:
-    """The picture without its person: each covered pixel takes the nearest uncovered one, the more blurred the farther it
-    is, so that no seams show where two sides meet."""
+    """The picture without its person: each covered pixel takes the nearest uncovered one, the more blurred the farther
+    it is, so that no seams show where two sides meet."""
     covered = own_HW > 0
     reach = max(1, round((RIM if (own_HW == LOOSE).any() else CLOTH) * len(covered)))
     covered = ndimage.binary_dilation(covered, iterations=reach)

@@ -2,8 +2,8 @@
 
 Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3], `NAME.parts.npy`
 [N,F,H,W], of generated clips `NAME.person.npy` [N,F,H,W] bool, and perhaps further controls, `NAME.pose.npy`
-[N,F,H,W,3] and `NAME.depth.npy` [N,F,H,W]; all others uint8, so that training can map them into memory. Shards may have any number of clips. Frame 0 of each clip is far in time from the
-others.
+[N,F,H,W,3] and `NAME.depth.npy` [N,F,H,W]; all others uint8, so that training can map them into memory. Shards may have
+any number of clips. Frame 0 of each clip is far in time from the others.
 """
 
 import hashlib

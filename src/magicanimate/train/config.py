@@ -25,7 +25,9 @@ class VaeSettings(BaseModel):
     channels: tuple[int, ...] = (32, 96, 192)
     latent_channels: int = 16
     start: Path | None = Field(None, description="a trained VAE (diffusers format), or a model whose VAE to go on from")
+    further_channels: int = Field(0, ge=0, description="with start: so many latent channels more than it has")
     decoder_only: bool = Field(False, description="leave the encoder as it is, so that cached latents stay valid")
+    body_weight: float = Field(2.0, ge=0, description="extra weight of the person's pixels")
 
 
 class NetworkSettings(BaseModel):
@@ -67,7 +69,11 @@ class TrainSettings(BaseModel):
     images: Path | None = Field(None, description="still pictures for joint training; default: frames of the videos")
     loop: LoopSettings
     vae: VaeSettings | None = None
-    vae_folder: Path | None = Field(None, description="appearance: the trained VAE (diffusers format)")
+    vae_folder: Path | None = Field(
+        None,
+        description="appearance: the trained VAE (diffusers format); with start, instead of the model's, perhaps with "
+        "further latent channels",
+    )
     model: ModelConfig | None = Field(None, description="appearance: model.json of the model to be trained")
     networks: NetworkSettings | None = None
     generator: GeneratorSettings | None = Field(None, description="gan: the adversarial baseline")

@@ -12,8 +12,8 @@ from rich.progress import Progress
 
 from magicanimate.appearance import build_appearance
 from magicanimate.baselines.gan import build_generator
-from magicanimate.config import ControlKind, ModelConfig
-from magicanimate.control import Control, build_control
+from magicanimate.config import ModelConfig
+from magicanimate.control import build_control
 from magicanimate.denoiser import build_denoiser
 from magicanimate.errors import InputError
 from magicanimate.evaluate.standin import PeopleNetwork
@@ -22,6 +22,7 @@ from magicanimate.models import Model, load_model, save_model
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
+from magicanimate.train.changes import with_new_control, with_vae, with_warp_input
 from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.detail import DetailStage, make_samples
 from magicanimate.train.diffusion import DiffusionStage
@@ -33,12 +34,15 @@ from magicanimate.train.loop import Stage, train
 from magicanimate.train.preview import Preview, held_out
 from magicanimate.train.processes import Processes
 from magicanimate.train.standin import StandinStage
-from magicanimate.train.vae import VaeStage, build_vae, fit_scaling_factor, start_from_components
+from magicanimate.train.vae import (
+    VaeStage,
+    build_vae,
+    fit_scaling_factor,
+    start_from_components,
+    with_further_channels,
+)
 from magicanimate.train.warps import small_frames
 from magicanimate.weights import to_storage, write_safetensors
-
-_FIRST = "controlnet_cond_embedding.conv_in.weight"
-"""Where control planes enter the ControlNet."""
 
 
 def run(settings: TrainSettings, device: torch.device, processes: Processes | None = None) -> Path:
@@ -73,13 +77,13 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     assert settings.vae is not None
     patch = settings.vae.patch
     if settings.vae.start:
-        vae = _trained_vae(settings.vae.start)
+        vae = with_further_channels(_trained_vae(settings.vae.start), settings.vae.further_channels)
     else:
         vae = build_vae(patch, settings.vae.channels, settings.vae.latent_channels)
         start_from_components(vae, patch, data)
     vae.to(device)
     decoder_only = settings.vae.decoder_only
-    job.train(VaeStage(vae, patch, data, test, device, decoder_only))
+    job.train(VaeStage(vae, patch, data, test, device, decoder_only, settings.vae.body_weight))
     if not decoder_only:
         fit_scaling_factor(vae, patch, data, device)
     result = settings.out / "vae"
@@ -194,38 +198,6 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
-def _control_for(config: ModelConfig, model: Model) -> Control:
-    """A ControlNet that takes a configuration's planes: the model's own, but for where planes enter it."""
-    control = build_control(dict(model.control.config) | {"conditioning_channels": config.control_planes})
-    weights = model.control.state_dict()
-    del weights[_FIRST]
-    control.load_state_dict(weights, strict=False)
-    return control
-
-
-def with_new_control(model: Model, kind: ControlKind) -> Model:
-    """A model with a ControlNet of another kind, which starts as its own but for how the motion enters it."""
-    if kind == model.config.control:
-        return model
-    config = model.config.with_control(kind)
-    control = _control_for(config, model)
-    if config.warp_input:
-        own = model.control.state_dict()[_FIRST]
-        control.state_dict()[_FIRST][:, config.motion_planes :] = own[:, model.config.motion_planes :]
-    return replace(model, config=config, control=control)
-
-
-def with_warp_input(model: Model) -> Model:
-    """A model whose ControlNet is also given the warped picture, which changes nothing yet."""
-    if model.config.warp_input:
-        return model
-    config = model.config.model_copy(update={"warp_input": True})
-    control = _control_for(config, model)
-    first = control.state_dict()[_FIRST].zero_()
-    first[:, : model.config.control_planes] = model.control.state_dict()[_FIRST]
-    return replace(model, config=config, control=control)
-
-
 def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     """The first process encodes what is missing; the others then find it."""
     config, views = model.config, job.settings.views
@@ -254,6 +226,8 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
     """The model that a diffusion stage goes on from, pretrained weights, or fresh ones around a trained VAE."""
     if settings.start is not None:
         model = load_model(settings.start)
+        if settings.vae_folder is not None:
+            model = with_vae(model, _vae(settings.vae_folder))
         if settings.control is not None:
             model = with_new_control(model, settings.control)
         return (with_warp_input(model) if settings.warp_input else model).to(device)
@@ -262,10 +236,14 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
         return initial_model(settings.model, settings.initial).to(device)
     assert settings.networks is not None
     assert settings.vae_folder is not None
-    if not (settings.vae_folder / "config.json").is_file():
-        raise InputError(f"{settings.vae_folder} holds no trained VAE; run the vae stage first.")
-    vae = AutoencoderKL.from_pretrained(settings.vae_folder).eval().requires_grad_(False)
-    return build_model(settings.model, settings.networks, vae).to(device)
+    return build_model(settings.model, settings.networks, _vae(settings.vae_folder)).to(device)
+
+
+def _vae(folder: Path) -> AutoencoderKL:
+    """The VAE of a finished stage vae. Raises InputError."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds no trained VAE; run the vae stage first.")
+    return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False)
 
 
 def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:

@@ -15,7 +15,6 @@ from magicanimate.latents import depth_to_space, space_to_depth
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.data import draw_frames, random_frames
 
-BODY_WEIGHT = 2.0  # extra weight of the person's pixels: a fifth of the picture and all that people look at
 KL_WEIGHT = 1e-4
 LATENT_NOISE = 0.05  # the decoder meets latents that a denoiser made, not an encoder
 
@@ -36,11 +35,13 @@ class VaeStage:
         held_out: Dataset,
         device: torch.device,
         decoder_only: bool = False,
+        body_weight: float = 2.0,  # a fifth of the picture is all that people look at
     ) -> None:
         self.modules: dict[str, nn.Module] = {"vae": vae}
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(not decoder_only)
         self._vae, self._patch, self._data, self._held_out, self._device = vae, patch, data, held_out, device
+        self._body_weight = body_weight
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self._vae.named_parameters() if p.requires_grad]
@@ -54,7 +55,7 @@ class VaeStage:
         noise = torch.randn(posterior.mean.shape, generator=generator, device=self._device)
         latents = posterior.mean + (posterior.std + LATENT_NOISE * posterior.mean.std().detach()) * noise
         output = depth_to_space(self._vae.decode(latents).sample, self._patch) * 0.5 + 0.5
-        weight = 1 + BODY_WEIGHT * body
+        weight = 1 + self._body_weight * body
         weight = weight / weight.mean()
         difference = output - pixels
         squared = (weight * difference**2).mean()
@@ -144,6 +145,38 @@ def fit_scaling_factor(vae: AutoencoderKL, patch: int, data: Dataset, device: to
     scale = round(float(1 / torch.cat(spread).std()), 5)
     vae.register_to_config(scaling_factor=scale)
     return scale
+
+
+@torch.no_grad()
+def with_further_channels(vae: AutoencoderKL, further: int) -> AutoencoderKL:
+    """A VAE whose latents have further channels after its own, which are what they were; its decoder hardly sees them.
+
+    The further ones start like those of a fresh VAE: a weak random view of the encoder's features, narrow posteriors.
+    """
+    own = vae.config["latent_channels"]
+    wide = own + further
+    grown = AutoencoderKL.from_config(dict(vae.config) | {"latent_channels": wide})
+    kept = torch.arange(own)
+    both = torch.cat([kept, wide + kept])  # means, then log variances
+    for conv in (grown.encoder.conv_out, grown.quant_conv, grown.post_quant_conv, grown.decoder.conv_in):
+        _pass_through(conv, gain=float(conv.kernel_size == (1, 1)), shrink=0.0 if conv.kernel_size == (1, 1) else 0.1)
+        conv.bias.zero_()
+    grown.quant_conv.weight[wide:] = 0
+    grown.quant_conv.bias[wide:] = -6.0
+    places = {
+        "encoder.conv_out": (both, None), "quant_conv": (both, both),
+        "post_quant_conv": (kept, kept), "decoder.conv_in": (None, kept),
+    }  # fmt: skip
+    weights = grown.state_dict()
+    for name, value in vae.state_dict().items():
+        rows, columns = places.get(name.rpartition(".")[0], (None, None))
+        rows = torch.arange(len(weights[name])) if rows is None else rows
+        if value.ndim == 1:
+            weights[name][rows] = value
+            continue
+        columns = torch.arange(weights[name].shape[1]) if columns is None else columns
+        weights[name][rows[:, None], columns] = value
+    return grown
 
 
 def build_vae(patch: int, channels: tuple[int, ...], latent_channels: int, groups: int = 8) -> AutoencoderKL:
