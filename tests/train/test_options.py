@@ -79,6 +79,23 @@ def test_targets_keep_their_distance_from_the_reference(stage):
     assert len({int(r) for batch in drawn for r in batch.references}) > 8  # not always the same frame
 
 
+def test_in_turn_all_clips_come_once_before_any_comes_again():
+    data = timed(np.tile(np.arange(4) / 8, (10, 1)))
+    choice = BranchSettings(stage="appearance", targets=1, in_turn=True)
+
+    def clips(chosen: BranchSettings, turns: range) -> list[int]:
+        batches = [draw_batch(np.random.default_rng(i), chosen, data, 4, turn=i) for i in turns]
+        return [int(clip) for batch in batches for clip in batch.clips]
+
+    shown = clips(choice, range(5))
+    assert sorted(shown[:10]) == sorted(shown[10:]) == list(range(10))
+    assert shown[:10] != shown[10:], "in another order"
+    assert clips(choice, range(3, 5)) == shown[12:], "whatever came before: a resumed run goes on"
+    assert len(set(clips(choice.model_copy(update={"in_turn": False}), range(5))[:10])) < 10
+    with pytest.raises(ValueError, match="single frames"):
+        BranchSettings(stage="temporal", in_turn=True)
+
+
 def test_short_clips_get_what_is_farthest():
     data = timed(np.arange(4)[None] / 8)
     choice = BranchSettings(stage="appearance", tau_0=0, targets=2, min_gap=9.0)

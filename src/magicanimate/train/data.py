@@ -15,6 +15,13 @@ def draw_frames(data: Dataset, rng: np.random.Generator, count: int) -> list[tup
     ]
 
 
+def in_turn(first: int, count: int, total: int) -> np.ndarray:
+    """Numbers first.. of an endless sequence in which all `total` come once before any comes again. [count]."""
+    places = np.arange(first, first + count)
+    rounds = {k: np.random.default_rng([k, 41]).permutation(total) for k in np.unique(places // total)}
+    return np.array([rounds[place // total][place % total] for place in places])
+
+
 def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
     """Frames and their person masks. -> [B,3,H,W] in [0,1], [B,1,H,W] bool."""
     pictures, masks = [], []

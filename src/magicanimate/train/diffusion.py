@@ -11,12 +11,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from magicanimate.models import Model
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.forward import predict_noisy
+from magicanimate.train.data import in_turn
 from magicanimate.train.objective import Objective, offset_noise, person_weight, sampling_noise
 from magicanimate.train.preview import Preview
 
@@ -48,7 +49,16 @@ class BranchSettings(BaseModel):
     embedding_only: bool = Field(
         False, description="with control_only: only its condition embedding, which is all that kinds need to differ in"
     )
+    in_turn: bool = Field(
+        False, description="single frames: all clips once, in random order, before any comes again; else drawn freely"
+    )
     train_denoiser: bool = Field(True, description="stage 1: False leaves a pretrained denoiser as it is")
+
+    @model_validator(mode="after")
+    def _turns(self) -> "BranchSettings":
+        if self.in_turn and not self.single_frames:
+            raise ValueError("in_turn is for stages of single frames")
+        return self
 
     @property
     def clip_frames(self) -> int:
@@ -78,9 +88,11 @@ def draw_batch(
     data: LatentCache,
     count: int,
     images: LatentCache | None = None,
+    turn: int = 0,
 ) -> Batch:
     """Choose clips, references and targets. In stage 2 one branch holds for the whole batch: lengths differ.
 
+    turn: the batch's number in the whole run, for clips that come in turn.
     images: still pictures for the image branches; without them, those are frames of the videos. With them, one branch
     holds for the whole batch in stage 1 too.
     """
@@ -89,7 +101,7 @@ def draw_batch(
         frames = rng.integers(images.frames, size=many)
         clips = rng.integers(len(images), size=many)
         return Batch(clips, frames, frames[:, None], not settings.single_frames, "image", images=True)
-    clips = rng.integers(len(data), size=count)
+    clips = in_turn(turn * count, count, len(data)) if settings.in_turn else rng.integers(len(data), size=count)
     if settings.single_frames:
         order = rng.permuted(np.tile(np.arange(data.frames), (count, 1)), axis=1)
         if settings.min_gap:
@@ -149,9 +161,9 @@ class Source(NamedTuple):
         reference = data.take(drawn.clips, drawn.references[:, None], device)[0][:, :, 0]
         return Sample(clean, motion, planes, reference)
 
-    def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> list[str]:
+    def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int, turn: int = 0) -> list[str]:
         """Names of the clips that `draw_batch` chooses with the same random numbers."""
-        drawn = draw_batch(rng, settings, self.videos, count, self.images)
+        drawn = draw_batch(rng, settings, self.videos, count, self.images, turn)
         return [f"image {name}" if drawn.images else name for name in map(self.of(drawn).name, np.unique(drawn.clips))]
 
 
@@ -182,6 +194,7 @@ class DiffusionStage:
     ) -> None:
         self._model, self._settings, self._preview, self._device = model, settings, preview, device
         self._source = Source(data, images)
+        self._turn = 0
         self._objective = Objective(model.config.scheduler, device)
         names = ("denoiser", "appearance", "control")
         self.modules: dict[str, nn.Module] = {name: model.networks[name] for name in names}
@@ -202,11 +215,14 @@ class DiffusionStage:
         return [(name, p) for name, p in every if not unreached(name, self._model.empty_prompt)]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
-        return self._source.clips(rng, self._settings, batch)
+        return self._source.clips(rng, self._settings, batch, self._turn)
+
+    def turn(self, number: int) -> None:
+        self._turn = number
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         settings = self._settings
-        drawn = draw_batch(rng, settings, self._source.videos, batch, self._source.images)
+        drawn = draw_batch(rng, settings, self._source.videos, batch, self._source.images, self._turn)
         clean, motion, planes, reference = self._source.take(drawn, rng, settings, self._device)
         mode = self._model.config.noise if drawn.temporal else "independent"
         noise = offset_noise(sampling_noise(clean, mode, generator), settings.noise_offset, generator)

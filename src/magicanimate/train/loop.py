@@ -84,6 +84,13 @@ class NamesClips(Protocol):
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]: ...
 
 
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A stage whose batches depend on their number since the beginning of the run; told before `loss` and `clips`."""
+
+    def turn(self, number: int) -> None: ...
+
+
 def learning_rate(step: int, settings: LoopSettings, first: int = 0) -> float:
     """Linear warm-up, constant, linear decay to a twentieth. Pure, so that a resumed run has the same rates.
 
@@ -158,6 +165,8 @@ def _step(
     own = torch.zeros((), device=device)
     bad = []
     for number in processes.share(settings.accumulate):
+        if isinstance(stage, TakesTurns):
+            stage.turn(step * settings.accumulate + number)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss, figures = stage.loss(*_random(settings.seed, step, number, device), settings.batch)
         (loss / settings.accumulate).backward()
@@ -185,6 +194,8 @@ def _diverged(
     clips: dict[str, None] = {}
     if isinstance(stage, NamesClips):
         for number in at_fault or [number for _, numbers in batches for number in numbers]:
+            if isinstance(stage, TakesTurns):
+                stage.turn(step * settings.accumulate + number)
             clips |= dict.fromkeys(stage.clips(_random(settings.seed, step, number, device)[0], settings.batch))
     named = f" (clips {', '.join(clips)})" if clips else ""
     return (
