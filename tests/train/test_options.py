@@ -8,6 +8,7 @@ import torch
 
 from blocks import SCHEDULE, configuration, settings, write_blocks
 from magicanimate.errors import InputError
+from magicanimate.motion.densepose import FLIP_TABLE
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
 from magicanimate.train.diffusion import BranchSettings, DiffusionStage, draw_batch
@@ -151,7 +152,7 @@ def test_views_are_cached_once_and_named(tmp_path):
     assert (len(cache), len(plain)) == (6, 3)
     assert np.array_equal(cache.latents[:3], plain.latents)
     # pooled planes of a mirrored picture: the same cells in the other order, left and right exchanged
-    assert np.array_equal(cache.planes[3:], plain.planes[..., ::-1][:, :, MIRRORED_PARTS])
+    assert np.array_equal(cache.planes[3:], plain.planes[..., ::-1][:, :, FLIP_TABLE])
     assert not np.array_equal(cache.planes[3:], plain.planes)
     assert (cache.name(1), cache.name(4)) == ("1", "1 (view 1)")
     with pytest.raises(InputError, match="another VAE or data set"):

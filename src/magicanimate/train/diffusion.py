@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from magicanimate.models import Model
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.forward import predict_noisy
 from magicanimate.train.data import in_turn
+from magicanimate.train.forward import predict_noisy
 from magicanimate.train.objective import Objective, offset_noise, person_weight, sampling_noise
 from magicanimate.train.preview import Preview
 
