@@ -18,6 +18,7 @@ pytest.importorskip("mediapipe", reason="mediapipe is not installed")
 from filmed import FPS, SIZE, blurred, film, scene
 from magicanimate.cli import app
 from magicanimate.motion.densepose import resize_parts
+from magicanimate.motion.warp import LOOSE
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.prepare import run as prepare_run
 from magicanimate.train.prepare.settings import PrepareSettings
@@ -327,6 +328,9 @@ def test_extracted_controls_lie_on_the_person(mixed):
         assert overlap(parts, true) > 0.55
         assert overlap(parts, true[:, :, ::-1]) < overlap(parts, true)
         assert overlap(parts, depth > 0) > 0.95
+        person = data.own(i)[1:] > 0
+        assert overlap(person, true) > 0.55
+        assert (data.own(i) == LOOSE).any(), "hair and clothes are known"
         assert pose.shape == (5, 64, 64, 3)
         drawn = pose.max(-1) > 0
         assert 0.005 < drawn.mean() < 0.2

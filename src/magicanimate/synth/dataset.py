@@ -1,7 +1,7 @@
 """Data sets of clips on disk: shards of arrays, written by several processes, deterministic and resumable.
 
 Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy` [N,F,H,W,3], `NAME.parts.npy`
-[N,F,H,W], of generated clips `NAME.person.npy` [N,F,H,W] bool, and perhaps further controls, `NAME.pose.npy`
+[N,F,H,W], in all but older ones `NAME.person.npy` [N,F,H,W] bool, and perhaps further controls, `NAME.pose.npy`
 [N,F,H,W,3] and `NAME.depth.npy` [N,F,H,W]; all others uint8, so that training can map them into memory. Shards may have
 any number of clips. Frame 0 of each clip is far in time from the others.
 """
@@ -163,7 +163,7 @@ class Dataset:
     parts_shards: list[np.ndarray]
     control_shards: dict[str, list[np.ndarray]] = field(default_factory=dict)
     person_shards: list[np.ndarray] = field(default_factory=list)
-    """[N,F,H,W] bool, where people with hair and clothes are; none in prepared videos and older data sets."""
+    """[N,F,H,W] bool, where people with hair and clothes are; none in older data sets."""
     clips: list[dict[str, Any]] = field(default_factory=list)
     """Of prepared videos, what the index says about each clip (`train.prepare`)."""
 

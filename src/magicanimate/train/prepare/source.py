@@ -17,6 +17,7 @@ import numpy as np
 from magicanimate.errors import InputError
 from magicanimate.media import Clip, Span, open_clip
 from magicanimate.motion.sources import open_motion
+from magicanimate.synth.dataset import PERSON
 from magicanimate.train.prepare.cutting import Window, find_cuts, plan_windows, stretches, thumbnail
 from magicanimate.train.prepare.measures import Crop, agreement, box_of, movement, sharpness, square_around
 from magicanimate.train.prepare.people import Found, find_person, of_parts, with_parts
@@ -44,7 +45,7 @@ class Source:
 
 @dataclass
 class Kept:
-    """Clips of one stretch, ready to be written: [N, K, size, size(, 3)] uint8 by kind."""
+    """Clips of one stretch, ready to be written: [N, K, size, size(, 3)] by kind; uint8, but for the person bool."""
 
     arrays: dict[str, np.ndarray]
     clips: list[dict[str, Any]]
@@ -230,6 +231,7 @@ class _Scene:
         for (window, crop), pictures in zip(wanted, rgb, strict=True):
             frames = self._frames(window)
             arrays = {"rgb": np.stack([pictures[frame] for frame in frames])} | self._controls(found, frames, crop)
+            arrays[PERSON] = self._person(found, frames, crop, arrays["parts"])
             figures = self._figures(found, window, arrays)
             reason = self._fault(figures)
             if reason:
@@ -249,6 +251,14 @@ class _Scene:
             kind: np.stack([crop.control(picture, found.size, settings.size) for picture in pictures])
             for kind, pictures in drawn.items()
         }
+
+    def _person(self, found: Found, frames: list[int], crop: Crop, parts_KHW: np.ndarray) -> np.ndarray:
+        """The person with hair and clothes, [K,H,W] bool; the body alone where the extractor tells no more."""
+        person_KHW = parts_KHW > 0
+        for k, frame in enumerate(frames):
+            if (outline_HW := found.outline(frame)) is not None:
+                person_KHW[k] = crop.control(outline_HW.astype(np.uint8), found.size, self._settings.size) > 0
+        return person_KHW
 
     def _figures(self, found: Found, window: Window, arrays: dict[str, np.ndarray]) -> dict[str, float]:
         rgb, parts = arrays["rgb"], arrays["parts"]
