@@ -102,6 +102,17 @@ def test_a_trunk_stays_upright_whichever_side_is_longer():
     assert (out[41:44, 20:42] != 255).all()
 
 
+def test_an_arm_before_the_trunk_does_not_move_what_is_on_it():
+    before, after = person(), person()
+    reference = picture(before)
+    reference[40:46, 22:36] = 255  # a belt
+    after[26:36, 26:31] = 4  # a hand on the chest, with trunk all around it
+    alone, covered = (PartWarp(reference, before)(parts).picture_HWC for parts in (before, after))
+    assert (covered[after == 2] == alone[after == 2]).all()
+    after[after == 4] = 0  # a hole is no hand
+    assert (PartWarp(reference, before)(after).picture_HWC[after == 2] != alone[after == 2]).any()
+
+
 def test_only_what_belongs_to_somebody_moves_along_and_is_filled():
     parts, target = person(), person(shift=12)
     seen = parts > 0

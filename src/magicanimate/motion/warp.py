@@ -88,6 +88,10 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     are mirrored."""
     y, x = np.nonzero(parts_HW)
     label = parts_HW[y, x]
+    for area in UPRIGHT:
+        hidden_y, hidden_x = np.nonzero(_behind(parts_HW, area))
+        y, x = np.concatenate([y, hidden_y]), np.concatenate([x, hidden_x])
+        label = np.concatenate([label, np.full(len(hidden_y), area, label.dtype)])
     count_P = np.bincount(label, minlength=PARTS)
     present_P = count_P >= SMALLEST
     share_P = np.maximum(count_P, 1)
@@ -111,6 +115,19 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     second_P2 = np.where(mirrored_P[:, None], -second_P2, second_P2)
     extents_P2 = np.sqrt(np.stack([values_P2[every, along_P], values_P2[every, 1 - along_P]], 1))
     return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
+
+
+def _behind(parts_HW: np.ndarray, area: int) -> np.ndarray:
+    """Where an area goes on behind other parts: these have it on both sides, in their row or column. [H,W] bool.
+
+    Without this, an arm that passes before the trunk would move and stretch what is on it.
+    """
+    own_HW = parts_HW == area
+    between = [
+        np.logical_or.accumulate(own_HW, axis) & np.flip(np.logical_or.accumulate(np.flip(own_HW, axis), axis), axis)
+        for axis in (0, 1)
+    ]
+    return (between[0] | between[1]) & ~own_HW & (parts_HW > 0)
 
 
 def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
