@@ -1,6 +1,7 @@
 """A contact sheet of one animation, to look at: the picture, then frames of the motion above frames of the result.
 
 python benchmarks/sheet.py --image person.png --motion densepose.mp4 --out sheet.png
+python benchmarks/sheet.py --image person.png --motion densepose.mp4 --out moving.webp   # as moving pictures
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ def sheet(job: Job, frames_FHWC: np.ndarray, columns: int) -> np.ndarray:
     return np.concatenate([above, below])
 
 
+def write_moving(path: Path, job: Job, frames_FHWC: np.ndarray) -> None:
+    """Picture, motion and result side by side, as an animated WebP."""
+    rows = zip(job.motion_frames(), frames_FHWC, strict=True)
+    pictures = [Image.fromarray(np.concatenate([job.picture_HWC, *row], axis=1)) for row in rows]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 / job.fps), loop=0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, required=True)
@@ -44,7 +52,10 @@ def main() -> None:
     job = pipe.prepare(str(arguments.image), str(arguments.motion), make_settings(**changes))
     frames_FHWC = np.stack(list(pipe.frames(job)))
     seconds = time.perf_counter() - began
-    Image.fromarray(sheet(job, frames_FHWC, arguments.columns)).save(arguments.out)
+    if arguments.out.suffix == ".webp":
+        write_moving(arguments.out, job, frames_FHWC)
+    else:
+        Image.fromarray(sheet(job, frames_FHWC, arguments.columns)).save(arguments.out)
     print(f"{arguments.out}: {len(frames_FHWC)} frames in {seconds:.1f} s; {job.summary()}")
     print(f"peak memory {peak_memory() / 2**30:.2f} GiB")
 
