@@ -4,7 +4,8 @@
 
 People come from the generator's test split (never trained on). Reference and target are different poses of one person.
 Prints one line per condition and writes JSON and a sheet (rows: reference, motion, truth, result). With --trained-on S,
-the same for people of the training split from seed S on: the difference is what was learned by heart.
+the same for people of the training split from seed S on: the difference is what was learned by heart. With --rich,
+people are drawn with accessories, folds and prints.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from magicanimate.synth.clip import Clip, render_clip
 from magicanimate.synth.dataset import clip_times
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 
-TRAINED_FRAMES = 3  # of each person in the training data
 CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split
 
 
@@ -41,10 +41,12 @@ def own_map(clip: Clip) -> np.ndarray:
     return with_loose(clip.parts[0], clip.person[0])
 
 
-def still_people(count: int, size: int, split: str = "test", first: int = 0, frames: int = 4) -> HeldOut:
+def still_people(
+    count: int, size: int, split: str = "test", first: int = 0, frames: int = 4, rich: bool = False
+) -> HeldOut:
     """So many people from a seed on: the first of a few far-apart frames is the reference, the second the truth."""
     seeds = range(first, first + count)
-    clips = [render_clip(seed, clip_times(seed, frames, None), size, split) for seed in seeds]
+    clips = [render_clip(seed, clip_times(seed, frames, None), size, split, rich=rich) for seed in seeds]
     pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2], own_map(clip)) for clip in clips]
     return HeldOut(*(np.stack(column) for column in zip(*pick, strict=True)))
 
@@ -86,11 +88,18 @@ def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
 
 
 def measure(
-    model: Model, people: int, clips: int, settings: SampleSettings, out: Path, trained_on: int | None = None
+    model: Model,
+    people: int,
+    clips: int,
+    settings: SampleSettings,
+    out: Path,
+    trained_on: int | None = None,
+    trained_frames: int = 3,
+    rich: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """All conditions -> figures; sheets and videos' frames go to `out`."""
+    """All conditions -> figures; sheets go to `out`. trained_frames: of each person in the training data."""
     size = model.config.resolution[0]
-    still = still_people(people, size)
+    still = still_people(people, size, rich=rich)
     swapped = np.roll(np.arange(people), 1)
     result: dict[str, dict[str, float]] = {}
 
@@ -106,7 +115,7 @@ def measure(
     if model.detail is not None:
         record("without detail", figures(generate(replace(model, detail=None), still, settings), still))
     if trained_on is not None:
-        known = still_people(people, size, "train", trained_on, TRAINED_FRAMES)
+        known = still_people(people, size, "train", trained_on, trained_frames, rich)
         record("trained on: copy", figures(known.references[:, None], known))
         record("trained on: ours", figures(generate(model, known, settings), known))
     other_person = replace(still, references=still.references[swapped], reference_parts=still.reference_parts[swapped])
@@ -133,6 +142,8 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--trained-on", type=int, metavar="SEED", help="also people of the training split from here on")
+    parser.add_argument("--trained-frames", type=int, default=3, help="of each person in the training data")
+    parser.add_argument("--rich", action="store_true", help="people with accessories, folds and prints")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     arguments = parser.parse_args(given)
@@ -141,12 +152,16 @@ def main(given: list[str] | None = None) -> None:
     chosen = {k: v for k, v in {"steps": arguments.steps, "guidance": arguments.guidance}.items() if v is not None}
     settings = SampleSettings.for_model(model, **chosen)
     began = time.perf_counter()
-    result = measure(model, arguments.people, arguments.clips, settings, arguments.out, arguments.trained_on)
+    result = measure(
+        model, arguments.people, arguments.clips, settings, arguments.out, arguments.trained_on,
+        arguments.trained_frames, arguments.rich,
+    )  # fmt: skip
     ours, copy = result["ours"], result["copy the reference"]
     print(f"above copying: {ours['psnr'] - copy['psnr']:+.2f} dB, body {ours['body_psnr'] - copy['body_psnr']:+.2f} dB")
     about = {
         "model": model.config.name, "version": model.config.version, "size": model.config.resolution[0],
         "people": arguments.people, "clips": arguments.clips, "steps": settings.steps, "guidance": settings.guidance,
+        "rich": arguments.rich,
         "torch": torch.__version__, "machine": platform.machine(), "device": model.device.type,
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip

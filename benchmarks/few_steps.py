@@ -1,0 +1,101 @@
+"""A distilled model beside its teacher: fidelity to held-out people, and time of a frame.
+
+    python benchmarks/few_steps.py --teacher tiny --student runs/tiny/distill/model --out results/few_steps.json
+
+Both start from the same noise. Times are those of one window of frames without start and picture: denoising alone, and
+with decoding and detail; the two models take turns, medians are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from benchmarks.quality import moving_people, still_people
+
+from magicanimate.evaluate.basic import psnr
+from magicanimate.evaluate.frames import ssim
+from magicanimate.latents import encode_images, initial_noise
+from magicanimate.models import Model, load_model
+from magicanimate.sampler import SampleSettings, sample
+from magicanimate.train.preview import HeldOut, figures, generate
+
+
+def fidelity(model: Model, settings: SampleSettings, held: HeldOut) -> tuple[dict[str, float], np.ndarray]:
+    """Means over people, and the frames [N,F,H,W,3]."""
+    frames = generate(model, held, settings)
+    each = [ssim(*pair).mean() for pair in zip(frames, held.targets, strict=True)]
+    return figures(frames, held) | {"ssim": float(np.mean(each))}, frames
+
+
+@torch.no_grad()
+def denoising_seconds(model: Model, settings: SampleSettings, held: HeldOut) -> float:
+    """Seconds a frame of denoising one clip, all its control planes being there."""
+    frames = held.parts.shape[1]
+    picture = torch.from_numpy(held.references[:1].copy()).movedim(-1, 1).float() / 255
+    reference = encode_images(model.vae, picture, model.config.patch)
+    noise = initial_noise(0, frames, tuple(reference.shape[1:]), model.config.noise)
+    side = held.references.shape[1] // model.config.control_stride
+    planes = torch.rand(1, frames, model.config.control_planes, side, side)
+    began = time.perf_counter()
+    sample(model, reference, planes, noise, settings)
+    return (time.perf_counter() - began) / frames
+
+
+def whole_seconds(model: Model, settings: SampleSettings, held: HeldOut) -> float:
+    """Seconds a frame of one clip: warp, denoising, decoding, detail."""
+    began = time.perf_counter()
+    generate(model, held, settings, batch=1)
+    return (time.perf_counter() - began) / held.parts.shape[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", default="tiny")
+    parser.add_argument("--student", required=True)
+    parser.add_argument("--people", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=25, help="the teacher's")
+    parser.add_argument("--guidance", type=float, help="the teacher's; default: what the student was taught with")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    teacher, student = load_model(arguments.teacher), load_model(arguments.student)
+    taught = student.config.training.get("distilled", {}).get("guidance", teacher.config.guidance)
+    chosen = {
+        "teacher": (teacher, {"steps": arguments.steps, "guidance": arguments.guidance or taught}),
+        "student": (student, {}),
+    }
+    size = teacher.config.resolution[0]
+    still, clip = still_people(arguments.people, size), moving_people(1, size)
+    result: dict[str, dict[str, float]] = {}
+    frames, times = {}, {name: ([], []) for name in chosen}
+    for name, (model, settings) in chosen.items():
+        stills = SampleSettings.for_model(model, temporal=False, **settings)
+        result[name], frames[name] = fidelity(model, stills, still)
+    for _ in range(arguments.repeat):
+        for name, (model, settings) in chosen.items():
+            moving = SampleSettings.for_model(model, **settings)
+            times[name][0].append(denoising_seconds(model, moving, clip))
+            times[name][1].append(whole_seconds(model, moving, clip))
+    for name, (denoising, whole) in times.items():
+        result[name] |= {"denoising_seconds": median(denoising), "seconds": median(whole)}
+        print(name, {key: round(value, 4) for key, value in result[name].items()})
+    a, b = result["teacher"], result["student"]
+    result["student against teacher"] = {
+        "psnr": b["psnr"] - a["psnr"], "ssim": b["ssim"] - a["ssim"],
+        "to_teacher": float(np.mean([psnr(*pair) for pair in zip(frames["student"], frames["teacher"], strict=True)])),
+        "times_faster_denoising": a["denoising_seconds"] / b["denoising_seconds"],
+        "times_faster": a["seconds"] / b["seconds"],
+    }  # fmt: skip
+    print(result["student against teacher"])
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
