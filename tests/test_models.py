@@ -197,6 +197,16 @@ def test_description_is_written_last(original, tmp_path, monkeypatch):
     assert not (tmp_path / "model.json").exists()
 
 
+def test_what_all_pixels_pass_is_not_rounded_to_int8(tmp_path):
+    save_model(random_model("parts"), tmp_path / "model", storage="int8")
+    stored = read_safetensors(tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors")
+    assert stored["decoder.conv_out.weight"].dtype == torch.float16
+    assert stored["quant_conv.weight"].dtype == torch.float16
+    assert stored["decoder.up_blocks.0.resnets.0.conv1.weight"].dtype == torch.int8
+    stored = read_safetensors(tmp_path / "model" / "denoiser" / "diffusion_pytorch_model.safetensors")
+    assert stored["conv_out.weight"].dtype == torch.int8
+
+
 def test_int8_rounds_to_half_a_level():
     state = {"w": randn(6, 5, 3), "zero": torch.zeros(2, 3), "b": randn(6), "n": torch.arange(3)}
     stored = quantise_int8(state)

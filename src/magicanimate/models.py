@@ -46,6 +46,8 @@ DIFFUSERS_CLASSES = {
 """The four networks of a model folder, and what diffusers calls them."""
 SHARES = "_shares"
 """Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
+_VAE_EXACT = ("encoder.conv_", "quant_conv", "decoder.conv_", "shortcut")
+"""Weights of a VAE that stay float16 among int8 ones: all pixels pass them, and nothing after them evens errors out."""
 DETAIL = "detail"
 """Folder of the fifth, which models may have: a UNet2DModel."""
 
@@ -272,7 +274,8 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
             kind = DIFFUSERS_CLASSES.get(name, UNet2DModel.__name__)
             kind = GlobalEmbedding.__name__ if isinstance(network, GlobalEmbedding) else kind
             write_json(folder / name / "config.json", network_config(network, kind))
-            write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage))
+            exact = _VAE_EXACT if name == "vae" else ()
+            write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage, exact))
         # One row of two dimensions would be quantised like a weight; it is small, so it is not.
         plain = "float16" if config.storage == "int8" else config.storage
         write_safetensors(folder / PROMPT_NAME, to_storage({PROMPT_KEY: model.empty_prompt}, plain))

@@ -135,10 +135,13 @@ def fill_computed(network: nn.Module) -> None:
                 setattr(module, name, SinusoidalPositionalEmbedding(width, length).to(dtype))
 
 
-def to_storage(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
-    """Floating point weights as they are written: float32, float16, bfloat16 or int8."""
+def to_storage(state: Mapping[str, Tensor], storage: str, exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Floating point weights as they are written: float32, float16, bfloat16 or int8, but for those `exact` ones whose
+    names have one of these in them: float16."""
     if storage == "int8":
-        return quantise_int8(state)
+        kept = {name: value for name, value in state.items() if any(part in name for part in exact)}
+        rest = {name: value for name, value in state.items() if name not in kept}
+        return quantise_int8(rest) | to_storage(kept, "float16")
     dtype = STORAGE_DTYPES[storage]
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 

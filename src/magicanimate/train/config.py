@@ -28,6 +28,9 @@ class VaeSettings(BaseModel):
     further_channels: int = Field(0, ge=0, description="with start: so many latent channels more than it has")
     decoder_only: bool = Field(False, description="leave the encoder as it is, so that cached latents stay valid")
     body_weight: float = Field(2.0, ge=0, description="extra weight of the person's pixels")
+    latent_noise: float = Field(
+        0.05, ge=0, description="noise on the latents that are decoded, as a share of their spread"
+    )
 
 
 class NetworkSettings(BaseModel):

@@ -83,7 +83,9 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
         start_from_components(vae, patch, data)
     vae.to(device)
     decoder_only = settings.vae.decoder_only
-    job.train(VaeStage(vae, patch, data, test, device, decoder_only, settings.vae.body_weight))
+    job.train(
+        VaeStage(vae, patch, data, test, device, decoder_only, settings.vae.body_weight, settings.vae.latent_noise)
+    )
     if not decoder_only:
         fit_scaling_factor(vae, patch, data, device)
     result = settings.out / "vae"

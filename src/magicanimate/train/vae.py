@@ -16,7 +16,6 @@ from magicanimate.synth.dataset import Dataset
 from magicanimate.train.data import draw_frames, random_frames
 
 KL_WEIGHT = 1e-4
-LATENT_NOISE = 0.05  # the decoder meets latents that a denoiser made, not an encoder
 
 
 def psnr(error: Tensor) -> float:
@@ -36,12 +35,13 @@ class VaeStage:
         device: torch.device,
         decoder_only: bool = False,
         body_weight: float = 2.0,  # a fifth of the picture is all that people look at
+        latent_noise: float = 0.05,  # the decoder meets latents that a denoiser made, not an encoder
     ) -> None:
         self.modules: dict[str, nn.Module] = {"vae": vae}
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(not decoder_only)
         self._vae, self._patch, self._data, self._held_out, self._device = vae, patch, data, held_out, device
-        self._body_weight = body_weight
+        self._body_weight, self._latent_noise = body_weight, latent_noise
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self._vae.named_parameters() if p.requires_grad]
@@ -53,7 +53,7 @@ class VaeStage:
         pixels, body = (x.to(self._device) for x in random_frames(self._data, rng, batch))
         posterior = self._vae.encode(space_to_depth(pixels * 2 - 1, self._patch)).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator, device=self._device)
-        latents = posterior.mean + (posterior.std + LATENT_NOISE * posterior.mean.std().detach()) * noise
+        latents = posterior.mean + (posterior.std + self._latent_noise * posterior.mean.std().detach()) * noise
         output = depth_to_space(self._vae.decode(latents).sample, self._patch) * 0.5 + 0.5
         weight = 1 + self._body_weight * body
         weight = weight / weight.mean()
