@@ -72,6 +72,7 @@ class DistillStage:
     ) -> None:
         self._teacher, self._branches, self._settings, self._device = teacher, branches, settings, device
         self._source = Source(data, images)
+        self._turn = 0
         self._guidance = teacher.config.guidance if settings.guidance is None else settings.guidance
         self._path = Trajectory(teacher.config.scheduler, settings.steps, settings.teacher_steps, device)
         self._held, self._preview = held, preview
@@ -94,10 +95,13 @@ class DistillStage:
         ]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
-        return self._source.clips(rng, self._branches, batch)
+        return self._source.clips(rng, self._branches, batch, self._turn)
+
+    def turn(self, number: int) -> None:
+        self._turn = number
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images)
+        drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images, self._turn)
         clean, motion, planes, reference = self._source.take(drawn, rng, self._branches, self._device)
         noise = self._noise(clean, generator)
         segment = self._segments(len(clean), generator)
