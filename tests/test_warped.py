@@ -138,3 +138,15 @@ def test_a_picture_of_nobody_goes_without(pipe, opengl):
     video = pipe(picture(), SHELF["studio"].motion, **SHOWN)
     assert "not known" in " ".join(video.settings["notes"])
     assert len(video) == 3
+
+
+@torch.no_grad()
+def test_trust_takes_the_pictures_own_pixels():
+    network = new_detail(4, (16, 16)).eval()  # no correction, and mostly the decoded frame
+    decoded, source = torch.rand(1, 3, SIZE, SIZE), DetailSource(picture(), parts())
+    warped, known = PartWarp(picture(), parts())(parts())
+    certain = torch.from_numpy(known == KNOWN)
+    target = (torch.from_numpy(warped).movedim(-1, 0)[None] / 255)[..., certain]
+    learnt, trusting = (source(network, decoded, parts()[None], trust)[..., certain] for trust in (0.0, 20.0))
+    torch.testing.assert_close(trusting, target, atol=1e-3, rtol=0)
+    assert (learnt - target).abs().mean() > 0.1

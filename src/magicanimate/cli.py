@@ -230,6 +230,14 @@ def animate(
             rich_help_panel=_LOOK,
         ),
     ] = False,
+    detail_trust: Annotated[
+        float | None,
+        typer.Option(
+            help="How much of the picture's own pixels to take, from 0, right on average and blurred, to 8, sharp "
+            "and sometimes torn. Default: the model's.",
+            rich_help_panel=_LOOK,
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", rich_help_panel=_SOLVER)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; 1 is off.", rich_help_panel=_SOLVER)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise. Default: 1.", rich_help_panel=_SOLVER)] = None,
@@ -283,7 +291,7 @@ def animate(
         "scheduler": scheduler, "fusion": fusion, "noise": noise,
         "guidance_interval": guidance_interval, "cache": cache, "window": window, "overlap": overlap,
         "start": start, "end": end, "extractor": extractor, "person": person, "audio": False if no_audio else None,
-        "detail": False if no_detail else None,
+        "detail": False if no_detail else None, "detail_trust": detail_trust,
     }  # fmt: skip
     settings = make_settings(**{name: value for name, value in chosen.items() if value is not None})
     run(

@@ -228,7 +228,7 @@ class MagicAnimatePipeline:
         latents_Bchw = to_model(latents_BcFhw[0, :, frames].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
         if detail is not None and model.detail is not None:
-            images_BCHW = detail(model.detail, images_BCHW, job.signal.parts_FHW[frames])
+            images_BCHW = detail(model.detail, images_BCHW, job.signal.parts_FHW[frames], job.settings.detail_trust)
         return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
 
 

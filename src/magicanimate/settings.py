@@ -95,6 +95,12 @@ class AnimateSettings(BaseModel):
     detail: bool = Field(
         True, description="take detail of face, clothes and background from the picture, where the model can"
     )
+    detail_trust: float | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="how much more of the picture's own pixels to take than is right on average: sharper, less exact",
+    )
     decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
 
     # Behaviour of the original that only its preset switches on.
@@ -151,6 +157,7 @@ class AnimateSettings(BaseModel):
             "steps": config.steps, "guidance": config.guidance, "window": config.window,
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
             "fit": "cover", "align": "auto", "guidance_interval": (0.0, 1.0), "guidance_every": 1, "cache": 1,
+            "detail_trust": config.detail_trust,
         } | _by_steps(self.preset, config.steps)  # fmt: skip
         filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
         if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
@@ -176,6 +183,7 @@ class ChosenSettings(AnimateSettings):
     noise: Literal["shared", "independent", "static"]
     guidance_interval: Interval
     guidance_every: int
+    detail_trust: float
     cache: int
     window: int
     overlap: int

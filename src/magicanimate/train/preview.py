@@ -81,7 +81,8 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
         pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
         if model.detail is not None:
-            pictures = _detailed(model.detail, pictures.unflatten(0, parts.shape[:2]), held, shown)
+            trust = model.config.detail_trust
+            pictures = _detailed(model.detail, pictures.unflatten(0, parts.shape[:2]), held, shown, trust)
         out.append((pictures * 255).round().byte().movedim(1, -1).unflatten(0, parts.shape[:2]).numpy())
     return np.concatenate(out)
 
@@ -94,12 +95,12 @@ def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
     return torch.stack([warp_planes(*clip) for clip in zip(pictures, own, motions, strict=True)])
 
 
-def _detailed(network: UNet2DModel, decoded_NFCHW: Tensor, held: HeldOut, shown: slice) -> Tensor:
+def _detailed(network: UNet2DModel, decoded_NFCHW: Tensor, held: HeldOut, shown: slice, trust: float) -> Tensor:
     """Frames [N*F,3,H,W] of some clips with detail from their references."""
     assert held.reference_parts is not None, "this model takes detail from the picture, which takes the picture's parts"
     clips = zip(decoded_NFCHW, held.references[shown], held.reference_parts[shown], held.parts[shown], strict=True)
     return torch.cat([
-        DetailSource(picture, own)(network, frames.to(network.device), parts).cpu()
+        DetailSource(picture, own)(network, frames.to(network.device), parts, trust).cpu()
         for frames, picture, own, parts in clips
     ])  # fmt: skip
 
