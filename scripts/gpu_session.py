@@ -63,7 +63,7 @@ TRAINING: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "appearance": ("poses", "test", ("loop.batch=32", "loop.steps=20000", "loop.grid_every=2000")),
     "temporal": ("clips", "clips_test", ("loop.batch=8", "loop.steps=3000", "loop.grid_every=1000")),
     "detail": ("poses", "test", ("loop.batch=16", "loop.steps=3000", "detail.clips=1500", "loop.grid_every=1000")),
-    "distill": ("clips", "clips_test", ("loop.batch=8", "loop.steps=1500", "loop.grid_every=500")),
+    "distill": ("poses", "test", ("loop.batch=32", "loop.steps=1500", "loop.grid_every=500")),
 }
 
 
