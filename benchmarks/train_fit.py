@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -136,9 +137,19 @@ def activations(model: Model, settings: TrainSettings, pixels: int) -> tuple[int
     if settings.loop.checkpointing:
         for network in (model.denoiser, model.appearance, model.control):
             network.enable_gradient_checkpointing(recomputed)
-    with saved_tensors_hooks(keeping(kept), lambda x: x):
+    with patch("magicanimate.attention.attend", FusedAttention.apply), saved_tensors_hooks(keeping(kept), lambda x: x):
         predict_on_nothing(model, settings, pixels)
     return sum(kept.values()), max(blocks)
+
+
+class FusedAttention(torch.autograd.Function):
+    """What a GPU's attention keeps: no scores, which the meta device's would."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        result, sums = torch.empty_like(query), query.new_empty(query.shape[:3], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, result, sums)
+        return result
 
 
 def predict_on_nothing(model: Model, settings: TrainSettings, pixels: int) -> None:
