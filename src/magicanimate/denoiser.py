@@ -99,6 +99,7 @@ class MotionModule(AnimateDiffTransformer3D):
         self.transformer_blocks = stock.transformer_blocks
         self.proj_out = stock.proj_out
         self.window = window
+        self.gradient_checkpointing = False  # diffusers sets it, and the function, as for its own blocks
         # As in the original, a motion module that has not been trained changes nothing.
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
@@ -107,6 +108,11 @@ class MotionModule(AnimateDiffTransformer3D):
         """`[B*K, C, h, w] -> [B*K, C, h, w]`, in the memory format of the input. num_frames: K."""
         if not self.window.temporal:
             return hidden_states
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(self._transform, hidden_states, num_frames)
+        return self._transform(hidden_states, num_frames)
+
+    def _transform(self, hidden_states: Tensor, num_frames: int) -> Tensor:
         normed_BCKhw = self.norm(rearrange(hidden_states, "(b k) c h w -> b c k h w", k=num_frames))
         batch, _, _, height, width = normed_BCKhw.shape
         x = self.proj_in(rearrange(normed_BCKhw, "b c k h w -> (b h w) k c"))

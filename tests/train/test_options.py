@@ -11,13 +11,14 @@ from magicanimate.errors import InputError
 from magicanimate.motion.densepose import FLIP_TABLE
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
-from magicanimate.train.diffusion import BranchSettings, DiffusionStage, draw_batch
+from magicanimate.train.diffusion import BranchSettings, draw_batch
 from magicanimate.train.loop import LoopSettings, train
 from magicanimate.train.objective import Objective, offset_noise
 from magicanimate.train.run import run
 from magicanimate.train.vae import build_vae
 from magicanimate.train.views import MIRRORED_PARTS, View, ViewSettings, apply_view, clip_view
 from random_models import random_model
+from stages import gradients, stage_of
 
 CPU = torch.device("cpu")
 
@@ -157,24 +158,6 @@ def test_views_are_cached_once_and_named(tmp_path):
     assert (cache.name(1), cache.name(4)) == ("1", "1 (view 1)")
     with pytest.raises(InputError, match="another VAE or data set"):
         cache_latents(vae, 4, 4, data, tmp_path / "two", CPU)
-
-
-def stage_of(model, **branches: object) -> DiffusionStage:
-    """On random latents; no sample grid."""
-    rng = np.random.default_rng(0)
-    latents = rng.normal(size=(4, 6, 6, 4, 4)).astype(np.float16)
-    planes = rng.integers(0, 255, (4, 6, 25, 8, 8), dtype=np.uint8)
-    choice = BranchSettings(**({"stage": "appearance", "targets": 2} | branches))
-    stage = DiffusionStage(model, LatentCache(latents, planes), choice, None, CPU)
-    stage.grid = lambda path: {}
-    return stage
-
-
-def gradients(stage: DiffusionStage, seed: int = 3, autocast: bool = False) -> dict[str, torch.Tensor]:
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        loss, _ = stage.loss(np.random.default_rng(seed), torch.Generator().manual_seed(seed), 2)
-    loss.backward()
-    return {name: p.grad for name, p in stage.trainable() if p.grad is not None}
 
 
 @pytest.mark.parametrize("stage", ["appearance", "temporal"])

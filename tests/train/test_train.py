@@ -23,6 +23,7 @@ from magicanimate.train.diffusion import BranchSettings, draw_batch
 from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate, save_weights, train
 from magicanimate.train.objective import Objective, person_weight
 from magicanimate.train.run import run
+from stages import Line, line_weights
 
 CPU = torch.device("cpu")
 
@@ -93,33 +94,7 @@ def test_resumed_run_equals_an_uninterrupted_one(trained, tmp_path, stage):
     assert any(not torch.equal(flat(expected)[k], flat(other)[k]) for k in flat(expected))
 
 
-class Line:
-    """A stage that learns y = 2 x; its `broken` step fails."""
-
-    def __init__(self, broken: int | None = None) -> None:
-        torch.manual_seed(0)
-        self.line, self.step, self.broken = torch.nn.Linear(1, 1), 0, broken
-        self.modules: dict[str, torch.nn.Module] = {"line": self.line}
-
-    def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
-        return list(self.line.named_parameters())
-
-    def loss(self, rng, generator, batch):
-        self.step += 1
-        if self.step == self.broken:
-            raise ArithmeticError
-        x = torch.randn(batch, 1, generator=generator)
-        return (self.line(x) - 2 * x).square().mean(), {}
-
-    def grid(self, path):
-        return {}
-
-
 LINE = LoopSettings(steps=5, batch=4, save_every=100, log_every=2)
-
-
-def line_weights(out: Path) -> torch.Tensor:
-    return torch.load(out / CHECKPOINT, weights_only=True)["modules"]["line"]["weight"]
 
 
 def test_time_limit_stops_with_a_checkpoint_and_repeating_gets_there(tmp_path):

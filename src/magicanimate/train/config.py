@@ -119,6 +119,8 @@ class TrainSettings(BaseModel):
         sources = [name for name in ("start", "initial", "networks") if getattr(self, name) is not None]
         if len(sources) > 1:
             raise ValueError(f"only one of {' and '.join(sources)} can say where the networks come from")
+        if self.loop.frozen != "float32" and self.stage not in ("appearance", "temporal", "distill"):
+            raise ValueError(f"stage {self.stage} keeps nothing in loop.frozen: {self.loop.frozen}")
         if self.branches and self.branches.stage != self.stage:
             raise ValueError(f"branches.stage must be {self.stage}")
         return self

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -24,6 +24,7 @@ from magicanimate.train.checkpoints import (
     save_weights,
 )
 from magicanimate.train.checkpoints import write_checkpoint as _save
+from magicanimate.train.optimiser import OptimiserName, build_optimiser
 from magicanimate.train.processes import Processes
 
 __all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]
@@ -47,8 +48,16 @@ class LoopSettings(BaseModel):
     )
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    ema: float = Field(0.999, ge=0, lt=1, description="cap of the EMA decay, which grows as (n+1)/(n+15)")
+    optimizer: OptimiserName = Field(
+        "adamw", description="adafactor: hardly any memory for moments, and no momentum; the same meaning of lr"
+    )
+    ema: float = Field(
+        0.999, ge=0, lt=1, description="cap of the EMA decay, which grows as (n+1)/(n+15); 0: no average is kept"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast; weights stay float32")
+    frozen: Literal["float32", "bfloat16"] = Field(
+        "float32", description="number format of the layers of which a diffusion stage trains nothing"
+    )
     checkpointing: bool = Field(False, description="gradient checkpointing: less memory for a third more time")
     seed: int = 0
     save_every: int = Field(250, ge=1)
@@ -103,16 +112,22 @@ def learning_rate(step: int, settings: LoopSettings, first: int = 0) -> float:
 
 
 class Ema:
-    """Exponential moving average of the trainable parameters."""
+    """Exponential moving average of the trainable parameters; with a cap of 0 it keeps and does nothing."""
 
-    def __init__(self, parameters: list[tuple[str, nn.Parameter]]) -> None:
-        self._parameters = parameters
-        self.shadow = {name: p.detach().clone() for name, p in parameters}
+    def __init__(self, parameters: list[tuple[str, nn.Parameter]], cap: float) -> None:
+        self._parameters, self._cap = parameters if cap else [], cap
+        self.restart()
 
     @torch.no_grad()
-    def update(self, n: int, cap: float) -> None:
-        weight = 1 - min(cap, (n + 1) / (n + 15))
+    def update(self, n: int) -> None:
+        if not self.shadow:
+            return
+        weight = 1 - min(self._cap, (n + 1) / (n + 15))
         torch._foreach_lerp_(list(self.shadow.values()), [p.detach() for _, p in self._parameters], weight)
+
+    def restart(self) -> None:
+        """Average from the weights as they are now."""
+        self.shadow = {name: p.detach().clone() for name, p in self._parameters}
 
     @torch.no_grad()
     def swap(self) -> None:
@@ -160,7 +175,8 @@ def _step(
     """One update of the weights; this process's share of the figures for the log: sums over its batches."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, settings, first)
-    optimiser.zero_grad(set_to_none=True)
+    weights = [p for _, p in stage.trainable()]
+    _forget_gradients(weights)
     sums: dict[str, float] = {}
     own = torch.zeros((), device=device)
     bad = []
@@ -175,13 +191,17 @@ def _step(
             sums[name] = sums.get(name, 0.0) + value
         if not torch.isfinite(loss):
             bad.append(number)
-    weights = [p for group in optimiser.param_groups for p in group["params"]]
     total = processes.sum_gradients(weights, own)
     norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
     if not (torch.isfinite(norm) and torch.isfinite(total)):
         raise InputError(_diverged(stage, settings, step, bad, device, processes))
     optimiser.step()
     return sums
+
+
+def _forget_gradients(weights: Iterable[nn.Parameter]) -> None:
+    for weight in weights:
+        weight.grad = None
 
 
 def _diverged(
@@ -248,10 +268,9 @@ def _train(
 ) -> int:
     out.mkdir(parents=True, exist_ok=True)
     parameters = stage.trainable()
-    ema = Ema(parameters)
-    optimiser = torch.optim.AdamW(
-        [p for _, p in parameters], settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-    )
+    weights = [p for _, p in parameters]
+    ema = Ema(parameters, settings.ema)
+    optimiser = build_optimiser(settings.optimizer, weights, settings.lr, settings.weight_decay)
     start = first = 0
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
@@ -271,7 +290,7 @@ def _train(
     with Board(out, start, settings.tensorboard, processes.first) as board:
         for step, progress, task in _steps(start, settings, processes.first):
             figures = _step(stage, settings, step, first, optimiser, device, processes)
-            ema.update(step, settings.ema)
+            ema.update(step)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             done, count = step + 1, count + 1
@@ -286,6 +305,7 @@ def _train(
                 save(done)
                 saved = time.perf_counter()
             if processes.first and (done % settings.grid_every == 0 or done == settings.steps):
+                _forget_gradients(weights)  # room for the sample grid
                 ema.swap()
                 picture = out / f"grid-{done:07d}.png"
                 figures = stage.grid(picture)
@@ -314,7 +334,7 @@ def _restore(
     content = read_checkpoint(checkpoint, device)
     load_modules(content, stage.modules, checkpoint)
     if "optimiser" not in content:  # from save_weights
-        ema.shadow = Ema(stage.trainable()).shadow
+        ema.restart()
         return int(content["step"]), int(content["step"])
     try:
         optimiser.load_state_dict(content["optimiser"])

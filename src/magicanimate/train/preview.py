@@ -59,6 +59,11 @@ def _to_tensor(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(pictures)).movedim(-1, -3).float() / 255
 
 
+def pictures_at_once(height: int, width: int) -> int:
+    """Pictures of H x W pixels that go through the VAE together: large ones singly, beside networks in training."""
+    return max(1, 16 * 128**2 // (height * width))
+
+
 @torch.no_grad()
 def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 0, batch: int = 8) -> np.ndarray:
     """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size."""
@@ -66,7 +71,11 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
     for start in range(0, len(held.references), batch):
         shown = slice(start, start + batch)
         parts = torch.from_numpy(held.shown[shown].copy())
-        reference = encode_images(model.vae, _to_tensor(held.references[shown]).to(model.device), patch)
+        pictures = _to_tensor(held.references[shown])
+        at_once = pictures_at_once(*pictures.shape[-2:])
+        reference = torch.cat(
+            [encode_images(model.vae, chunk.to(model.device), patch) for chunk in pictures.split(at_once)]
+        )
         noise = torch.cat(
             [
                 initial_noise(seed + start + i, parts.shape[1], tuple(reference.shape[1:]), model.config.noise)
@@ -79,7 +88,7 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
             planes = torch.cat([planes, _warps(held, shown, model.config.control_stride)], 2)
         latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
-        pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(16)])
+        pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(at_once)])
         if model.detail is not None:
             trust = model.config.detail_trust
             pictures = _detailed(model.detail, pictures.unflatten(0, parts.shape[:2]), held, shown, trust)

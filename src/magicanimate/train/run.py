@@ -28,6 +28,7 @@ from magicanimate.train.detail import DetailStage, make_samples
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.distill import DistillStage
 from magicanimate.train.fit import check_fit
+from magicanimate.train.frozen import store_frozen
 from magicanimate.train.gan import GanStage
 from magicanimate.train.initial import initial_model
 from magicanimate.train.loop import Stage, train
@@ -248,6 +249,25 @@ def _vae(folder: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False)
 
 
+def _store_frozen(job: Job, stage: Stage, *models: Model) -> None:
+    """From here on, what the stage does not train is in the number format of loop.frozen."""
+    if job.settings.loop.frozen == "bfloat16":
+        networks = {id(network): network for model in models for network in model.networks.values()}
+        store_frozen(networks.values(), [p for _, p in stage.trainable()])
+
+
+def _unrounded(job: Job, stage: Stage, trained: Model) -> Model:
+    """The result of a stage: what it trained, and everything else as exact as it was when it was read."""
+    if job.settings.loop.frozen == "float32":
+        return trained
+    torch.manual_seed(job.settings.loop.seed)  # what has no file is drawn again
+    model = _start(job.settings, torch.device("cpu"))
+    for name, value in stage.trainable():
+        network, _, key = name.partition(".")
+        model.networks[network].get_parameter(key).data.copy_(value.detach())
+    return replace(model, config=trained.config)
+
+
 def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
     settings, device = job.settings, job.device
     branches = settings.branches
@@ -261,14 +281,15 @@ def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
         assert settings.distill is not None
         held = held_out(test, settings.preview_people, control=model.config.control)
         shown = temporal | settings.preview
-        stage = DistillStage(model, cache, branches, settings.distill, held, shown, device, images)
-        job.train(stage)
-        model = stage.student
+        stage: Stage = DistillStage(model, cache, branches, settings.distill, held, shown, device, images)
+        trained = stage.student
     else:
         sampling = SampleSettings.for_model(model, **(temporal | settings.preview))
         preview = Preview(model, held_out(test, settings.preview_people, control=model.config.control), sampling)
-        job.train(DiffusionStage(model, cache, branches, preview, device, images))
+        stage, trained = DiffusionStage(model, cache, branches, preview, device, images), model
+    _store_frozen(job, stage, model, trained)
+    job.train(stage)
     result = settings.out / "model"
     if job.processes.first:
-        save_model(model, result, storage="float32")
+        save_model(_unrounded(job, stage, trained), result, storage="float32")
     return result
