@@ -80,7 +80,7 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         _rest_lengths(body),
         np.array([np.mean([shown[group] for group in _SHOWN_BY[name]]) for name in LENGTHS]),
         (shown["foot.L"] + shown["foot.R"]) / 2,
-        parts_HW if mask_HW is None else with_loose(parts_HW, _enlarged(mask_HW, parts_HW.shape)),
+        parts_HW if mask_HW is None else with_loose(parts_HW, _enlarged(mask_HW, (height, width))),
     )
 
 

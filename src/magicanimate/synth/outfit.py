@@ -4,6 +4,7 @@ Colours are linear-ish RGB in [0,1]. Lengths along limbs and trunk use the body'
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Outfit:
     """One person's looks. Uniform name in the shader -> value, and what needs geometry of its own."""
 
     phenotype: dict[str, float]
-    uniforms: dict[str, object] = field(default_factory=dict)
+    uniforms: dict[str, Any] = field(default_factory=dict)
     hair_length: float = 0.0  # metres below the skull's middle; 0: no hanging hair
     skirt_length: float = 0.0  # leg coordinate of the hem; 0: no skirt
     waist: float = 0.0  # trunk coordinate of the skirt's upper edge
@@ -44,7 +45,7 @@ def cloth_colour(rng: np.random.Generator) -> np.ndarray:
     return value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1))
 
 
-def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, object]:
+def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, Any]:
     first = cloth_colour(rng)
     second = cloth_colour(rng)
     if np.abs(first - second).sum() < 0.35:
@@ -83,7 +84,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
     dress = feminine and rng.random() < 0.12
     skirt = dress or (feminine and rng.random() < 0.16)
     waist = float(rng.uniform(0.28, 0.46))
-    uniforms: dict[str, object] = {
+    uniforms: dict[str, Any] = {
         "skin": tuple(skin),
         "hair_colour": tuple(hair),
         "hair_edge": float(depth),

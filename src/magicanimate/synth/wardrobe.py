@@ -5,6 +5,7 @@ shaders/wardrobe.glsl and wardrobe.frag; a person always gets all of them.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _NONE, _BUTTONS, _ZIP, _JACKET, _TIE = range(5)
 _HATS = ("cap", "beanie", "headband", "sunhat")
 _METALS = ((0.83, 0.72, 0.42), (0.75, 0.76, 0.78), (0.85, 0.6, 0.5))
 
-Uniforms = dict[str, object]
+Uniforms = dict[str, Any]
 Colour = tuple[float, float, float]
 
 

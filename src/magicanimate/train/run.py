@@ -281,8 +281,9 @@ def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
         assert settings.distill is not None
         held = held_out(test, settings.preview_people, control=model.config.control)
         shown = temporal | settings.preview
-        stage: Stage = DistillStage(model, cache, branches, settings.distill, held, shown, device, images)
-        trained = stage.student
+        distillation = DistillStage(model, cache, branches, settings.distill, held, shown, device, images)
+        stage: Stage = distillation
+        trained = distillation.student
     else:
         sampling = SampleSettings.for_model(model, **(temporal | settings.preview))
         preview = Preview(model, held_out(test, settings.preview_people, control=model.config.control), sampling)
