@@ -197,10 +197,10 @@ def test_description_is_written_last(original, tmp_path, monkeypatch):
     assert not (tmp_path / "model.json").exists()
 
 
-def test_what_all_pixels_pass_is_not_rounded_to_int8(tmp_path):
+def test_what_all_latents_pass_is_not_rounded_to_int8(tmp_path):
     save_model(random_model("parts"), tmp_path / "model", storage="int8")
     stored = read_safetensors(tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors")
-    assert stored["decoder.conv_out.weight"].dtype == torch.float16
+    assert stored["decoder.conv_in.weight"].dtype == torch.float16
     assert stored["quant_conv.weight"].dtype == torch.float16
     assert stored["decoder.up_blocks.0.resnets.0.conv1.weight"].dtype == torch.int8
     stored = read_safetensors(tmp_path / "model" / "denoiser" / "diffusion_pytorch_model.safetensors")

@@ -46,8 +46,8 @@ DIFFUSERS_CLASSES = {
 """The four networks of a model folder, and what diffusers calls them."""
 SHARES = "_shares"
 """Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
-_VAE_EXACT = ("encoder.conv_", "quant_conv", "decoder.conv_", "shortcut")
-"""Weights of a VAE that stay float16 among int8 ones: all pixels pass them, and nothing after them evens errors out."""
+_VAE_EXACT = ("encoder.conv_out", "quant_conv", "decoder.conv_in", "shortcut", "upsamplers")
+"""Weights of a VAE that stay float16 among int8 ones: the latents and all pixels pass them, beside no other way."""
 DETAIL = "detail"
 """Folder of the fifth, which models may have: a UNet2DModel."""
 
