@@ -15,8 +15,9 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 
 import magicanimate
 from magicanimate.body.draw import KINDS, draw_motion
+from magicanimate.body.fit import fit_track
 from magicanimate.body.graphics import _open_context, shared_context
-from magicanimate.body.people import fit_picture, track_picture, track_video
+from magicanimate.body.people import track_picture, track_video
 from magicanimate.body.rig import POINT_INDEX
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
@@ -40,7 +41,7 @@ def picture() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def motion(picture):
-    return fit_picture(picture)
+    return fit_track(track_picture(picture))
 
 
 def clip_of(frames: list[np.ndarray], fps: float = 25.0) -> Clip:
@@ -106,8 +107,8 @@ def test_nobody(picture):
     black = np.zeros_like(picture)
     with pytest.raises(InputError, match=r"No person was found in dance\.mp4"):
         track_video(clip_of([black, black]))
-    assert fit_picture(black) is None
-    assert fit_picture(np.zeros((1, 1, 3), np.uint8)) is None
+    assert track_picture(black) is None
+    assert track_picture(np.zeros((1, 1, 3), np.uint8)) is None
 
 
 def test_any_thread_can_draw(motion):

@@ -218,14 +218,15 @@ def test_parts_are_found_again_in_the_outputs(tmp_path):
     """A still of a person is found by the real extractor; in noise it finds nobody, which is a pose of nothing."""
     pytest.importorskip("mediapipe", reason="mediapipe is not installed")
     import magicanimate
-    from magicanimate.body.people import fit_picture
+    from magicanimate.body.fit import fit_track
+    from magicanimate.body.people import track_picture
     from magicanimate.errors import InputError
     from magicanimate.media import load_picture
     from magicanimate.motion.extract import drawn
 
     picture = load_picture(Path(magicanimate.__file__).parent / "assets" / "demo" / "picture.png")
     try:
-        control = next(iter(drawn(fit_picture(picture), tmp_path, "video", [])))
+        control = next(iter(drawn(fit_track(track_picture(picture)), tmp_path, "video", [])))
     except InputError as error:
         pytest.skip(str(error))
     write_frames(tmp_path / "target", np.stack([picture] * 3))

@@ -65,7 +65,7 @@ def make_samples(
     shape = (clips, settings.frames - 1, settings.size, settings.size, 3)
     samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
     for i in range(clips):
-        samples[i] = generate(model, HeldOut.of_clip(data, i), sampling, seed=i)[0]
+        samples[i] = generate(model, HeldOut.of_clip(data.rgb(i), data.parts(i), data.own(i)[0]), sampling, seed=i)[0]
         tick(i + 1)
     samples.flush()
     os.replace(temporary, path)
