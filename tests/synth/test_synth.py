@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -209,3 +211,16 @@ def test_command_line_sheet(tmp_path):
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert json.loads((data / "index.json").read_text())["settings"]["size"] == 32
     assert CliRunner().invoke(app, [*arguments[:-2], "--split", "nonsense"]).exit_code == 2
+
+
+def test_without_moderngl_one_sentence_says_what_to_install():
+    code = (
+        "import sys; sys.modules['moderngl'] = None\n"
+        "from magicanimate.cli import main\n"
+        "sys.argv = 'magicanimate synth sheet.png --sheet --clips 1 --frames 2 --size 32'.split()\n"
+        "main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "needs moderngl; install it with" in " ".join((ended.stdout + ended.stderr).split())
+    assert "Traceback" not in ended.stderr

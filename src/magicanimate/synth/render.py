@@ -3,10 +3,12 @@
 Works headless through EGL, on a GPU or on Mesa's software renderer.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import moderngl
 import numpy as np
 
 from magicanimate.body.graphics import (
@@ -25,6 +27,9 @@ from magicanimate.body.rig import BodyShape
 from magicanimate.body.template import template
 from magicanimate.synth.mesh import dressed_vertices, loose_pieces
 from magicanimate.synth.outfit import Outfit
+
+if TYPE_CHECKING:
+    import moderngl
 
 _SHADERS = Path(__file__).parent / "shaders"
 MAX_PEOPLE = 2
@@ -66,9 +71,9 @@ class _Outside:
     def render(self) -> None:
         context = self._everything.ctx
         context.cull_face = "front"  # rows run downwards (skin.glsl), so that OpenGL takes far sides for near ones
-        context.enable(moderngl.CULL_FACE)
+        context.enable(context.CULL_FACE)
         self._everything.render(vertices=self._of_body)
-        context.disable(moderngl.CULL_FACE)
+        context.disable(context.CULL_FACE)
         if rest := self._everything.vertices - self._of_body:
             self._everything.render(first=self._of_body, vertices=rest)
 
@@ -79,7 +84,7 @@ class _Outside:
 class Person:
     """One person's geometry on the GPU."""
 
-    def __init__(self, renderer: "Renderer", shape: BodyShape, outfit: Outfit, rng: np.random.Generator) -> None:
+    def __init__(self, renderer: Renderer, shape: BodyShape, outfit: Outfit, rng: np.random.Generator) -> None:
         body = template()
         vertices = dressed_vertices(body, shape)
         extra, extra_triangles = loose_pieces(body, shape, outfit, rng, start=len(vertices))
