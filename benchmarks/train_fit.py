@@ -71,8 +71,8 @@ def build_stage(settings: TrainSettings, model: Model, data: LatentCache, device
     else:
         stage = DiffusionStage(model, data, settings.branches, Silent(), device)  # type: ignore[arg-type]
     if settings.loop.frozen == "bfloat16":
-        networks = {id(network): network for network in (*model.networks.values(), *stage.modules.values())}
-        store_frozen(networks.values(), [p for _, p in stage.trainable()])
+        networks = (*model.networks.values(), *stage.modules.values())
+        store_frozen(networks, [p for _, p in stage.trainable()])
     return stage
 
 

@@ -103,7 +103,7 @@ def add_detail(
     seen = torch.cat([pictures.flatten(1, 2) * 2 - 1, known, moved], 1)
     planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
     made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
-    favour = torch.stack([torch.zeros_like(known), known, _LOOSE_FAVOUR * moved], 1)[:, :, 0]
+    favour = torch.cat([torch.zeros_like(known), known, _LOOSE_FAVOUR * moved], 1)
     shares = (made[:, 3:] + trust * favour).softmax(1)[:, :, None]
     return (shares * pictures).sum(1) + made[:, :3]
 

@@ -277,8 +277,8 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
             exact = _VAE_EXACT if name == "vae" else ()
             write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage, exact))
         # One row of two dimensions would be quantised like a weight; it is small, so it is not.
-        plain = "float16" if config.storage == "int8" else config.storage
-        write_safetensors(folder / PROMPT_NAME, to_storage({PROMPT_KEY: model.empty_prompt}, plain))
+        prompt = to_storage({PROMPT_KEY: model.empty_prompt}, config.storage, exact=(PROMPT_KEY,))
+        write_safetensors(folder / PROMPT_NAME, prompt)
         write_json(folder / FILE_NAME, config.model_dump(mode="json"))
     except OSError as error:
         raise InputError(f"The model folder {folder} cannot be written: {error}.") from error

@@ -136,26 +136,24 @@ def fill_computed(network: nn.Module) -> None:
 
 
 def to_storage(state: Mapping[str, Tensor], storage: str, exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Floating point weights as they are written: float32, float16, bfloat16 or int8, but for those `exact` ones whose
-    names have one of these in them: float16."""
+    """Floating point weights as they are written: float32, float16, bfloat16 or int8; exact: see `quantise_int8`."""
     if storage == "int8":
-        kept = {name: value for name, value in state.items() if any(part in name for part in exact)}
-        rest = {name: value for name, value in state.items() if name not in kept}
-        return quantise_int8(rest) | to_storage(kept, "float16")
+        return quantise_int8(state, exact)
     dtype = STORAGE_DTYPES[storage]
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 
 
-def quantise_int8(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def quantise_int8(state: Mapping[str, Tensor], exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Weights of two and more dimensions as int8 with a float16 scale per output channel, the others as float16.
 
     `name` becomes int8 and `name.scale` holds one factor per first index; name * scale is the weight again.
+    exact: weights whose names have one of these in them are float16 too.
     """
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
         if not value.is_floating_point():
             stored[name] = value
-        elif value.ndim < 2:
+        elif value.ndim < 2 or any(part in name for part in exact):
             stored[name] = value.to(torch.float16)
         else:
             weight = value.float()

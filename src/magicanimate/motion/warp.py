@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from magicanimate.motion.densepose import FLIP_TABLE
+from magicanimate.motion.densepose import FLIP_TABLE, HEAD
 
 PARTS = len(FLIP_TABLE)
 TRUNK = (1, 2)
-UPRIGHT = (*TRUNK, 23)
+_SKULL = HEAD[0]  # the area of both halves
+UPRIGHT = [*TRUNK, _SKULL]
 """Areas with an upper end; the directions of all others are those of their longer axes."""
 SMALLEST = 12  # pixels that an area needs for a direction
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
@@ -30,12 +31,7 @@ RIM = 0.008  # the same where the picture's own map has them: its errors, and so
 BEYOND = 0.1  # and at most
 LOOSE = PARTS
 """In the picture's own map: hair and clothes beyond the parts. A map without it says nothing about them."""
-_SOFTER = (
-    0.01,
-    0.02,
-    0.04,
-    0.08,
-)  # of the picture's height: blurs of the filled background, farther inside a stronger one
+_BLURS = (0.01, 0.02, 0.04, 0.08)  # of its height too: of the filled background, a stronger one farther inside
 KNOWN, STAND_IN, UNKNOWN = 255, 128, 0
 """Pixels of the same part, or of open background; those of another part; guesses."""
 # Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's look different.
@@ -103,10 +99,9 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
         covariance_P22[:, i, j] = covariance_P22[:, j, i] = sums_P / np.maximum(count_P - 1, 1)
     values_P2, vectors_P22 = np.linalg.eigh(covariance_P22 + 0.25 * np.eye(2))
     away_P2 = centre_P2 - _body_centre(parts_HW)
-    head = UPRIGHT[-1]
-    away_P2[list(UPRIGHT)] = away_P2[head] if present_P[head] and away_P2[head].any() else (0, -1)
+    away_P2[UPRIGHT] = away_P2[_SKULL] if present_P[_SKULL] and away_P2[_SKULL].any() else (0, -1)
     along_P = np.ones(PARTS, int)  # the longer axis
-    along_P[list(UPRIGHT)] = np.abs((vectors_P22 * away_P2[..., None]).sum(1)).argmax(1)[list(UPRIGHT)]
+    along_P[UPRIGHT] = np.abs((vectors_P22 * away_P2[..., None]).sum(1)).argmax(1)[UPRIGHT]
     every = np.arange(PARTS)
     first_P2, second_P2 = vectors_P22[every, :, along_P], vectors_P22[every, :, 1 - along_P]
     inwards_P = (first_P2 * away_P2).sum(1) < 0
@@ -153,9 +148,9 @@ def fill_background(picture_HWC: np.ndarray, own_HW: np.ndarray) -> Warped:
     distance_HW, nearest = ndimage.distance_transform_edt(covered, return_indices=True)
     filled_HWC = picture_HWC[tuple(nearest)].astype(np.float32)
     soft_HWC = filled_HWC
-    for reach in np.multiply(_SOFTER, len(covered)):
-        share_HW1 = np.clip(distance_HW / reach - 1, 0, 1)[..., None]
-        soft_HWC = soft_HWC + share_HW1 * (ndimage.gaussian_filter(filled_HWC, (reach, reach, 0)) - soft_HWC)
+    for blur in np.multiply(_BLURS, len(covered)):
+        share_HW1 = np.clip(distance_HW / blur - 1, 0, 1)[..., None]
+        soft_HWC = soft_HWC + share_HW1 * (ndimage.gaussian_filter(filled_HWC, (blur, blur, 0)) - soft_HWC)
     return Warped(np.where(covered[..., None], np.rint(soft_HWC), picture_HWC).astype(np.uint8), known_HW)
 
 
@@ -176,21 +171,22 @@ class PartWarp:
 
     def __call__(self, parts_HW: np.ndarray) -> Warped:
         """The picture for a target part map [H,W]."""
-        return self._warped(parts_HW, self._maps(measure_areas(AREAS[parts_HW])))
+        area_HW = AREAS[parts_HW]
+        return self._warped(parts_HW, area_HW, self._maps(measure_areas(area_HW)))
 
     def with_surroundings(self, parts_HW: np.ndarray) -> tuple[Warped, Beyond]:
         """The same, and what lies beside the target's parts."""
         area_HW = AREAS[parts_HW]
         maps = self._maps(measure_areas(area_HW))
-        warped = self._warped(parts_HW, maps)
+        warped = self._warped(parts_HW, area_HW, maps)
         return warped, self._beyond(area_HW, maps, warped)
 
-    def _warped(self, parts_HW: np.ndarray, maps: Maps) -> Warped:
+    def _warped(self, parts_HW: np.ndarray, area_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
-        area_HW = AREAS[parts_HW]
         y, x = np.nonzero(self._source_P[area_HW] > 0)
-        source_N = self._source_P[area_HW[y, x]]
-        from_x, from_y = maps.origins(x, y, area_HW[y, x])
+        area_N = area_HW[y, x]
+        source_N = self._source_P[area_N]
+        from_x, from_y = maps.origins(x, y, area_N)
         left_N, top_N, right_N, bottom_N = self._box_P4[source_N].T
         column = np.clip(from_x, left_N, right_N) - left_N
         row = np.clip(from_y, top_N, bottom_N) - top_N

@@ -18,6 +18,12 @@ _COLOUR_COLUMNS = slice(31, 34)  # `along`, which loose sheets do not need
 _BELOW_CHIN = 0.08  # metres below the mouth
 
 
+def shaded(colour: Colour, share: float) -> Colour:
+    """A darker shade of a colour."""
+    red, green, blue = colour
+    return red * share, green * share, blue * share
+
+
 def worn_pieces(template: BodyTemplate, shape: BodyShape, pieces: dict[str, Colour]) -> list[Piece]:
     """Sheets of all accessories of a person. pieces: name -> colour."""
     trunk = shape.vertices[template.region_weights[:, 0] > 0.5]
@@ -73,16 +79,11 @@ def _glasses(shape: BodyShape, _: np.ndarray, __: np.ndarray, colour: Colour) ->
     return _frame(shape, colour, 0.16)
 
 
-def _shaded(colour: Colour, share: float) -> Colour:
-    red, green, blue = colour
-    return red * share, green * share, blue * share
-
-
 def _sunglasses(shape: BodyShape, _: np.ndarray, __: np.ndarray, colour: Colour) -> list[Piece]:
     eye, turn = shape.point("eye.L"), np.linspace(0, 2 * np.pi, 25)[None]
     scale = np.array([[0.02], [1.05]])
     x, z = eye[0] + 0.026 * scale * np.cos(turn), eye[2] - 0.003 + 0.021 * scale * np.sin(turn)
-    dark = _shaded(colour, 0.35)
+    dark = shaded(colour, 0.35)
     lenses = [_piece(side * x, eye[1] - 0.024 + 2.5 * x**2, z, dark, "head") for side in (-1, 1)]
     return _frame(shape, colour, 0.16) + lenses
 
@@ -125,7 +126,7 @@ def _scarf(shape: BodyShape, trunk: np.ndarray, _: np.ndarray, colour: Colour) -
     z = height - 0.02 - 0.26 * down
     front = [trunk[(np.abs(trunk[:, 2] - level) < 0.03) & (np.abs(trunk[:, 0]) < 0.1), 1].min() for level in z[:, 0]]
     y = np.minimum(np.array(front), neck[1] - 0.09)[:, None] - 0.03 + 0.012 * across**2
-    end = _piece(0.045 + 0.032 * across, y, z, _shaded(colour, 0.88), "chest")
+    end = _piece(0.045 + 0.032 * across, y, z, shaded(colour, 0.88), "chest")
     return [ring, end]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.synth.accessories import HAT_EDGE
+from magicanimate.synth.accessories import HAT_EDGE, Colour, shaded
 from magicanimate.synth.outfit import PATTERNS, Outfit, cloth_colour
 
 STREAM = 31  # of the seed; clip.py and filmed.py have the others
@@ -19,7 +19,6 @@ _HATS = ("cap", "beanie", "headband", "sunhat")
 _METALS = ((0.83, 0.72, 0.42), (0.75, 0.76, 0.78), (0.85, 0.6, 0.5))
 
 Uniforms = dict[str, Any]
-Colour = tuple[float, float, float]
 
 
 def enriched(outfit: Outfit, further_light: Uniforms, rng: np.random.Generator) -> Outfit:
@@ -28,9 +27,10 @@ def enriched(outfit: Outfit, further_light: Uniforms, rng: np.random.Generator) 
     dress = bool(outfit.skirt_length) and outfit.uniforms["bottom_colour"] == outfit.uniforms["top_colour"]
     uniforms: Uniforms = {}
     pieces: dict[str, Colour] = {}
-    for more, shapes in (_on_head(feminine, rng), _carried(rng), _small_things(outfit, feminine, rng)):
+    for more, shapes in (_on_head(feminine, rng), _carried(rng)):
         uniforms |= more
         pieces |= shapes
+    uniforms |= _small_things(outfit, feminine, rng)
     uniforms |= _folds(outfit, rng) | _top(outfit, dress, rng) | _bottom(outfit, dress, rng) | _logo(rng)
     uniforms |= _face(outfit, feminine, rng) | _hair(outfit, rng)
     if uniforms["logo"][0]:
@@ -66,12 +66,12 @@ def _on_head(feminine: bool, rng: np.random.Generator) -> tuple[Uniforms, dict[s
     pieces = {}
     if rng.random() < 0.22:
         dark = rng.random() < 0.35
-        frame = _metal(rng) if rng.random() < 0.3 else tuple(np.array(_colour(rng)) * rng.uniform(0.1, 0.7))
+        frame = _metal(rng) if rng.random() < 0.3 else shaded(_colour(rng), rng.uniform(0.1, 0.7))
         pieces["sunglasses" if dark else "glasses"] = frame
     colour = _colour(rng)
     worn = _HATS[rng.choice(len(_HATS), p=[0.42, 0.25, 0.2, 0.13])] if rng.random() < 0.22 else ""
     if worn in ("cap", "sunhat"):
-        pieces[worn] = tuple(np.array(colour) * rng.uniform(0.7, 1.0))
+        pieces[worn] = shaded(colour, rng.uniform(0.7, 1.0))
     if rng.random() < (0.3 if feminine else 0.04):
         pieces["earrings"] = _metal(rng) if rng.random() < 0.7 else _colour(rng)
     thickness = {"beanie": rng.uniform(0.018, 0.028), "headband": 0.01}.get(worn, 0.013)
@@ -98,18 +98,18 @@ def _carried(rng: np.random.Generator) -> tuple[Uniforms, dict[str, Colour]]:
         pieces["scarf"] = _colour(rng)
     return {
         "strap": ({"": 0.0, "bag": float(side), "backpack": 2.0}[what], float(rng.uniform(0.01, 0.024))),
-        "strap_colour": tuple(np.array(colour) * 0.75),
+        "strap_colour": shaded(colour, 0.75),
     }, pieces
 
 
-def _small_things(outfit: Outfit, feminine: bool, rng: np.random.Generator) -> tuple[Uniforms, dict[str, Colour]]:
+def _small_things(outfit: Outfit, feminine: bool, rng: np.random.Generator) -> Uniforms:
     waist = float(outfit.uniforms["waist"])
     belt = not outfit.skirt_length and rng.random() < 0.25
     watch = rng.random() < 0.5
     wrist = float(rng.choice([-1, 1])) if rng.random() < 0.24 else 0.0
     return {
         "belt": (waist - 0.01, float(rng.uniform(0.022, 0.04)) if belt else -1.0),
-        "belt_colour": tuple(np.array(_colour(rng)) * 0.5),
+        "belt_colour": shaded(_colour(rng), 0.5),
         "wrist": (wrist, 1.8, 1.8 + (0.1 if watch else float(rng.uniform(0.14, 0.22)))),
         "band_colour": _metal(rng) if rng.random() < 0.3 else _colour(rng),
         "gloves": float(rng.random() < 0.03),
@@ -120,7 +120,7 @@ def _small_things(outfit: Outfit, feminine: bool, rng: np.random.Generator) -> t
         else 9.0,
         "sock_colour": _colour(rng) if rng.random() < 0.5 else (0.93, 0.93, 0.92),
         "sock_stripes": int(rng.random() < 0.3),
-    }, {}
+    }
 
 
 def _folds(outfit: Outfit, rng: np.random.Generator) -> Uniforms:

@@ -139,11 +139,16 @@ def _far_first(rng: np.random.Generator, apart_BF: np.ndarray, gap: float) -> np
     return key.argsort(axis=1, kind="stable")
 
 
-class Source(NamedTuple):
-    """Where batches come from: the videos, and the still pictures if there are any."""
+@dataclass
+class Source:
+    """Where batches come from: the videos, and the still pictures if there are any; and which batch is next."""
 
     videos: LatentCache
     images: LatentCache | None = None
+    turn: int = 0
+
+    def draw(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> Batch:
+        return draw_batch(rng, settings, self.videos, count, self.images, self.turn)
 
     def of(self, drawn: Batch) -> LatentCache:
         return self.images if drawn.images and self.images else self.videos
@@ -161,9 +166,9 @@ class Source(NamedTuple):
         reference = data.take(drawn.clips, drawn.references[:, None], device)[0][:, :, 0]
         return Sample(clean, motion, planes, reference)
 
-    def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int, turn: int = 0) -> list[str]:
-        """Names of the clips that `draw_batch` chooses with the same random numbers."""
-        drawn = draw_batch(rng, settings, self.videos, count, self.images, turn)
+    def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> list[str]:
+        """Names of the clips that `draw` chooses with the same random numbers."""
+        drawn = self.draw(rng, settings, count)
         return [f"image {name}" if drawn.images else name for name in map(self.of(drawn).name, np.unique(drawn.clips))]
 
 
@@ -194,7 +199,6 @@ class DiffusionStage:
     ) -> None:
         self._model, self._settings, self._preview, self._device = model, settings, preview, device
         self._source = Source(data, images)
-        self._turn = 0
         self._objective = Objective(model.config.scheduler, device)
         names = ("denoiser", "appearance", "control")
         self.modules: dict[str, nn.Module] = {name: model.networks[name] for name in names}
@@ -215,14 +219,14 @@ class DiffusionStage:
         return [(name, p) for name, p in every if not unreached(name, self._model.empty_prompt)]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
-        return self._source.clips(rng, self._settings, batch, self._turn)
+        return self._source.clips(rng, self._settings, batch)
 
     def turn(self, number: int) -> None:
-        self._turn = number
+        self._source.turn = number
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         settings = self._settings
-        drawn = draw_batch(rng, settings, self._source.videos, batch, self._source.images, self._turn)
+        drawn = self._source.draw(rng, settings, batch)
         clean, motion, planes, reference = self._source.take(drawn, rng, settings, self._device)
         mode = self._model.config.noise if drawn.temporal else "independent"
         noise = offset_noise(sampling_noise(clean, mode, generator), settings.noise_offset, generator)

@@ -22,7 +22,7 @@ from magicanimate.evaluate.basic import psnr
 from magicanimate.models import Model
 from magicanimate.sampler import SampleSettings
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.diffusion import BranchSettings, Source, draw_batch, unreached
+from magicanimate.train.diffusion import BranchSettings, Source, unreached
 from magicanimate.train.forward import predict_guided, predict_noisy
 from magicanimate.train.objective import person_weight, sampling_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
@@ -72,7 +72,6 @@ class DistillStage:
     ) -> None:
         self._teacher, self._branches, self._settings, self._device = teacher, branches, settings, device
         self._source = Source(data, images)
-        self._turn = 0
         self._guidance = teacher.config.guidance if settings.guidance is None else settings.guidance
         self._path = Trajectory(teacher.config.scheduler, settings.steps, settings.teacher_steps, device)
         self._held, self._preview = held, preview
@@ -95,13 +94,13 @@ class DistillStage:
         ]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
-        return self._source.clips(rng, self._branches, batch, self._turn)
+        return self._source.clips(rng, self._branches, batch)
 
     def turn(self, number: int) -> None:
-        self._turn = number
+        self._source.turn = number
 
     def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = draw_batch(rng, self._branches, self._source.videos, batch, self._source.images, self._turn)
+        drawn = self._source.draw(rng, self._branches, batch)
         clean, motion, planes, reference = self._source.take(drawn, rng, self._branches, self._device)
         noise = self._noise(clean, generator)
         segment = self._segments(len(clean), generator)

@@ -50,7 +50,7 @@ def _as_computed(value: Tensor | None, input: Tensor) -> Tensor | None:
 
 
 def store_frozen(networks: Iterable[nn.Module], trained: Iterable[nn.Parameter]) -> None:
-    """Keep linear layers and convolutions of which nothing is trained in bfloat16, in place.
+    """Keep linear layers and convolutions of which nothing is trained in bfloat16, in place. Networks may come twice.
 
     Under autocast results stay the same to the bit; without it they are those of rounded weights. Norms and tables,
     a thousandth of a network, stay as they are, and so does the first layer, which tells diffusers the number format.

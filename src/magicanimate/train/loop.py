@@ -138,10 +138,14 @@ class Ema:
             self.shadow[name] = live
 
 
-def _random(seed: int, step: int, number: int, device: torch.device) -> tuple[np.random.Generator, torch.Generator]:
-    """Randomness of a step's batch, a function of these numbers alone: resuming needs no stored state, and which
-    process computes the batch makes no difference."""
-    rng = np.random.default_rng([seed, step, number] if number else [seed, step])
+def _random(
+    stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device
+) -> tuple[np.random.Generator, torch.Generator]:
+    """Randomness of a step's batch, a function of seed, step and number alone: resuming needs no stored state, and
+    which process computes the batch makes no difference. A stage whose batches take turns is told which one it is."""
+    if isinstance(stage, TakesTurns):
+        stage.turn(step * settings.accumulate + number)
+    rng = np.random.default_rng([settings.seed, step, number] if number else [settings.seed, step])
     return rng, torch.Generator(device).manual_seed(int(rng.integers(2**62)))
 
 
@@ -181,10 +185,8 @@ def _step(
     own = torch.zeros((), device=device)
     bad = []
     for number in processes.share(settings.accumulate):
-        if isinstance(stage, TakesTurns):
-            stage.turn(step * settings.accumulate + number)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            loss, figures = stage.loss(*_random(settings.seed, step, number, device), settings.batch)
+            loss, figures = stage.loss(*_random(stage, settings, step, number, device), settings.batch)
         (loss / settings.accumulate).backward()
         own = own + loss.detach().float() / settings.accumulate
         for name, value in (figures | {"loss": float(loss.detach())}).items():
@@ -214,9 +216,7 @@ def _diverged(
     clips: dict[str, None] = {}
     if isinstance(stage, NamesClips):
         for number in at_fault or [number for _, numbers in batches for number in numbers]:
-            if isinstance(stage, TakesTurns):
-                stage.turn(step * settings.accumulate + number)
-            clips |= dict.fromkeys(stage.clips(_random(settings.seed, step, number, device)[0], settings.batch))
+            clips |= dict.fromkeys(stage.clips(_random(stage, settings, step, number, device)[0], settings.batch))
     named = f" (clips {', '.join(clips)})" if clips else ""
     return (
         f"The {what} of step {step}{named} is not finite, so training stopped there; the last checkpoint is kept. "

@@ -252,8 +252,8 @@ def _vae(folder: Path) -> AutoencoderKL:
 def _store_frozen(job: Job, stage: Stage, *models: Model) -> None:
     """From here on, what the stage does not train is in the number format of loop.frozen."""
     if job.settings.loop.frozen == "bfloat16":
-        networks = {id(network): network for model in models for network in model.networks.values()}
-        store_frozen(networks.values(), [p for _, p in stage.trainable()])
+        networks = [network for model in models for network in model.networks.values()]
+        store_frozen(networks, [p for _, p in stage.trainable()])
 
 
 def _unrounded(job: Job, stage: Stage, trained: Model) -> Model:

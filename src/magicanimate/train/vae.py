@@ -158,8 +158,11 @@ def with_further_channels(vae: AutoencoderKL, further: int) -> AutoencoderKL:
     grown = AutoencoderKL.from_config(dict(vae.config) | {"latent_channels": wide})
     kept = torch.arange(own)
     both = torch.cat([kept, wide + kept])  # means, then log variances
-    for conv in (grown.encoder.conv_out, grown.quant_conv, grown.post_quant_conv, grown.decoder.conv_in):
-        _pass_through(conv, gain=float(conv.kernel_size == (1, 1)), shrink=0.0 if conv.kernel_size == (1, 1) else 0.1)
+    for conv in (grown.encoder.conv_out, grown.decoder.conv_in):
+        conv.weight.mul_(0.1)
+        conv.bias.zero_()
+    for conv in (grown.quant_conv, grown.post_quant_conv):
+        _pass_through(conv, shrink=0.0)
         conv.bias.zero_()
     grown.quant_conv.weight[wide:] = 0
     grown.quant_conv.bias[wide:] = -6.0

@@ -79,10 +79,10 @@ def _write(data: Dataset, paths: list[Path], stride: int, views: ViewSettings) -
     for row in range(shape[0]):
         number, clip = divmod(row, len(data))
         view = clip_view(clip, number, views)
-        rgb_FHWC, parts_FHW = apply_view(view, data.rgb(clip), data.parts(clip))
-        _, own_FHW = apply_view(view, data.rgb(clip), data.own(clip))
+        both = np.concatenate([data.own(clip), data.parts(clip)])  # a view is the same for maps of any number
+        rgb_FHWC, maps_FHW = apply_view(view, data.rgb(clip), both)
         small[0][row] = small_picture(rgb_FHWC, stride)
-        small[1][row], small[2][row] = small_parts(own_FHW, stride), small_parts(parts_FHW, stride)
+        small[1][row], small[2][row] = np.split(small_parts(maps_FHW, stride), 2)
     for array, path, final in zip(small, temporary, paths, strict=True):
         array.flush()
         os.replace(path, final)
