@@ -54,16 +54,17 @@ DIFFUSION = ("denoiser", "appearance", "control")
 DATASETS = {
     "test": DatasetSettings(clips=48, frames=4, split="test", clips_per_shard=3),
     "clips_test": DatasetSettings(clips=12, frames=17, fps=12.5, split="test", first_seed=1000, clips_per_shard=1),
-    "clips": DatasetSettings(clips=600, frames=17, fps=12.5, first_seed=500_000, clips_per_shard=5),
-    "poses": DatasetSettings(clips=8000, frames=4, clips_per_shard=20),
+    "clips": DatasetSettings(clips=600, frames=17, fps=12.5, first_seed=520_000, clips_per_shard=5, rich=True),
+    "pictures": DatasetSettings(clips=6000, frames=2, first_seed=300_000, clips_per_shard=20, rich=True),
+    "people": DatasetSettings(clips=8000, frames=4, first_seed=200_000, clips_per_shard=10, rich=True),
 }
-# stage -> (training data, held-out data, what changes in configs/tiny on a GPU; none of it tuned on one yet)
-TRAINING: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "vae": ("poses", "test", ("loop.batch=32", "loop.steps=8000")),
-    "appearance": ("poses", "test", ("loop.batch=32", "loop.steps=20000", "loop.grid_every=2000")),
-    "temporal": ("clips", "clips_test", ("loop.batch=8", "loop.steps=3000", "loop.grid_every=1000")),
-    "detail": ("poses", "test", ("loop.batch=16", "loop.steps=3000", "detail.clips=1500", "loop.grid_every=1000")),
-    "distill": ("poses", "test", ("loop.batch=32", "loop.steps=1500", "loop.grid_every=500")),
+# stage -> (file in configs/tiny, training data, held-out data)
+TRAINING: dict[str, tuple[str, str, str]] = {
+    "vae": ("gpu_vae", "pictures", "test"),
+    "appearance": ("gpu", "people", "test"),
+    "temporal": ("gpu_temporal", "clips", "clips_test"),
+    "detail": ("gpu_detail", "people", "test"),
+    "distill": ("distill", "people", "test"),
 }
 
 
@@ -79,6 +80,7 @@ class Session:
     resume: tuple[Path, ...] = ()
     changes: tuple[str, ...] = ()  # STAGE.KEY=VALUE
     render_minutes: float = 2.5
+    data: tuple[str, ...] = ()
     scale: float = 1.0
     size: int = 256
     storage: Storage = "float16"
@@ -90,8 +92,8 @@ class Session:
 
     @property
     def back(self) -> Path:
-        """What is packed for the way back."""
-        return self.work / "back"
+        """What is packed for the way back; a call that renders may run beside one that trains."""
+        return self.work / "back" / self.out.name
 
     def minutes_left(self, reserve: float = 0.0) -> float:
         """Until the call has to end. Raises InputError if nothing is left."""
@@ -172,8 +174,10 @@ def info(session: Session) -> None:
 
 
 def render(session: Session) -> None:
-    """The data sets that this call's training stages need (all, if it has none), as far as the time goes."""
-    wanted = {name for stage in session.stages if stage in TRAINING for name in TRAINING[stage][:2]} or set(DATASETS)
+    """The data sets of --data, or those that this call's training stages need (all, if it has none), as far as the
+    time goes."""
+    needed = {name for stage in session.stages if stage in TRAINING for name in TRAINING[stage][1:]}
+    wanted = set(session.data) or needed or set(DATASETS)
     ends = min(session.ends, time.perf_counter() + 60 * session.render_minutes)
     for name in (name for name in DATASETS if name in wanted):
         have = extend(session.work / "data" / name, session.dataset(name), session.workers, ends)
@@ -197,17 +201,17 @@ def extend(folder: Path, settings: DatasetSettings, workers: int, ends: float) -
 
 
 def stage_settings(session: Session, stage: str) -> TrainSettings:
-    """configs/tiny, in this session's folders, with a GPU's batches, the time that is left, and --set."""
+    """A file of configs/tiny, in this session's folders, with the time that is left, and --set."""
     runs, data = session.work / "runs", session.work / "data"
-    train, held_out, sizes = TRAINING[stage]
+    recipe, train, held_out = TRAINING[stage]
     starts = {"temporal": "appearance", "detail": "temporal", "distill": "detail"}
     inputs = {name: [f"start={runs / earlier}/model"] for name, earlier in starts.items()}
     inputs["appearance"] = [f"vae_folder={runs}/vae/vae"]
     own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
     limit = f"loop.minutes={session.minutes_left(SAVING_MINUTES)}"
     places = [f"out={runs / stage}", f"data={data / train}", f"held_out={data / held_out}"]
-    changes = [*places, *inputs.get(stage, []), *sizes, "loop.save_minutes=1", limit, *own]
-    return read_settings(ROOT / "configs" / "tiny" / f"{stage}.yaml", changes)
+    changes = [*places, *inputs.get(stage, []), limit, *own]
+    return read_settings(ROOT / "configs" / "tiny" / f"{recipe}.yaml", changes)
 
 
 def train(session: Session, stage: str) -> None:
@@ -216,7 +220,7 @@ def train(session: Session, stage: str) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     result = run(settings, session.device)
     if stage == "vae":
-        for name in ("poses", "clips"):
+        for name in ("people", "clips"):
             shutil.rmtree(session.work / "data" / name / "latents", ignore_errors=True)
     target = session.back / stage
     shutil.rmtree(target, ignore_errors=True)
@@ -336,6 +340,7 @@ def read_arguments(given: list[str] | None) -> Session:
     parser.add_argument("--resume", type=Path, nargs="+", default=[], help="folders that came back, oldest first")
     parser.add_argument("--minutes", type=float, default=8.5, help="limit of the whole call, below 9")
     parser.add_argument("--render-minutes", type=float, default=2.5, help="of them, for rendering")
+    parser.add_argument("--data", nargs="+", default=[], choices=list(DATASETS), help="render these data sets only")
     parser.add_argument("--set", action="append", default=[], help="STAGE.KEY=VALUE, such as vae.loop.batch=64")
     parser.add_argument("--scale", type=float, default=1.0, help="factor of the data sets' clip counts")
     parser.add_argument("--size", type=int, default=256, help="pixels of the rendered pictures")
@@ -364,6 +369,7 @@ def read_arguments(given: list[str] | None) -> Session:
         resume=tuple(chosen.resume),
         changes=tuple(chosen.set),
         render_minutes=chosen.render_minutes,
+        data=tuple(chosen.data),
         scale=chosen.scale,
         size=chosen.size,
         storage=chosen.storage,

@@ -200,6 +200,26 @@ def test_dropout_is_drawn_for_each_sample():
     assert np.mean(drawn) == pytest.approx(0.5, abs=0.12)
 
 
+def test_batches_that_are_drawn_ahead_are_the_same(tmp_path):
+    """Also with several batches a step, and when the run is stopped and goes on."""
+
+    def weights(workers: int, seed: int = 0, stops: tuple[int, ...] = (4,)) -> torch.Tensor:
+        torch.manual_seed(0)
+        stage = stage_of(random_model("parts"), drop_reference=0.5)
+        out = tmp_path / f"{workers}-{seed}-{len(stops)}"
+        for steps in stops:
+            loop = LoopSettings(
+                steps=4, batch=2, accumulate=2, seed=seed, workers=workers, decay=0, ema=0, tensorboard=False
+            )
+            train(stage, loop.model_copy(update={"steps": steps}), out, CPU)
+        return torch.cat([p.detach().flatten() for _, p in stage.trainable()])
+
+    plain = weights(0)
+    assert torch.equal(weights(2), plain)
+    assert torch.equal(weights(2, stops=(1, 4)), plain)
+    assert not torch.equal(weights(2, seed=1), plain)
+
+
 class Mean:
     """A stage whose gradient is the mean of its batch."""
 

@@ -31,6 +31,7 @@ from magicanimate.train.views import ViewSettings, apply_view, clip_view
 from magicanimate.train.warps import SmallFrames
 
 ControlEncoding = Literal["rgb", "parts", "depth"]
+_AT_ONCE = 128  # frames, on a GPU
 
 
 def control_planes(control_NHW: Tensor, encoding: ControlEncoding, stride: int) -> Tensor:
@@ -152,19 +153,25 @@ def cache_latents(
     )
     cell = (25, size // stride, size // stride) if encoding == "parts" else example.shape[1:]
     planes = np.lib.format.open_memmap(folder / "planes.npy", "w+", np.uint8, (rows, frames, *cell))
-    for row in range(rows):
-        number, clip = divmod(row, len(data))
-        shown = data.control(control, clip)
-        rgb, shown = apply_view(clip_view(clip, number, views), data.rgb(clip), shown, control)
-        pixels = torch.from_numpy(rgb).permute(0, 3, 1, 2).to(device).float() / 255
-        latents[row] = encode_images(vae, pixels, patch).half().cpu().numpy()
+    together = 1 if device.type == "cpu" else max(1, _AT_ONCE // frames)
+    for start in range(0, rows, together):
+        some = range(start, min(start + together, rows))
+        numbered = [divmod(row, len(data)) for row in some]
+        viewed = [
+            apply_view(clip_view(clip, number, views), data.rgb(clip), data.control(control, clip), control)
+            for number, clip in numbered
+        ]
+        rgb_NHWC, shown = (np.concatenate(column) for column in zip(*viewed, strict=True))
+        chosen = slice(some.start, some.stop)
+        pixels = torch.from_numpy(rgb_NHWC).to(device).permute(0, 3, 1, 2).float() / 255
+        encoded = encode_images(vae, pixels, patch).half().cpu().numpy()
+        latents[chosen] = encoded.reshape(len(some), frames, *encoded.shape[1:])
         if encoding == "parts":
             shares = parts_to_planes(torch.from_numpy(shown).to(device), stride)
-            planes[row] = (shares * 255).round().byte().cpu().numpy()
-        else:
-            planes[row] = shown
+            shown = (shares * 255).round().byte().cpu().numpy()
+        planes[chosen] = shown.reshape(len(some), frames, *shown.shape[1:])
         if progress:
-            progress(row + 1, rows)
+            progress(some.stop, rows)
     latents.flush()
     planes.flush()
     temporary = folder / ".cache.part"

@@ -1,5 +1,7 @@
 """Random samples from data sets on disk: frames for the VAE, cached latents with part maps for the diffusion stages."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,11 +24,22 @@ def in_turn(first: int, count: int, total: int) -> np.ndarray:
     return np.array([rounds[place // total][place % total] for place in places])
 
 
-def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Frames and their person masks. -> [B,3,H,W] in [0,1], [B,1,H,W] bool."""
+class Frames(NamedTuple):
+    """Pictures [B,H,W,3] uint8 and where the person is, [B,H,W] bool."""
+
+    pictures: Tensor
+    masks: Tensor
+
+
+def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> Frames:
+    """Frames and their person masks; half of them mirrored."""
     pictures, masks = [], []
     for i, k, step in draw_frames(data, rng, count):
         pictures.append(data.rgb(i)[k][:, ::step])
         masks.append(data.parts(i)[k][:, ::step] > 0)
-    rgb = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-    return rgb, torch.from_numpy(np.stack(masks))[:, None]
+    return Frames(torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks)))
+
+
+def pixels_of(pictures_BHWC: Tensor) -> Tensor:
+    """[B,H,W,3] uint8 -> [B,3,H,W] in [0,1]."""
+    return pictures_BHWC.permute(0, 3, 1, 2).float() / 255

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from magicanimate.motion.densepose import HEAD
 from magicanimate.motion.warp import PartWarp
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset
+from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.gan import adversarial_terms
 from magicanimate.train.preview import HeldOut, Preview, generate
 from magicanimate.train.warps import with_errors
@@ -71,7 +73,19 @@ def make_samples(
     os.replace(temporary, path)
 
 
-class DetailStage:
+class Crops(NamedTuple):
+    """A batch: decoded and true frames [B,3,H,W], parts [B,H,W], and the `Sources`."""
+
+    decoded: Tensor
+    truth: Tensor
+    parts: Tensor
+    warped: Tensor
+    known: Tensor
+    beyond: Tensor
+    moved: Tensor
+
+
+class DetailStage(DrawsAhead):
     """Loss and sample grid of the detail network; the loop does the rest."""
 
     def __init__(
@@ -99,10 +113,12 @@ class DetailStage:
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         return [(f"{name}.{key}", p) for name, module in self.modules.items() for key, p in module.named_parameters()]
 
-    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = [self._draw(rng) for _ in range(batch)]
-        columns = (torch.stack(column).to(self._device) for column in zip(*drawn, strict=True))
-        decoded, truth, parts, *sources = columns
+    def draw(self, rng: np.random.Generator, batch: int) -> Crops:
+        crops = [self._crop_of(rng) for _ in range(batch)]
+        return Crops(*(torch.stack(column) for column in zip(*crops, strict=True)))
+
+    def loss_of(self, drawn: Crops, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
+        decoded, truth, parts, *sources = moved(drawn, self._device)
         output = add_detail(self._network, decoded, Sources(*sources), parts)
         weight = 1 + _PERSON * (parts > 0)[:, None]
         weight = weight / weight.mean()
@@ -110,16 +126,16 @@ class DetailStage:
         edges = [error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1) for axis in (2, 3)]
         pixels = (weight * error.square()).mean()
         loss = (weight * error.abs()).mean() + 4 * pixels + _EDGES * sum(edge.mean() for edge in edges)
-        figures = {"psnr_seen": float(-10 * torch.log10(error.detach().square().mean()))}
+        figures: dict[str, float | Tensor] = {"psnr_seen": -10 * torch.log10(error.detach().square().mean())}
         if not self._settings.adversarial:
             return loss, figures
         judge = self.modules["discriminator"]
         assert isinstance(judge, PatchDiscriminator)
         looked_at = 1.0 + _HEAD * (parts[:, None] >= HEAD[0])
         judged, hinge = adversarial_terms(judge, output, truth, parts_to_planes(parts, judge.patch), looked_at)
-        return loss + self._settings.adversarial * judged + hinge, figures | {"discriminator": float(hinge.detach())}
+        return loss + self._settings.adversarial * judged + hinge, figures | {"discriminator": hinge.detach()}
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def _crop_of(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """One crop: decoded and true frame [3,H,W], parts [H,W], and the `Sources`."""
         clip, frame = int(rng.integers(len(self._samples))), int(rng.integers(self._samples.shape[1]))
         rgb, maps = self._data.rgb(clip), self._data.parts(clip)

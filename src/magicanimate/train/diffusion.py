@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from magicanimate.models import Model
+from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.data import in_turn
 from magicanimate.train.forward import predict_noisy
@@ -153,18 +154,20 @@ class Source:
     def of(self, drawn: Batch) -> LatentCache:
         return self.images if drawn.images and self.images else self.videos
 
-    def take(self, drawn: Batch, rng: np.random.Generator, settings: BranchSettings, device: torch.device) -> "Sample":
-        """The frames of a batch; what their warps lack is drawn from rng."""
-        data = self.of(drawn)
-        clean, motion = data.take(drawn.clips, drawn.targets, device)
+    def sample(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> "Sample":
+        """A batch on the host; what its warps lack, and `chance`, are drawn from rng too."""
+        drawn = self.draw(rng, settings, count)
+        data, host = self.of(drawn), torch.device("cpu")
+        clean, motion = data.take(drawn.clips, drawn.targets, host)
         planes = motion
         if data.small is not None:
             warps = data.small.warps(
                 rng, drawn.clips, drawn.references, drawn.targets, settings.drop_warp, settings.wrong_warp
             )
-            planes = torch.cat([motion, warps.to(device)], 1)
-        reference = data.take(drawn.clips, drawn.references[:, None], device)[0][:, :, 0]
-        return Sample(clean, motion, planes, reference)
+            planes = torch.cat([motion, warps], 1)
+        reference = data.take(drawn.clips, drawn.references[:, None], host)[0][:, :, 0]
+        chance = torch.from_numpy(rng.random(len(clean)))
+        return Sample(clean, motion, planes, reference, chance, drawn.temporal, drawn.branch)
 
     def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> list[str]:
         """Names of the clips that `draw` chooses with the same random numbers."""
@@ -183,9 +186,13 @@ class Sample(NamedTuple):
     """All control planes, the motion's first."""
     reference: Tensor
     """[B,c,h,w]."""
+    chance: Tensor
+    """One draw from [0, 1) for each sample, for the stage's own use. [B]."""
+    temporal: bool
+    branch: str
 
 
-class DiffusionStage:
+class DiffusionStage(DrawsAhead):
     """Loss and sample grid of a diffusion stage; the loop does the rest."""
 
     def __init__(
@@ -224,15 +231,17 @@ class DiffusionStage:
     def turn(self, number: int) -> None:
         self._source.turn = number
 
-    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
+    def draw(self, rng: np.random.Generator, batch: int) -> Sample:
+        return self._source.sample(rng, self._settings, batch)
+
+    def loss_of(self, drawn: Sample, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
         settings = self._settings
-        drawn = self._source.draw(rng, settings, batch)
-        clean, motion, planes, reference = self._source.take(drawn, rng, settings, self._device)
+        dropped = drawn.chance < settings.drop_reference
+        clean, motion, planes, reference, _, _, _ = moved(drawn, self._device)
         mode = self._model.config.noise if drawn.temporal else "independent"
         noise = offset_noise(sampling_noise(clean, mode, generator), settings.noise_offset, generator)
         t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
-        dropped = torch.from_numpy(rng.random(len(clean)) < settings.drop_reference).to(self._device)
         prediction = predict_noisy(self._model, noisy, t, reference, planes, drawn.temporal, dropped)
         weight = person_weight(motion, clean, settings.person_weight, self._model.config.control)
         loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)

@@ -21,8 +21,9 @@ from magicanimate.config import ModelConfig
 from magicanimate.evaluate.basic import psnr
 from magicanimate.models import Model
 from magicanimate.sampler import SampleSettings
+from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.diffusion import BranchSettings, Source, unreached
+from magicanimate.train.diffusion import BranchSettings, Sample, Source, unreached
 from magicanimate.train.forward import predict_guided, predict_noisy
 from magicanimate.train.objective import person_weight, sampling_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
@@ -56,7 +57,7 @@ def distilled_config(config: ModelConfig, settings: DistillSettings, guidance: f
     return config.model_copy(update=changes)
 
 
-class DistillStage:
+class DistillStage(DrawsAhead):
     """Loss and sample grid of the distillation. Only the student's denoiser is trained and kept in checkpoints."""
 
     def __init__(
@@ -99,12 +100,14 @@ class DistillStage:
     def turn(self, number: int) -> None:
         self._source.turn = number
 
-    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        drawn = self._source.draw(rng, self._branches, batch)
-        clean, motion, planes, reference = self._source.take(drawn, rng, self._branches, self._device)
+    def draw(self, rng: np.random.Generator, batch: int) -> Sample:
+        return self._source.sample(rng, self._branches, batch)
+
+    def loss_of(self, drawn: Sample, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
+        clean, motion, planes, reference, chance, _, _ = moved(drawn, self._device)
         noise = self._noise(clean, generator)
         segment = self._segments(len(clean), generator)
-        own = torch.from_numpy(rng.random(len(clean)) < self._settings.on_policy).to(self._device)
+        own = chance < self._settings.on_policy
         start, end = segment * self._path.fine, (segment + 1) * self._path.fine
 
         with torch.no_grad():
@@ -116,7 +119,7 @@ class DistillStage:
         errors = self._path.loss(output, x, x_end, start, end)
         kind = self._teacher.config.control
         loss = (person_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
-        return loss, {f"n_{drawn.branch}": 1.0, "on_policy": float(own.float().mean())}
+        return loss, {f"n_{drawn.branch}": 1.0, "on_policy": own.float().mean()}
 
     def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:
         return sampling_noise(clean_BcKhw, self._teacher.config.noise, generator)

@@ -24,12 +24,13 @@ def predict_noisy(
 ) -> Tensor:
     """The prediction `[B, c, K, h, w]` with the reference, but without it for samples that are `dropped`.
 
-    Samples of both kinds are two calls of the denoiser: nothing of the one can leak into the other.
+    Samples of both kinds are two calls of the denoiser: nothing of the one can leak into the other. `dropped` best
+    rests on the host: which samples are which then need not be asked of a GPU.
     """
     residuals = _residuals(model, noisy_BcKhw, t_B, planes_NPhw)
     if dropped_B is None or not dropped_B.any():
         return _denoise(model, noisy_BcKhw, t_B, reference_Bchw, residuals, temporal)
-    rows = torch.arange(len(noisy_BcKhw), device=noisy_BcKhw.device)
+    rows = torch.arange(len(noisy_BcKhw), device=dropped_B.device)
     kept, without = rows[~dropped_B], rows[dropped_B]
     parts = []
     for chosen, reference in ((kept, reference_Bchw[kept]), (without, None)):

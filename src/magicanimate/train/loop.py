@@ -4,7 +4,7 @@ import errno
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
+from magicanimate.train.batches import DrawsAhead, batch_random, drawn_ahead
 from magicanimate.train.board import LOG, Board, keep_log_before
 from magicanimate.train.checkpoints import (
     CHECKPOINT,
@@ -28,6 +29,7 @@ from magicanimate.train.optimiser import OptimiserName, build_optimiser
 from magicanimate.train.processes import Processes
 
 __all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]
+Ahead = Iterator[tuple[int, Any]]
 _DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
@@ -60,6 +62,9 @@ class LoopSettings(BaseModel):
     )
     checkpointing: bool = Field(False, description="gradient checkpointing: less memory for a third more time")
     seed: int = 0
+    workers: int = Field(
+        0, ge=0, description="processes that draw batches ahead, for GPUs: warps are computed on the host; same result"
+    )
     save_every: int = Field(250, ge=1)
     grid_every: int = Field(500, ge=1)
     log_every: int = Field(20, ge=1)
@@ -81,7 +86,7 @@ class Stage(Protocol):
 
     def loss(
         self, rng: np.random.Generator, generator: torch.Generator, batch: int
-    ) -> tuple[Tensor, dict[str, float]]: ...
+    ) -> tuple[Tensor, dict[str, float | Tensor]]: ...
 
     def grid(self, path: Path) -> dict[str, float]: ...
 
@@ -141,12 +146,22 @@ class Ema:
 def _random(
     stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device
 ) -> tuple[np.random.Generator, torch.Generator]:
-    """Randomness of a step's batch, a function of seed, step and number alone: resuming needs no stored state, and
-    which process computes the batch makes no difference. A stage whose batches take turns is told which one it is."""
+    """Randomness of a step's batch. A stage whose batches take turns is told which one it is."""
     if isinstance(stage, TakesTurns):
         stage.turn(step * settings.accumulate + number)
-    rng = np.random.default_rng([settings.seed, step, number] if number else [settings.seed, step])
-    return rng, torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    rng, seed = batch_random(settings.seed, step, number)
+    return rng, torch.Generator(device).manual_seed(seed)
+
+
+def _loss(
+    stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device, ahead: Ahead | None
+) -> tuple[Tensor, dict[str, float | Tensor]]:
+    """Of one batch, which was drawn ahead or is drawn now."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        if ahead is None or not isinstance(stage, DrawsAhead):
+            return stage.loss(*_random(stage, settings, step, number, device), settings.batch)
+        seed, drawn = next(ahead)
+        return stage.loss_of(drawn, torch.Generator(device).manual_seed(seed))
 
 
 def _steps(start: int, settings: LoopSettings, shown: bool) -> Iterator[tuple[int, Progress, TaskID]]:
@@ -175,30 +190,30 @@ def _step(
     optimiser: torch.optim.Optimizer,
     device: torch.device,
     processes: Processes,
+    ahead: Ahead | None = None,
 ) -> dict[str, float]:
     """One update of the weights; this process's share of the figures for the log: sums over its batches."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, settings, first)
     weights = [p for _, p in stage.trainable()]
     _forget_gradients(weights)
-    sums: dict[str, float] = {}
+    sums: dict[str, float | Tensor] = {}  # read at the end only: a GPU would have to be waited for
     own = torch.zeros((), device=device)
-    bad = []
+    losses: dict[int, Tensor] = {}
     for number in processes.share(settings.accumulate):
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            loss, figures = stage.loss(*_random(stage, settings, step, number, device), settings.batch)
+        loss, figures = _loss(stage, settings, step, number, device, ahead)
         (loss / settings.accumulate).backward()
-        own = own + loss.detach().float() / settings.accumulate
-        for name, value in (figures | {"loss": float(loss.detach())}).items():
+        losses[number] = loss.detach()
+        own = own + losses[number].float() / settings.accumulate
+        for name, value in (figures | {"loss": losses[number]}).items():
             sums[name] = sums.get(name, 0.0) + value
-        if not torch.isfinite(loss):
-            bad.append(number)
     total = processes.sum_gradients(weights, own)
     norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
     if not (torch.isfinite(norm) and torch.isfinite(total)):
+        bad = [number for number, loss in losses.items() if not torch.isfinite(loss)]
         raise InputError(_diverged(stage, settings, step, bad, device, processes))
     optimiser.step()
-    return sums
+    return {name: float(value) for name, value in sums.items()}
 
 
 def _forget_gradients(weights: Iterable[nn.Parameter]) -> None:
@@ -284,12 +299,19 @@ def _train(
         content = {"step": step, "first": first, "modules": module_weights(stage.modules), "ema": ema.shadow}
         _save(checkpoint, content | {"optimiser": optimiser.state_dict()})
 
+    ahead = None
+    if settings.workers and isinstance(stage, DrawsAhead):
+        numbers = processes.share(settings.accumulate)
+        steps = range(start, settings.steps)
+        ahead = drawn_ahead(
+            stage, settings.seed, settings.batch, settings.accumulate, steps, numbers, settings.workers, device
+        )
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
     with Board(out, start, settings.tensorboard, processes.first) as board:
         for step, progress, task in _steps(start, settings, processes.first):
-            figures = _step(stage, settings, step, first, optimiser, device, processes)
+            figures = _step(stage, settings, step, first, optimiser, device, processes, ahead)
             ema.update(step)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value

@@ -216,7 +216,8 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
                 config.control,
             )  # fmt: skip
         if config.warp_input:
-            cache = replace(cache, small=small_frames(data, folder, config.control_stride, views))
+            workers = job.settings.loop.workers
+            cache = replace(cache, small=small_frames(data, folder, config.control_stride, views, workers))
         return cache
 
     if job.processes.first:

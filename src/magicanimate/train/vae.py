@@ -13,17 +13,18 @@ from torch import Tensor, nn
 
 from magicanimate.latents import depth_to_space, space_to_depth
 from magicanimate.synth.dataset import Dataset
-from magicanimate.train.data import draw_frames, random_frames
+from magicanimate.train.batches import DrawsAhead, moved
+from magicanimate.train.data import Frames, draw_frames, pixels_of, random_frames
 
 KL_WEIGHT = 1e-4
 
 
-def psnr(error: Tensor) -> float:
-    """Decibels of a mean squared error of values in [0,1]."""
-    return float(-10 * torch.log10(error.clamp_min(1e-10)))
+def decibels(error: Tensor) -> Tensor:
+    """PSNR of a mean squared error of values in [0,1]. Scalar."""
+    return -10 * torch.log10(error.clamp_min(1e-10))
 
 
-class VaeStage:
+class VaeStage(DrawsAhead):
     """L1 + gradient L1 + squared error on pixels, a tiny KL term, noise on the latents."""
 
     def __init__(
@@ -49,8 +50,12 @@ class VaeStage:
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
         return [str(i) for i in sorted({i for i, _, _ in draw_frames(self._data, rng, batch)})]
 
-    def loss(self, rng: np.random.Generator, generator: torch.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
-        pixels, body = (x.to(self._device) for x in random_frames(self._data, rng, batch))
+    def draw(self, rng: np.random.Generator, batch: int) -> Frames:
+        return random_frames(self._data, rng, batch)
+
+    def loss_of(self, drawn: Frames, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
+        pictures, masks = moved(drawn, self._device)
+        pixels, body = pixels_of(pictures), masks[:, None]
         posterior = self._vae.encode(space_to_depth(pixels * 2 - 1, self._patch)).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator, device=self._device)
         latents = posterior.mean + (posterior.std + self._latent_noise * posterior.mean.std().detach()) * noise
@@ -63,9 +68,9 @@ class VaeStage:
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         loss = (weight * difference.abs()).mean() + 0.5 * slopes + 8 * squared + KL_WEIGHT * kl
         return loss, {
-            "psnr": psnr((difference.detach() ** 2).mean()),
-            "kl": float(kl.detach()),
-            "std": float(posterior.mean.detach().std()),
+            "psnr": decibels((difference.detach() ** 2).mean()),
+            "kl": kl.detach(),
+            "std": posterior.mean.detach().std(),
         }
 
     @torch.no_grad()
@@ -82,9 +87,9 @@ class VaeStage:
             body = torch.from_numpy(self._held_out.parts(i)[:1] > 0)[:, None]
             output = self.reconstruct(pixels.to(self._device)).cpu()
             error = (output - pixels) ** 2
-            whole.append(psnr(error.mean()))
+            whole.append(float(decibels(error.mean())))
             if body.any():
-                inside.append(psnr(error[body.expand_as(error)].mean()))
+                inside.append(float(decibels(error[body.expand_as(error)].mean())))
             rows.append(torch.cat([pixels, output], 2)[0])
         sheet = torch.cat(
             [torch.cat(rows[k : k + 8], 2) for k in range(0, len(rows), 8) if len(rows[k : k + 8]) == len(rows[:8])], 1
@@ -109,7 +114,7 @@ def start_from_components(vae: AutoencoderKL, patch: int, data: Dataset) -> None
     Brightness has many times the variance of colour, and a deep network from a random start learns it long before any
     colour: grey pictures (18 dB) for the first 4,000 samples, where a linear autoencoder takes a hundred.
     """
-    pixels, _ = random_frames(data, np.random.default_rng(0), 96)
+    pixels = pixels_of(random_frames(data, np.random.default_rng(0), 96).pictures)
     folded = space_to_depth(pixels * 2 - 1, patch).movedim(1, -1).flatten(0, -2)
     variance, basis = torch.linalg.eigh(folded.T @ folded / len(folded))
     stem, head = vae.encoder.conv_in, vae.decoder.conv_out
@@ -140,7 +145,7 @@ def start_from_components(vae: AutoencoderKL, patch: int, data: Dataset) -> None
 @torch.no_grad()
 def fit_scaling_factor(vae: AutoencoderKL, patch: int, data: Dataset, device: torch.device) -> float:
     """One over the standard deviation of the latents of 64 random frames, as in latent diffusion; set in the config."""
-    pixels, _ = random_frames(data, np.random.default_rng(0), 64)
+    pixels = pixels_of(random_frames(data, np.random.default_rng(0), 64).pictures)
     spread = [vae.encode(space_to_depth(p.to(device) * 2 - 1, patch)).latent_dist.mode() for p in pixels.split(8)]
     scale = round(float(1 / torch.cat(spread).std()), 5)
     vae.register_to_config(scaling_factor=scale)

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from magicanimate.config import WARP_COLOURS
 from magicanimate.synth.dataset import Dataset
+from magicanimate.train.batches import at_most
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
 from magicanimate.warped import small_parts, small_picture, unknown_planes, warp_planes
 
@@ -60,15 +63,34 @@ def with_errors(own_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(missed_P[moved_HW], 0, moved_HW).astype(np.uint8)
 
 
-def small_frames(data: Dataset, folder: Path, stride: int, views: ViewSettings) -> SmallFrames:
-    """Those of a data set; made where they are not there yet."""
+def small_frames(data: Dataset, folder: Path, stride: int, views: ViewSettings, workers: int = 0) -> SmallFrames:
+    """Those of a data set; made where they are not there yet, by so many processes beside this one."""
     paths = [folder / f"small.{name}.npy" for name in ("pictures", "own", "parts")]
     if not all(path.exists() for path in paths):
-        _write(data, paths, stride, views)
+        _write(data, paths, stride, views, workers)
     return SmallFrames(*(np.load(path, mmap_mode="r") for path in paths))
 
 
-def _write(data: Dataset, paths: list[Path], stride: int, views: ViewSettings) -> None:
+@dataclass(frozen=True)
+class _Small(TorchDataset[tuple[np.ndarray, ...]]):
+    """Small pictures, own maps and part maps of every view of every clip."""
+
+    data: Dataset
+    stride: int
+    views: ViewSettings
+
+    def __len__(self) -> int:
+        return len(self.data) * self.views.count
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, ...]:
+        number, clip = divmod(row, len(self.data))
+        both = np.concatenate([self.data.own(clip), self.data.parts(clip)])  # a view is the same for maps of any number
+        rgb_FHWC, maps_FHW = apply_view(clip_view(clip, number, self.views), self.data.rgb(clip), both)
+        own_FHW, parts_FHW = np.split(small_parts(maps_FHW, self.stride), 2)
+        return small_picture(rgb_FHWC, self.stride), own_FHW, parts_FHW
+
+
+def _write(data: Dataset, paths: list[Path], stride: int, views: ViewSettings, workers: int) -> None:
     side = data.settings.size // (stride // WARP_COLOURS)
     shape = (len(data) * views.count, data.settings.frames, side, side)
     temporary = [path.with_suffix(".part") for path in paths]
@@ -76,13 +98,13 @@ def _write(data: Dataset, paths: list[Path], stride: int, views: ViewSettings) -
         np.lib.format.open_memmap(path, "w+", np.uint8, s)
         for path, s in zip(temporary, ((*shape, 3), shape, shape), strict=True)
     ]
-    for row in range(shape[0]):
-        number, clip = divmod(row, len(data))
-        view = clip_view(clip, number, views)
-        both = np.concatenate([data.own(clip), data.parts(clip)])  # a view is the same for maps of any number
-        rgb_FHWC, maps_FHW = apply_view(view, data.rgb(clip), both)
-        small[0][row] = small_picture(rgb_FHWC, stride)
-        small[1][row], small[2][row] = np.split(small_parts(maps_FHW, stride), 2)
+    rows = DataLoader(
+        _Small(data, stride, views), batch_size=None, num_workers=at_most(workers),
+        multiprocessing_context="fork" if workers else None,
+    )  # fmt: skip
+    for row, arrays in enumerate(rows):
+        for array, clip in zip(small, arrays, strict=True):
+            array[row] = clip
     for array, path, final in zip(small, temporary, paths, strict=True):
         array.flush()
         os.replace(path, final)
