@@ -111,7 +111,9 @@ def animator(method: Method) -> Animator:
     settings = SampleSettings.for_model(model, temporal=method.temporal, **method.sampling)
 
     def diffuse(clip: Clip) -> np.ndarray:
-        return generate(model, HeldOut.of_clip(clip.rgb, clip.parts), settings, seed=SEED + clip.item.motion)[0]
+        return generate(
+            model, HeldOut.of_clips(clip.rgb[None], clip.parts[None]), settings, seed=SEED + clip.item.motion
+        )[0]
 
     return diffuse
 

@@ -37,6 +37,7 @@ from magicanimate.train.warps import with_errors
 _PERSON = 2.0  # extra weight of the person's pixels, as for the VAE
 _HEAD = 15.0  # extra weight of heads in the discriminator's judgement: small, and what people look at
 _DRIFT = 0.12  # spread of the colours' errors in frames that are made worse
+_TOGETHER = 8  # clips that the model is run on at once
 _EDGES = 0.5  # weight of differences between neighbouring pixels
 
 
@@ -66,9 +67,15 @@ def make_samples(
     settings = data.settings
     shape = (clips, settings.frames - 1, settings.size, settings.size, 3)
     samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-    for i in range(clips):
-        samples[i] = generate(model, HeldOut.of_clip(data.rgb(i), data.parts(i), data.own(i)[0]), sampling, seed=i)[0]
-        tick(i + 1)
+    for start in range(0, clips, _TOGETHER):
+        some = range(start, min(start + _TOGETHER, clips))
+        shown = HeldOut.of_clips(
+            np.stack([data.rgb(i) for i in some]),
+            np.stack([data.parts(i) for i in some]),
+            np.stack([data.own(i)[0] for i in some]),
+        )
+        samples[start : some.stop] = generate(model, shown, sampling, seed=start)
+        tick(some.stop)
     samples.flush()
     os.replace(temporary, path)
 

@@ -32,10 +32,10 @@ class HeldOut:
     control: np.ndarray | None = None  # frames of another kind of control, [N,F,H,W] or [N,F,H,W,3]; None: parts
 
     @classmethod
-    def of_clip(cls, rgb_FHWC: np.ndarray, parts_FHW: np.ndarray, own_HW: np.ndarray | None = None) -> "HeldOut":
-        """One clip: frame 0 is the reference, all others are targets. own_HW: the reference's own map (parts)."""
-        own = parts_FHW[0] if own_HW is None else own_HW
-        return cls(rgb_FHWC[:1], parts_FHW[None, 1:], rgb_FHWC[None, 1:], own[None])
+    def of_clips(cls, rgb_NFHWC: np.ndarray, parts_NFHW: np.ndarray, own_NHW: np.ndarray | None = None) -> "HeldOut":
+        """Clips of which frame 0 is the reference, and all others are targets. own: the references' maps (parts)."""
+        own = parts_NFHW[:, 0] if own_NHW is None else own_NHW
+        return cls(rgb_NFHWC[:, 0], parts_NFHW[:, 1:], rgb_NFHWC[:, 1:], own)
 
     @property
     def shown(self) -> np.ndarray:
