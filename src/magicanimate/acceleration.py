@@ -1,7 +1,8 @@
 """How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
-Memory format and, on CPUs, the number format of the arithmetic are chosen here, for each network.
+Memory format, on CUDA the layers that are put together anew (fused.py) and, on CPUs, the number format of the
+arithmetic are chosen here, for each network.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from magicanimate.errors import InputError
+from magicanimate.fused import fuse_network
 from magicanimate.models import Model, load_network
 from magicanimate.runtime import fast_on_cpu
 
@@ -72,6 +74,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     for network in model.networks.values():
         if wants_channels_last(network, device):
             network.to(memory_format=torch.channels_last)
+            if device.type == "cuda" and not options.compile:
+                fuse_network(network)
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
