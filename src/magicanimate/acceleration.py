@@ -32,6 +32,8 @@ COMPILED_SHAPES = 128
 """A network has layers of many widths and sizes, and all of a kind count together."""
 CONTROL_BUCKET = 4
 """Compiled, ControlNet sees a multiple of so many frames."""
+BANK_STEPS = 5
+"""On CUDA the appearance encoder works for so many steps at once: a single picture does not fill a GPU."""
 FP8_CAPABILITY = (8, 9)
 WIDE = 128
 """From so many channels on, channels-last convolutions are the faster ones on CPUs."""
@@ -79,6 +81,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
+    if device.type == "cuda":
+        model.bank_steps = BANK_STEPS
     if options.compile:
         compile_model(model)
     return model
