@@ -39,13 +39,13 @@ from magicanimate.control import embed_control  # noqa: E402
 from magicanimate.latents import decode_latents, encode_images  # noqa: E402
 from magicanimate.media.video import save_frames  # noqa: E402
 from magicanimate.models import Model  # noqa: E402
-from magicanimate.pipeline import sample_settings  # noqa: E402
+from magicanimate.pipeline import frames_decoded_at_once, sample_settings  # noqa: E402
 from magicanimate.runtime import DTYPES, peak_memory, select_device  # noqa: E402
 from magicanimate.sampler import SampleSettings, sample  # noqa: E402
 from magicanimate.settings import make_settings  # noqa: E402
 
 CHUNK = 8
-"""Frames that are embedded or decoded at once."""
+"""Frames whose motion is embedded at once."""
 LONG = 20.0
 """A counting turn of so many seconds is timed as well: counting takes some ten microseconds an operation."""
 
@@ -119,7 +119,7 @@ def stages(model: Model, size: int, frames: int) -> dict[str, Callable[[], Any]]
             embed_control(model.control, chunk.to(model.device, model.dtype)).features.cpu()
 
     def decode() -> None:
-        for chunk in rows.split(CHUNK):
+        for chunk in rows.split(frames_decoded_at_once(size, size, model.config.patch)):
             decode_latents(model.decoder, chunk.to(model.device, model.dtype), model.config.patch).cpu()
 
     def write() -> None:
