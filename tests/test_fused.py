@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from magicanimate import operations
 from magicanimate.fused import FusedGEGLU, FusedGroupNorm, FusedResnet, FusedTransformer, fuse_network
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.sampler import SampleSettings, sample
@@ -70,6 +71,21 @@ def test_every_part_of_a_block_counts(plain, part):
         results.append(run(model)[0])
     torch.testing.assert_close(results[1], results[0], atol=1e-4, rtol=1e-3)
     assert (results[1] - plain[0]).abs().max() > 1e-2
+
+
+def test_kernels_run_on_gpus_in_sixteen_bit_only(monkeypatch):
+    assert not operations.takes_kernel(randn(2).half())
+
+    class Elsewhere:
+        is_cuda, requires_grad = True, False
+
+        def __init__(self, x):
+            self.numel, self.element_size = x.numel, x.element_size
+
+    monkeypatch.setattr(operations, "has_triton", lambda: True)
+    assert [operations.takes_kernel(Elsewhere(x)) for x in (randn(2), randn(2).half())] == [False, True]
+    monkeypatch.setattr(Elsewhere, "requires_grad", True)
+    assert not operations.takes_kernel(Elsewhere(randn(2).half()))
 
 
 def test_other_norm_scopes_and_inputs():

@@ -73,6 +73,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
         quantise_model(model, options.quantise, device)
         return offload_model(model, device)
     model.to(device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # where kernels are launched
     for network in model.networks.values():
         if wants_channels_last(network, device):
             network.to(memory_format=torch.channels_last)

@@ -8,6 +8,8 @@ Legend: N rows (B samples of K frames, sample first), C channels, h w positions,
 
 from __future__ import annotations
 
+import subprocess
+import warnings
 from functools import cache
 from importlib.util import find_spec
 
@@ -26,8 +28,18 @@ WIDEST = 256
 
 @cache
 def has_triton() -> bool:
-    """Whether kernels can be compiled."""
-    return find_spec("triton") is not None
+    """Whether kernels can be compiled on this GPU: Triton needs a C compiler and Python's headers, so it is tried."""
+    if find_spec("triton") is None or not torch.cuda.is_available():
+        return False
+    from magicanimate import kernels
+
+    one = torch.ones(1, 8, 1, 1, device="cuda", dtype=torch.float16)
+    try:
+        kernels.add_biased(one, one, one.flatten())
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        warnings.warn(f"Triton's kernels cannot be compiled; plain torch is slower: {error}", stacklevel=2)
+        return False
+    return True
 
 
 def takes_kernel(x: Tensor) -> bool:
