@@ -82,8 +82,11 @@ def preferred_attention(device: torch.device) -> Iterator[None]:
 
 
 def begin_window(device: torch.device) -> None:
-    """Tell CUDA graphs that nothing of what they returned before is needed any more."""
-    if device.type == "cuda":
+    """Tell CUDA graphs that nothing of what they returned before is needed any more.
+
+    Without any, the call itself would load the compiler, which takes seconds.
+    """
+    if device.type == "cuda" and "torch._inductor.cudagraph_trees" in sys.modules:
         torch.compiler.cudagraph_mark_step_begin()
 
 
