@@ -69,7 +69,7 @@ def group_norm(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions", "run", "splits"])  # else compiled once more for ones and sixteens
 def _sum_channels(
     x, shift, sums, positions, channels, run, splits, shift_stride,
     POSITIONS: tl.constexpr, CHANNELS: tl.constexpr, SHIFTED: tl.constexpr,
@@ -98,7 +98,7 @@ def _sum_channels(
     tl.store(into + channels, squares, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts", "per_group"])
 def _finish_norm(
     sums, weight, bias, scale, offset, parts, channels, per_group, share, eps,
     PARTS: tl.constexpr, GROUP: tl.constexpr,
@@ -124,7 +124,7 @@ def _finish_norm(
     tl.store(offset + sample * channels + c, moved, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions", "frames", "scope"])
 def _apply_norm(
     x, shift, scale, offset, out, positions, channels, frames, scope, shift_stride,
     sample_stride, frame_stride, position_stride,
@@ -197,7 +197,7 @@ def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) ->
     return out.transpose(1, 2)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads", "frames"])
 def _short_attention(
     query, key, value, out, heads, frames, stride, factor,
     FRAMES: tl.constexpr, HEAD: tl.constexpr, WIDTH: tl.constexpr,
