@@ -100,11 +100,12 @@ def plain_sample(
     set_steps(scheduler, settings.steps)
     negative_positive = torch.stack(text or (model.empty_prompt, model.empty_prompt)).to(noise_1cFhw)
     latents = noise_1cFhw * scheduler.init_noise_sigma
+    times = scheduler.timesteps.to(latents.device)  # at once, so that no network waits for them on a GPU
     with plain_attention(model):
-        for time in scheduler.timesteps:
+        for time, time_there in zip(scheduler.timesteps, times, strict=True):
             scaled = scheduler.scale_model_input(latents, time)
             prediction = plain_prediction(
-                model, ref_latents_1chw, planes_FPhw, scaled, time, negative_positive, settings
+                model, ref_latents_1chw, planes_FPhw, scaled, time_there, negative_positive, settings
             )
             latents = scheduler.step(prediction, time, latents, return_dict=False)[0]
     return latents

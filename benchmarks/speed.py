@@ -5,7 +5,8 @@
 
 --model: official or small (random weights), tiny, or a model folder. Engine and twin take turns; figures are medians.
 Work is counted while a first, untimed turn runs: convolutions, matrix products and attention, a multiply-add being 2.
-The twin has the same weights and number format; memory format and arithmetic are not chosen for the machine.
+The twin has the same weights and number format, torch's own memory format (NCHW) and torch's own layers, as the
+original, and torch's fused attention; on a GPU it is a second model in memory, so ask `--no-twin` for the peak there.
 Writes speed.json and speed.png.
 """
 
@@ -38,13 +39,13 @@ from magicanimate.control import embed_control  # noqa: E402
 from magicanimate.latents import decode_latents, encode_images  # noqa: E402
 from magicanimate.media.video import save_frames  # noqa: E402
 from magicanimate.models import Model  # noqa: E402
-from magicanimate.pipeline import sample_settings  # noqa: E402
+from magicanimate.pipeline import frames_decoded_at_once, sample_settings  # noqa: E402
 from magicanimate.runtime import DTYPES, peak_memory, select_device  # noqa: E402
 from magicanimate.sampler import SampleSettings, sample  # noqa: E402
 from magicanimate.settings import make_settings  # noqa: E402
 
 CHUNK = 8
-"""Frames that are embedded or decoded at once."""
+"""Frames whose motion is embedded at once."""
 LONG = 20.0
 """A counting turn of so many seconds is timed as well: counting takes some ten microseconds an operation."""
 
@@ -75,8 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(line(rows[-1]), flush=True)
     variants = {"denoise": denoising(model, size, chosen.frames, settings)}
     if chosen.twin:
-        # The engine's own model, unless its numbers are others than those that were asked for
-        same = model if model.dtype == dtype else sized_model(chosen.model, device, dtype)
+        # The engine's own model, unless its numbers or layers are others than those that were asked for
+        same = model if model.dtype == dtype and device.type == "cpu" else sized_model(chosen.model, device, dtype)
         variants["denoise, plain twin"] = plain_denoising(same, size, chosen.frames, settings)
     rows += measured(variants, device, chosen.repeat, settings.steps)
     finish(rows, about, chosen.out, device)
@@ -118,7 +119,7 @@ def stages(model: Model, size: int, frames: int) -> dict[str, Callable[[], Any]]
             embed_control(model.control, chunk.to(model.device, model.dtype)).features.cpu()
 
     def decode() -> None:
-        for chunk in rows.split(CHUNK):
+        for chunk in rows.split(frames_decoded_at_once(size, size, model.config.patch)):
             decode_latents(model.decoder, chunk.to(model.device, model.dtype), model.config.patch).cpu()
 
     def write() -> None:
@@ -138,7 +139,7 @@ def denoising(model: Model, size: int, frames: int, settings: SampleSettings) ->
 
 
 def plain_denoising(model: Model, size: int, frames: int, settings: SampleSettings) -> Work:
-    """The same by the plain twin; on a CPU in the memory format that torch gives, as the original."""
+    """The same by the plain twin, in the memory format that torch gives, as the original."""
     inputs = [x.to(model.device, model.dtype) for x in step_inputs(model, size, frames)]
     guided = replace(settings, guidance=max(settings.guidance, 1.001))  # the original has no other way
     return Work(lambda: plain_sample(model, *inputs, guided), lambda: plain_format(model))
@@ -146,11 +147,8 @@ def plain_denoising(model: Model, size: int, frames: int, settings: SampleSettin
 
 @contextmanager
 def plain_format(model: Model) -> Iterator[None]:
-    """The networks on a CPU in torch's own memory format."""
+    """The networks in torch's own memory format, on CUDA too."""
     networks = [n for n in model.networks.values() if wants_channels_last(n, model.device)]
-    if model.device.type != "cpu" or not networks:
-        yield
-        return
     for network in networks:
         network.to(memory_format=torch.contiguous_format)
     yield

@@ -304,17 +304,10 @@ def parity(session: Session) -> None:
 
 
 def speed(session: Session) -> None:
-    """Every preset against the plain twin, for one window and for a video of several."""
-    size = SPEED_SIZES[session.speed_model]
-    for frames in (16, 112):
-        for preset in ("fast", "quality", "original"):
-            label = f"-{preset}-{frames}"
-            given = ["--model", session.speed_model, "--size", str(size), "--dtype", "float16", "--repeat", "1"]
-            chosen = ["--preset", preset, "--frames", str(frames), "--out", str(session.back / f"speed{label}")]
-            benchmark(session, "speed", [*given, *chosen], label)
-    compiled = ["--compile", "--no-twin", "--preset", "fast", "--frames", "112", "--repeat", "3"]
-    given = ["--model", session.speed_model, "--size", str(size), "--dtype", "float16"]
-    benchmark(session, "speed", [*given, *compiled, "--out", str(session.back / "speed-compiled")], "-compiled")
+    """All of benchmarks/gpu.py: the model against the plain twin, presets, memory, kernels."""
+    given = ["--model", session.speed_model, "--size", str(SPEED_SIZES[session.speed_model])]
+    limit = ["--seconds", f"{60 * session.minutes_left(2):.0f}"]  # what has begun by then still ends
+    benchmark(session, "gpu", [*given, *limit, "--out", str(session.back / "speed")])
 
 
 STAGES: dict[str, Callable[[Session], None]] = {

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from benchmarks import memory, speed
+from benchmarks import gpu, memory, speed
 from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
 from scripts import gpu_session
@@ -83,17 +83,31 @@ def test_pictures_are_compared():
     assert compared(frames + 10, frames)["psnr"] == pytest.approx(28.13, abs=0.01)
 
 
-def test_the_gpu_session_measures_all_presets(tmp_path, monkeypatch):
+def test_the_gpu_session_measures_speed(tmp_path, monkeypatch):
     runs = []
-    monkeypatch.setattr(gpu_session, "benchmark", lambda session, name, given, label: runs.append((name, given, label)))
+    monkeypatch.setattr(gpu_session, "benchmark", lambda session, name, given: runs.append((name, given)))
     session = gpu_session.read_arguments(
         ["speed", "--speed-model", "small", "--device", "cpu", "--work", str(tmp_path)]
     )
     gpu_session.STAGES["speed"](session)
-    assert [label for _, _, label in runs] == [
-        *(f"-{preset}-{frames}" for frames in (16, 112) for preset in ("fast", "quality", "original")),
-        "-compiled",
-    ]
-    for name, given, _ in runs:
-        chosen = speed.parser().parse_args(given)
-        assert (name, chosen.model, chosen.size, chosen.dtype) == ("speed", "small", 32, "float16")
+    [(name, given)] = runs
+    chosen = gpu.parser().parse_args(given)
+    assert (name, chosen.model, chosen.size, chosen.parts) == ("gpu", "small", 32, list(gpu.PARTS))
+
+
+def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
+    def broken(bench):
+        raise RuntimeError("no such kernel")
+
+    parts = {"info": gpu.info, "attention": broken, "kernels": gpu.kernels, "profile": gpu.profile}
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    given = "--model small --size 32 --device cpu --dtype float32 --parts info attention kernels profile --out"
+    gpu.main([*given.split(), str(tmp_path)])
+    figures = json.loads((tmp_path / "gpu.json").read_text())
+    assert list(figures) == list(parts)
+    assert "no such kernel" in figures["attention"]["failed"]
+    assert "no such kernel" in capsys.readouterr().out
+    cases = [case for name, case in figures["kernels"].items() if name != "part_seconds"]
+    assert all(case["error"] == 0 < 0.1 < case["control"] for case in cases)
+    assert figures["profile"]["twin"]["busy"] > 0
+    assert (tmp_path / "profile-engine.txt").stat().st_size > 1000

@@ -1,7 +1,8 @@
 """How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
-Memory format and, on CPUs, the number format of the arithmetic are chosen here, for each network.
+Memory format, on CUDA the layers that are put together anew (fused.py) and, on CPUs, the number format of the
+arithmetic are chosen here, for each network.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from magicanimate.errors import InputError
+from magicanimate.fused import fuse_network
 from magicanimate.models import Model, load_network
 from magicanimate.runtime import fast_on_cpu
 
@@ -30,6 +32,8 @@ COMPILED_SHAPES = 128
 """A network has layers of many widths and sizes, and all of a kind count together."""
 CONTROL_BUCKET = 4
 """Compiled, ControlNet sees a multiple of so many frames."""
+BANK_STEPS = 5
+"""On CUDA the appearance encoder works for so many steps at once: a single picture does not fill a GPU."""
 FP8_CAPABILITY = (8, 9)
 WIDE = 128
 """From so many channels on, channels-last convolutions are the faster ones on CPUs."""
@@ -69,12 +73,18 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
         quantise_model(model, options.quantise, device)
         return offload_model(model, device)
     model.to(device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # where kernels are launched
     for network in model.networks.values():
         if wants_channels_last(network, device):
             network.to(memory_format=torch.channels_last)
+            if device.type == "cuda" and not options.compile:
+                fuse_network(network)
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
+    if device.type == "cuda":
+        model.bank_steps = BANK_STEPS
     if options.compile:
         compile_model(model)
     return model

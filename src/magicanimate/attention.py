@@ -10,6 +10,8 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor, nn
 
+from magicanimate.operations import short_attention
+
 
 class KeyValue(NamedTuple):
     """Projected keys and values, each `[B, heads, T, D/heads]`."""
@@ -31,10 +33,11 @@ class SharedSourceAttention:
     per sample (or before, see `project_text`) and then expanded over frames. With `record`, the layer's input is
     stored there under the layer's path: this is how the appearance encoder fills its bank. With `bank`, keys and
     values of the bank are appended to the frame's own (paper, section 3.2: K' = W_K [h, y_a], V' = W_V [h, y_a]).
+    few: the layer is over a few frames, for which there may be a kernel of our own.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, few: bool = False) -> None:
+        self.path, self.few = path, few
 
     def __call__(
         self,
@@ -61,7 +64,7 @@ class SharedSourceAttention:
             key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
             value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
         query = split_heads(attn.to_q(hidden_states), attn.heads)
-        return leave(attn, attend(query, key, value))
+        return leave(attn, short_attention(query, key, value) if self.few else attend(query, key, value))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def predict_window(
     def half(name: str, start: Trunk, text: ProjectedText, bank: ProjectedBank | None) -> Tensor:
         deep = to_model(kept[name], model) if plan.shallow else network.branch(start, text, bank, plan.layers)
         if plan.keep_features:
-            kept[name] = deep.cpu()
+            kept[name] = deep if plan.on_device else deep.cpu()
         return network.head(start, deep, text, bank, plan.layers).float()
 
     if plan.keep_features:

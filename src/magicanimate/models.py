@@ -58,7 +58,8 @@ class Model:
 
     detail: adds to decoded frames what the picture shows; see detail.py.
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
-    control_bucket: ControlNet sees a multiple of so many frames; see acceleration.py.
+    control_bucket: ControlNet sees a multiple of so many frames; bank_steps: the appearance encoder works for so many
+    steps at once; see acceleration.py.
     """
 
     config: ModelConfig
@@ -71,6 +72,7 @@ class Model:
     small_decoder: AutoencoderTiny | None = None
     onload_device: torch.device | None = None
     control_bucket: int = 1
+    bank_steps: int = 1
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -218,8 +218,7 @@ class MagicAnimatePipeline:
 
     def _decode_chunk(self, job: Job) -> int:
         """How many frames are decoded at once."""
-        positions = job.frame.canvas[0] * job.frame.canvas[1] / self.model.config.patch**2
-        return job.settings.decode_chunk or max(1, int(_DECODED_AT_ONCE / positions))
+        return job.settings.decode_chunk or frames_decoded_at_once(*job.frame.canvas, self.model.config.patch)
 
     @torch.no_grad()
     def _decode_frames(self, latents_BcFhw: Tensor, frames: slice, job: Job, detail: DetailSource | None) -> np.ndarray:
@@ -230,6 +229,11 @@ class MagicAnimatePipeline:
         if detail is not None and model.detail is not None:
             images_BCHW = detail(model.detail, images_BCHW, job.signal.parts_FHW[frames], job.settings.detail_trust)
         return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
+
+
+def frames_decoded_at_once(height: int, width: int, patch: int) -> int:
+    """How many frames of a size the VAE gets at once: few enough for little memory, one of the official model's."""
+    return max(1, int(_DECODED_AT_ONCE * patch**2 / (height * width)))
 
 
 def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:

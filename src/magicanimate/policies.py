@@ -78,7 +78,8 @@ class StepPlan(NamedTuple):
 
     guidance: its scale; up to 1 only the conditional half is computed. new_difference: whether the unconditional half
     is computed, or else the difference to it taken over. shallow: only the last `layers` layers are computed.
-    keep_features, keep_difference: a later step wants them. new_bank: whether the appearance encoder runs.
+    keep_features, keep_difference: a later step wants them. new_bank: whether the appearance encoder's result is a new
+    one. on_device: what is kept stays where it was made.
     """
 
     guidance: float
@@ -88,15 +89,21 @@ class StepPlan(NamedTuple):
     keep_features: bool = False
     keep_difference: bool = False
     new_bank: bool = True
+    on_device: bool = False
 
 
 @dataclass
 class Kept:
-    """What later steps may take over: the bank on the device, and by window, on the host, deep features of both halves
-    and their difference."""
+    """What later steps may take over: the bank on the device, and by window, on the host or where they were made, deep
+    features of both halves and their difference.
+
+    times: the timesteps of all steps with a new bank, in order. ahead: banks that were encoded together, by timestep.
+    """
 
     bank: ProjectedBank | None = None
     windows: dict[Window, dict[str, Tensor]] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    ahead: dict[float, ProjectedBank] = field(default_factory=dict)
 
     def holds(self, *names: str) -> bool:
         """Whether all of these are there for all windows so far."""

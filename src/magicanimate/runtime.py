@@ -14,10 +14,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from magicanimate.errors import InputError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+ATTENTION_ORDER: tuple[str, ...] = ()
+"""Names of torch's SDPBackend, best first; empty: torch's own choice. `benchmarks/gpu.py` measures them."""
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -68,9 +71,22 @@ def to_device(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     return x.to(device, dtype)
 
 
+@contextmanager
+def preferred_attention(device: torch.device) -> Iterator[None]:
+    """On CUDA, fused attention by the first of ATTENTION_ORDER that can do it."""
+    if device.type != "cuda" or not ATTENTION_ORDER:
+        yield
+        return
+    with sdpa_kernel([getattr(SDPBackend, name) for name in ATTENTION_ORDER], set_priority=True):
+        yield
+
+
 def begin_window(device: torch.device) -> None:
-    """Tell CUDA graphs that nothing of what they returned before is needed any more."""
-    if device.type == "cuda":
+    """Tell CUDA graphs that nothing of what they returned before is needed any more.
+
+    Without any, the call itself would load the compiler, which takes seconds.
+    """
+    if device.type == "cuda" and "torch._inductor.cudagraph_trees" in sys.modules:
         torch.compiler.cudagraph_mark_step_begin()
 
 

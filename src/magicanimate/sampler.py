@@ -14,15 +14,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from magicanimate.appearance import reference_bank
-from magicanimate.attention import ProjectedBank, project_bank
-from magicanimate.conditions import ControlSource, FrameFeatures
+from magicanimate.banks import bank_times, step_bank
+from magicanimate.conditions import ControlSource, FrameFeatures, together
 from magicanimate.control import ConditionFeatures, Residuals, control_residuals
 from magicanimate.errors import InputError
 from magicanimate.guidance import Conditions, Prompts, predict_window, to_model
 from magicanimate.policies import EXACT, Kept, Policies, StepPlan, check_policies, plan_step, starts_anew
 from magicanimate.resume import Checkpoint
-from magicanimate.runtime import Ranks, begin_window
+from magicanimate.runtime import Ranks, begin_window, preferred_attention
 from magicanimate.stepping import VideoSolver, host_tensor
 from magicanimate.windows import Fusion, Window, frame_groups, frames_needed_later, fusion_weights, plan_windows
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from magicanimate.models import Model
 
 ALONE = Ranks()
+KEPT_BYTES = 2**29
+"""What a GPU may keep for later steps; more than that rests on the host."""
 Progress = Callable[[str, int, int], None]
 """Called with (stage, step, total) after every piece of work; it may raise to cancel."""
 
@@ -149,11 +150,15 @@ def sample_steps(
         solver.restore(held["solver"])
         report.add(finished * len(windows))
         yield Step(finished - 1, solver.timesteps[finished - 1], None, latents)
-    kept, steps = Kept(), len(solver.timesteps)
+    kept, steps = Kept(times=bank_times(settings.policies, solver.timesteps)), len(solver.timesteps)
+    stays = stays_on_device(model, noise_BcFhw, windows)
     for number, timestep in enumerate(solver.timesteps[finished:], finished):
         scaled = solver.scaled(latents, timestep)
-        plan = plan_step(settings.policies, number, steps, settings.guidance, kept)
-        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks)
+        plan = plan_step(settings.policies, number, steps, settings.guidance, kept)._replace(on_device=stays)
+        with preferred_attention(model.device):
+            prediction = predict_video(
+                model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks
+            )  # fmt: skip
         latents = solver.step(prediction, timestep, latents)
         resumable = starts_anew(settings.policies, number + 1, steps, settings.guidance, kept)
         if checkpoint and resumable:
@@ -225,7 +230,7 @@ def predict_windows(
     that their residuals do not differ in the last bit.
     """
     time = timestep.to(model.device)
-    bank = step_bank(model, conditions, time, plan, kept)
+    bank = step_bank(model, conditions, timestep, plan, kept)
     held = HeldResiduals({})
     group_of, needed = frame_groups(windows), frames_needed_later(windows)
     for index in own:
@@ -243,13 +248,12 @@ def predict_windows(
         held = held.keep(needed[index])
 
 
-def step_bank(model: Model, conditions: Conditions, time: Tensor, plan: StepPlan, kept: Kept) -> ProjectedBank:
-    """The reference bank as the denoiser's keys and values: one for all frames of a step, or of several steps."""
-    if plan.new_bank or kept.bank is None:
-        text, coordinates = conditions.prompts.appearance, model.config.coordinates
-        bank = reference_bank(model.appearance, conditions.ref_latents_Bchw, time, text, coordinates)
-        kept.bank = project_bank(model.denoiser, bank)
-    return kept.bank
+def stays_on_device(model: Model, latents_BcFhw: Tensor, windows: list[Window]) -> bool:
+    """Whether features that are kept for later steps have room on a GPU: nearly all of them are the denoiser's widest
+    maps, for both halves and every window."""
+    batch, _, _, height, width = latents_BcFhw.shape
+    elements = batch * sum(map(len, windows)) * height * width * model.denoiser.config["block_out_channels"][0]
+    return model.device.type == "cuda" and 2 * elements * model.dtype.itemsize <= KEPT_BYTES
 
 
 def control_frames(
@@ -300,12 +304,6 @@ class HeldResiduals:
         per_level = zip(*(self.frames[frame] for frame in window), strict=True)
         levels = tuple(together(level) for level in per_level)
         return Residuals(levels, None) if shallow else Residuals(levels[:-1], levels[-1])
-
-
-def together(frames: tuple[Tensor, ...]) -> Tensor:
-    """K tensors `[B, D, h, w]` as `[B*K, D, h, w]`, sample first; a single sample's without another copy, in the memory
-    format that they have."""
-    return rearrange(torch.cat(frames), "(k b) d h w -> (b k) d h w", k=len(frames))
 
 
 class Counter:

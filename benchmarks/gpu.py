@@ -1,0 +1,441 @@
+"""All that a short time on a GPU has to tell about speed, in one process and in order of worth.
+
+    python benchmarks/gpu.py --out outputs/gpu
+
+Builds the model once on the device (random weights), compares its kernels with plain torch and its result with the
+plain twin's, chooses the attention's order by measurement, and times: denoising against the twin in turns, presets all
+in (from picture and motion in memory to frames), what each optimisation gives, and the kernels of one step. Every part
+stands alone: one that fails prints why and the next one goes on. Writes gpu.json after every part, and profile-*.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from benchmarks.counting import step_inputs  # noqa: E402
+from benchmarks.machine import machine_name  # noqa: E402
+from benchmarks.plain import plain_sample  # noqa: E402
+from benchmarks.sizes import SIZES, sized_model  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from magicanimate import operations, runtime  # noqa: E402
+from magicanimate.acceleration import Acceleration, accelerate_model  # noqa: E402
+from magicanimate.models import Model  # noqa: E402
+from magicanimate.motion.densepose import render_parts  # noqa: E402
+from magicanimate.pipeline import MagicAnimatePipeline, sample_settings  # noqa: E402
+from magicanimate.sampler import SampleSettings, sample  # noqa: E402
+from magicanimate.settings import make_settings  # noqa: E402
+
+FRAMES, LONG = 16, 112
+BACKENDS = ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION")
+COMPILE_SECONDS = 100
+NEAR = 0.03
+"""Relative error of 16-bit arithmetic through a whole random network that nobody wonders about."""
+
+
+@dataclass
+class Bench:
+    """What the parts share: the models, each built when it is first asked for, and the figures so far."""
+
+    chosen: argparse.Namespace
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return self.chosen.device
+
+    @cached_property
+    def engine(self) -> Model:
+        """The model as `animate` runs it."""
+        return accelerate_model(sized_model(self.chosen.model, self.device, self.dtype), self.device, Acceleration())
+
+    @cached_property
+    def twin(self) -> Model:
+        """The same weights with torch's own layers and memory format."""
+        return sized_model(self.chosen.model, self.device, self.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return runtime.DTYPES[self.chosen.dtype]
+
+    def settings(self, preset: str, steps: int | None = None) -> SampleSettings:
+        """A preset's sampling, perhaps of fewer steps."""
+        settings = sample_settings(make_settings(preset=preset).for_model(self.engine.config))
+        return settings if steps is None else replace(settings, steps=steps)
+
+    def denoise(self, model: Model, settings: SampleSettings, frames: int = FRAMES) -> Tensor:
+        """By the engine's way."""
+        return sample(model, *step_inputs(model, self.chosen.size, frames), settings)
+
+    def denoise_plainly(self, settings: SampleSettings, frames: int = FRAMES) -> Tensor:
+        """By the twin's way."""
+        inputs = (x.to(self.device, self.dtype) for x in step_inputs(self.twin, self.chosen.size, frames))
+        return plain_sample(self.twin, *inputs, settings)
+
+    def seconds(self, work: Callable[[], Any], repeat: int = 1) -> float:
+        """The median of some runs."""
+        spent = []
+        for _ in range(repeat):
+            self.wait()
+            start = time.perf_counter()
+            work()
+            self.wait()
+            spent.append(time.perf_counter() - start)
+        return statistics.median(spent)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak(self, work: Callable[[], Any]) -> dict[str, float]:
+        """Seconds of a piece of work, and the most GB that the allocator handed out and reserved meanwhile."""
+        if self.device.type != "cuda":
+            return {"seconds": self.seconds(work)}
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        spent = self.seconds(work)
+        handed, reserved = torch.cuda.max_memory_allocated(self.device), torch.cuda.max_memory_reserved(self.device)
+        return {"seconds": spent, "peak_gb": handed / 1e9, "reserved_gb": reserved / 1e9}
+
+
+def kernels(bench: Bench) -> dict[str, Any]:
+    """Each operation, by kernel and by plain torch: relative error against float32, and microseconds."""
+    side, rows = bench.chosen.size // 8, FRAMES
+    results = {}
+    for name, work, inputs in operation_cases(bench, rows, side, SIZES[bench.chosen.model][0][0]):
+        exact = work(*(x.float() for x in inputs))
+        made = work(*inputs)
+        plainly = operations.takes_kernel
+        spent = bench.seconds(lambda work=work, given=inputs: [work(*given) for _ in range(10)], 3) / 10
+        operations.takes_kernel = lambda x: False  # the same in plain torch
+        try:
+            plain = bench.seconds(lambda work=work, given=inputs: [work(*given) for _ in range(10)], 3) / 10
+        finally:
+            operations.takes_kernel = plainly
+        results[name] = {
+            "error": relative(made, exact), "control": relative(made.roll(1, -1), exact),
+            "us": spent * 1e6, "plain_us": plain * 1e6,
+        }  # fmt: skip
+    return results
+
+
+def operation_cases(bench: Bench, rows: int, side: int, channels: int) -> list[tuple[str, Callable[..., Tensor], Any]]:
+    """The widest maps of the denoiser and of the decoder."""
+    groups = SIZES[bench.chosen.model][4]
+
+    def maps(n: int, c: int, h: int) -> Tensor:
+        return torch.randn(n, c, h, h, device=bench.device, dtype=bench.dtype).to(memory_format=torch.channels_last)
+
+    def vector(*shape: int) -> Tensor:
+        return torch.randn(shape, device=bench.device, dtype=bench.dtype)
+
+    def norm(x: Tensor, w: Tensor, b: Tensor, shift: Tensor) -> Tensor:
+        return operations.group_norm(x, groups, w, b, 1e-5, frames=len(x), shift=shift, silu=True)
+
+    def entrance(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return operations.group_norm(x, groups, w, b, 1e-6, frames=len(x), by_position=True)
+
+    def few(*qkv: Tensor) -> Tensor:
+        return operations.short_attention(*(x.unflatten(2, (8, -1)).transpose(1, 2) for x in qkv))
+
+    c, decoded = channels, maps(1, channels * 2 // 5 // groups * groups or groups, bench.chosen.size)
+    affine = vector(c), vector(c)
+    narrow = vector(decoded.shape[1]), vector(decoded.shape[1])
+    return [
+        ("group_norm window", norm, [maps(rows, c, side), *affine, vector(rows, c)]),
+        ("group_norm decoder", norm, [decoded, *narrow, vector(1, decoded.shape[1])]),
+        ("group_norm entrance", entrance, [maps(rows, c, side), *affine]),
+        ("gated_gelu", operations.gated_gelu, [vector(rows, side * side, 8 * c)]),
+        ("add_biased", operations.add_biased, [maps(rows, c, side), maps(rows, c, side), vector(c)]),
+        ("short_attention", few, [vector(side * side, rows, c) for _ in range(3)]),
+    ]
+
+
+def relative(made: Tensor, exact: Tensor) -> float:
+    """||made - exact|| / ||exact||."""
+    exact = exact.float()
+    return float((made.float() - exact).norm() / exact.norm())
+
+
+def parity(bench: Bench) -> dict[str, Any]:
+    """Engine and twin of a small model, each against the twin in float32; and a control that has to be far off."""
+    settings = SampleSettings(steps=3, guidance=7.5)
+    results: dict[str, Any] = {}
+    exact = None
+    torch.backends.cudnn.allow_tf32 = False
+    for dtype in (torch.float32, bench.dtype):
+        twin = sized_model("small", bench.device, torch.float32)  # the same random weights in all formats
+        twin = twin.to(dtype=dtype)
+        inputs = step_inputs(twin, 64, 20)
+        torch.manual_seed(1)
+        inputs = tuple(torch.randn_like(x) for x in inputs)
+        plain = plain_sample(twin, *(x.to(bench.device, dtype) for x in inputs), settings).cpu()
+        exact = plain if exact is None else exact
+        engine = accelerate_model(twin, bench.device, Acceleration())
+        name = str(dtype).removeprefix("torch.")
+        results[f"engine {name}"] = relative(sample(engine, *inputs, settings), exact)
+        results[f"twin {name}"] = relative(plain, exact)
+        other = sample(engine, -inputs[0], *inputs[1:], settings)
+        results[f"control {name}"] = relative(other, exact)
+    torch.backends.cudnn.allow_tf32 = True  # torch's own setting
+    results["right"] = results["engine float32"] < 1e-3 and results[f"engine {bench.chosen.dtype}"] < NEAR
+    return results
+
+
+def attention(bench: Bench) -> dict[str, Any]:
+    """Every layer's attention by each backend, in microseconds; the fastest order is used from here on."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    side, widths = bench.chosen.size // 8, SIZES[bench.chosen.model][0]
+    results: dict[str, Any] = {}
+    for level, width in enumerate(widths):
+        tokens = (side >> level) ** 2
+        for keys in (tokens, 2 * tokens, 77):
+            q, k, v = (
+                torch.randn(FRAMES, n, width, device=bench.device, dtype=bench.dtype).unflatten(2, (8, -1))
+                for n in (tokens, keys, keys)
+            )
+            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            times = results[f"{tokens}x{keys}x{width // 8}"] = {}
+            for name in ("own choice", *BACKENDS):
+                if name == "own choice":
+                    times[name] = fused_time(bench, q, k, v)
+                    continue
+                try:
+                    with sdpa_kernel(getattr(SDPBackend, name)):
+                        times[name] = fused_time(bench, q, k, v)
+                except RuntimeError as error:
+                    times[name] = None
+                    print(f"attention {tokens}x{keys}x{width // 8} {name}: {str(error)[:120]}", flush=True)
+    ordered = sorted(BACKENDS, key=lambda name: sum(total_time(times, name) for times in results.values()))
+    results["order"] = [*ordered, "MATH"]
+    if bench.device.type == "cuda":
+        runtime.ATTENTION_ORDER = tuple(results["order"])
+    return results
+
+
+def fused_time(bench: Bench, q: Tensor, k: Tensor, v: Tensor) -> float:
+    """Microseconds of one call."""
+    F.scaled_dot_product_attention(q, k, v)
+    return bench.seconds(lambda: [F.scaled_dot_product_attention(q, k, v) for _ in range(5)], 2) / 5 * 1e6
+
+
+def total_time(times: dict[str, float | None], name: str) -> float:
+    """A backend's time, or that of the one which does the work where it cannot."""
+    found = times[name]
+    return found if found is not None else max(t for t in times.values() if t is not None)
+
+
+def build(bench: Bench) -> dict[str, Any]:
+    """The model on the device, and one step to warm up (kernels are compiled then)."""
+    spent = bench.seconds(lambda: bench.engine)
+    held = torch.cuda.memory_allocated(bench.device) / 1e9 if bench.device.type == "cuda" else None
+    first = bench.seconds(lambda: bench.denoise(bench.engine, bench.settings("original", 1)))
+    return {"seconds": spent, "weights_gb": held, "first_step": first}
+
+
+def against_twin(bench: Bench) -> dict[str, Any]:
+    """Engine and twin in turns, 5 steps each, then all steps of `original` once each."""
+    few = bench.settings("original", 5)
+    lone = bench.peak(lambda: bench.denoise(bench.engine, few))  # before the twin is in memory
+    bench.denoise_plainly(replace(few, steps=1))
+    turns = [
+        (bench.seconds(lambda: bench.denoise(bench.engine, few)), bench.seconds(lambda: bench.denoise_plainly(few)))
+        for _ in range(3)
+    ]
+    ours, theirs = (statistics.median(turn[i] for turn in turns) / few.steps for i in (0, 1))
+    whole = bench.settings("original")
+    result = {
+        "engine_alone": lone, "turns": turns, "engine_step": ours, "twin_step": theirs, "ratio": theirs / ours
+    }  # fmt: skip
+    print(json.dumps(result), flush=True)
+    made: dict[str, Tensor] = {}
+    result["engine_whole"] = bench.seconds(lambda: made.update(engine=bench.denoise(bench.engine, whole)))
+    result["twin_whole"] = bench.seconds(lambda: made.update(twin=bench.denoise_plainly(whole).cpu()))
+    result["ratio_whole"] = result["twin_whole"] / result["engine_whole"]
+    result["finite"] = all(bool(torch.isfinite(x).all()) for x in made.values())
+    return result
+
+
+def preset(name: str, frames: int) -> Callable[[Bench], dict[str, Any]]:
+    """A part: a preset all in, by the pipeline."""
+
+    def part(bench: Bench) -> dict[str, Any]:
+        pipe = MagicAnimatePipeline(bench.engine)
+        size = bench.chosen.size
+        parts = np.zeros((frames, size, size), np.uint8)
+        for frame in range(frames):  # a body of all parts that wanders
+            at = size // 4 + frame % 8
+            parts[frame, size // 8 : -size // 8, at : at + size // 2] = np.arange(size // 2) * 24 // (size // 2) + 1
+        picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        settings = make_settings(preset=name, size=f"{size}x{size}", align="none")
+        job = pipe.prepare(picture, render_parts(parts), settings)
+        if bench.chosen.model == "official":
+            list(pipe.frames(pipe.prepare(picture, render_parts(parts[:FRAMES]), settings)))  # warm
+        ends: dict[str, float] = {}
+        begun: list[float] = []
+
+        def told(stage: str, done: int, total: int | None) -> None:
+            ends[stage] = time.perf_counter() - begun[0]
+
+        def work() -> int:
+            begun[:] = [time.perf_counter()]
+            return sum(1 for _ in pipe.frames(job, told))
+
+        result: dict[str, Any] = bench.peak(work)
+        return result | {"frames": frames, "frames_per_second": frames / result["seconds"], "stage_ends": dict(ends)}
+
+    return part
+
+
+def variants(bench: Bench) -> dict[str, Any]:
+    """Seconds a step of `original` without one optimisation or with another choice."""
+    few = bench.settings("original", 5)
+
+    def step(model: Model) -> float:
+        bench.denoise(model, replace(few, steps=1))
+        return bench.seconds(lambda: bench.denoise(model, few)) / few.steps
+
+    results = {"as it is": step(bench.engine)}
+    order, steps = runtime.ATTENTION_ORDER, bench.engine.bank_steps
+    runtime.ATTENTION_ORDER = ()
+    results["torch's choice of attention"] = step(bench.engine)
+    runtime.ATTENTION_ORDER = order
+    bench.engine.bank_steps = 1
+    results["banks one by one"] = step(bench.engine)
+    bench.engine.bank_steps = steps
+    torch.backends.cudnn.benchmark = True
+    results["cudnn.benchmark"] = step(bench.engine)
+    torch.backends.cudnn.benchmark = False
+    results["torch's layers, NCHW"] = step(bench.twin)
+    for network in bench.twin.networks.values():
+        network.to(memory_format=torch.channels_last)
+    results["torch's layers, channels last"] = step(bench.twin)
+    bench.denoise_plainly(replace(few, steps=1))
+    results["twin, channels last"] = bench.seconds(lambda: bench.denoise_plainly(few)) / few.steps
+    for network in bench.twin.networks.values():
+        network.to(memory_format=torch.contiguous_format)
+    return results
+
+
+def profile(bench: Bench) -> dict[str, Any]:
+    """Kernels of one step by their time, as text; the GPU's busy seconds."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    one, results = bench.settings("original", 1), {}
+    on_gpu = bench.device.type == "cuda"
+    works = {"engine": lambda: bench.denoise(bench.engine, one), "twin": lambda: bench.denoise_plainly(one)}
+    for name, work in works.items():
+        with profiler(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as found:
+            work()
+            bench.wait()
+        averages = found.key_averages()
+        order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+        text = averages.table(sort_by=order, row_limit=30, max_name_column_width=100)
+        (bench.chosen.out / f"profile-{name}.txt").write_text(text, encoding="utf-8")
+        busy = sum(event.self_device_time_total if on_gpu else event.self_cpu_time_total for event in averages)
+        results[name] = {"busy": busy / 1e6, "kernels": sum(event.count for event in averages)}
+    return results
+
+
+def compiled(bench: Bench) -> dict[str, Any]:
+    """`--compile` in a process of its own, which may take COMPILE_SECONDS."""
+    if bench.device.type != "cuda":
+        return {"left out": "takes minutes without a GPU"}
+    given = ["--model", bench.chosen.model, "--size", str(bench.chosen.size), "--dtype", bench.chosen.dtype]
+    more = ["--compile", "--no-twin", "--preset", "original", "--steps", "5", "--repeat", "1"]
+    out = bench.chosen.out / "compiled"
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), *given, *more, "--out", str(out)]
+    with (bench.chosen.out / "compiled.txt").open("w") as file:
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=COMPILE_SECONDS).returncode
+    stages = json.loads((out / "speed.json").read_text())["stages"] if code == 0 else []
+    return {"exit_code": code, "step": [stage["seconds_per_step"] for stage in stages if stage["stage"] == "denoise"]}
+
+
+def info(bench: Bench) -> dict[str, Any]:
+    """What was measured, where and when."""
+    on_gpu = bench.device.type == "cuda"
+    return {
+        "model": bench.chosen.model, "size": bench.chosen.size, "dtype": bench.chosen.dtype, "frames": FRAMES,
+        "device": torch.cuda.get_device_name(bench.device) if on_gpu else "cpu", "machine": machine_name(),
+        "torch": torch.__version__, "cudnn": torch.backends.cudnn.version() if on_gpu else None,
+        "triton": operations.has_triton(), "date": time.strftime("%Y-%m-%d"),
+    }  # fmt: skip
+
+
+PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "info": info,
+    "kernels": kernels,
+    "parity": parity,
+    "attention": attention,
+    "build": build,
+    "original-16": preset("original", FRAMES),
+    "fast-16": preset("fast", FRAMES),
+    "against_twin": against_twin,
+    "profile": profile,
+    "quality-16": preset("quality", FRAMES),
+    "variants": variants,
+    "fast-112": preset("fast", LONG),
+    "quality-112": preset("quality", LONG),
+    "original-112": preset("original", LONG),
+    "compiled": compiled,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="official", choices=list(SIZES))
+    parser.add_argument("--size", type=int, default=512, help="height and width in pixels")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="float16", choices=list(runtime.DTYPES))
+    parser.add_argument("--seconds", type=float, default=240.0, help="no part begins after so many")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--out", type=Path, required=True, help="folder for gpu.json and profiles")
+    return parser
+
+
+@torch.no_grad()
+def main(arguments: list[str] | None = None) -> None:
+    """Measure part by part; what is there so far is on disk after each."""
+    started = time.perf_counter()
+    chosen = parser().parse_args(arguments)
+    chosen.device = runtime.select_device(chosen.device)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(chosen)
+    for name in chosen.parts:
+        began = time.perf_counter()
+        if began - started > chosen.seconds:
+            print(f"no time for {name}", flush=True)
+            continue
+        try:
+            bench.figures[name] = PARTS[name](bench)
+        except Exception as error:  # noqa: BLE001 a machine that is lent for minutes: go on with the next part
+            bench.figures[name] = {"failed": f"{type(error).__name__}: {error}"[:500]}
+            traceback.print_exc(file=sys.stdout)
+        bench.figures[name]["part_seconds"] = time.perf_counter() - began
+        print(name, json.dumps(bench.figures[name]), flush=True)
+        text = json.dumps(bench.figures, indent=1, default=str) + "\n"
+        (chosen.out / "gpu.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

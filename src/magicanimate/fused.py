@@ -1,0 +1,166 @@
+"""Layers of the networks put together anew, so that little of what they compute passes through memory twice.
+
+They take over the weights and the names of diffusers' layers, and compute the same with one rounding where there were
+several. The biases of convolutions join what is computed next; see `operations` for that. For inference alone: hooks on
+single convolutions (`--offload`) would never be called.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from einops import rearrange
+from torch import Tensor, nn
+
+from magicanimate.attention import SharedSourceAttention, Text
+from magicanimate.denoiser import FrameGroupNorm, WindowGroupNorm
+from magicanimate.operations import add_biased, gated_gelu, group_norm
+
+
+class FusedGroupNorm(nn.GroupNorm):
+    """Any of the networks' group norms, in place of `stock`. silu: the activation that follows it."""
+
+    def __init__(self, stock: nn.GroupNorm, silu: bool = False) -> None:
+        super().__init__(stock.num_groups, stock.num_channels, stock.eps, device="meta")
+        self.weight, self.bias = stock.weight, stock.bias
+        self.silu = silu
+        self.window = stock.window if isinstance(stock, WindowGroupNorm) else None
+
+    def forward(self, input: Tensor, shift: Tensor | None = None) -> Tensor:
+        """`[N, C, h, w] -> [N, C, h, w]`. shift: `[N, C]` or `[1, C]`, added before."""
+        frames = self.window.frames if self.window else 1
+        return group_norm(
+            input, self.num_groups, self.weight, self.bias, self.eps, frames=frames, shift=shift, silu=self.silu
+        )
+
+
+class FusedFrameNorm(nn.GroupNorm):
+    """The entrance norm of a motion module, in place of `stock`."""
+
+    def __init__(self, stock: FrameGroupNorm) -> None:
+        super().__init__(stock.num_groups, stock.num_channels, stock.eps, device="meta")
+        self.weight, self.bias = stock.weight, stock.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[B, C, K, h, w]`, a view of frames, to a view of contiguous `[B, h, w, K, C]`."""
+        frames = input.shape[2]
+        x_NChw = rearrange(input, "b c k h w -> (b k) c h w")
+        return group_norm(
+            x_NChw, self.num_groups, self.weight, self.bias, self.eps, frames=frames, by_position=True
+        )  # fmt: skip
+
+
+class FusedResnet(nn.Module):
+    """A residual block with SiLU, in place of `stock`: two norms and two convolutions, and one sum at the end."""
+
+    def __init__(self, stock: ResnetBlock2D) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = FusedGroupNorm(stock.norm1, silu=True), FusedGroupNorm(stock.norm2, silu=True)
+        self.conv1, self.conv2, self.conv_shortcut = stock.conv1, stock.conv2, stock.conv_shortcut
+        self.time_emb_proj = stock.time_emb_proj
+
+    def forward(self, input_tensor: Tensor, temb: Tensor | None = None) -> Tensor:
+        """`[N, C, h, w] -> [N, C', h, w]`. temb: the time embedding `[N, D]`."""
+        bias = self.conv1.bias[None]
+        shift = bias if self.time_emb_proj is None or temb is None else self.time_emb_proj(F.silu(temb)) + bias
+        x = without_bias(self.conv1, self.norm1(input_tensor))
+        x = without_bias(self.conv2, self.norm2(x, shift))
+        if self.conv_shortcut is None:
+            return add_biased(input_tensor, x, self.conv2.bias)
+        return add_biased(without_bias(self.conv_shortcut, input_tensor), x, self.conv2.bias + self.conv_shortcut.bias)
+
+    @staticmethod
+    def replaces(stock: nn.Module) -> bool:
+        """Whether this computes what the block does."""
+        return (
+            type(stock) is ResnetBlock2D
+            and isinstance(stock.nonlinearity, nn.SiLU)
+            and stock.upsample is stock.downsample is None
+            and (stock.time_embedding_norm == "default" or stock.time_emb_proj is None)
+            and (stock.output_scale_factor, stock.training) == (1.0, False)
+        )
+
+
+class FusedTransformer(nn.Module):
+    """A spatial transformer in place of `stock`, in the memory format of its input, with 1x1 convolutions as linear
+    layers, which are rows of a matrix there."""
+
+    use_linear_projection = True
+
+    def __init__(self, stock: Transformer2DModel) -> None:
+        super().__init__()
+        self.norm, self.proj_in = FusedGroupNorm(stock.norm), stock.proj_in
+        self.transformer_blocks, self.proj_out = stock.transformer_blocks, stock.proj_out
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Text | None = None,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        **unused: Any,
+    ) -> tuple[Tensor]:
+        """`[N, C, h, w] -> [N, C, h, w]`."""
+        height = hidden_states.shape[2]
+        x = linear(self.proj_in, rearrange(self.norm(hidden_states), "n c h w -> n (h w) c"))
+        for block in self.transformer_blocks:
+            x = block(x, encoder_hidden_states=encoder_hidden_states, cross_attention_kwargs=cross_attention_kwargs)
+        x = rearrange(linear(self.proj_out, x), "n (h w) c -> n c h w", h=height)
+        return (hidden_states + x,)
+
+    @staticmethod
+    def replaces(stock: nn.Module) -> bool:
+        """Whether this computes what the transformer does."""
+        return type(stock) is Transformer2DModel and stock.is_input_continuous
+
+
+class FusedGEGLU(GEGLU):
+    """A gated activation in place of `stock`."""
+
+    def __init__(self, stock: GEGLU) -> None:
+        nn.Module.__init__(self)
+        self.proj = stock.proj
+
+    def forward(self, hidden_states: Tensor, *unused: Any, **unused_too: Any) -> Tensor:
+        """`[..., D] -> [..., D']`."""
+        return gated_gelu(self.proj(hidden_states))
+
+
+def without_bias(conv: nn.Conv2d, x_NChw: Tensor) -> Tensor:
+    """A convolution whose bias is added later."""
+    return F.conv2d(x_NChw, conv.weight, None, conv.stride, conv.padding)
+
+
+def linear(layer: nn.Module, x_NTC: Tensor) -> Tensor:
+    """A linear layer, or a convolution of single positions as one; other layers as they are."""
+    if isinstance(layer, nn.Conv2d):
+        return F.linear(x_NTC, layer.weight.flatten(1), layer.bias)
+    return layer(x_NTC)
+
+
+def fuse_network(network: nn.Module) -> None:
+    """Replace a network's layers in place; names and weights stay."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if FusedResnet.replaces(child):
+                replace(module, name, FusedResnet(child))
+            elif FusedTransformer.replaces(child):
+                replace(module, name, FusedTransformer(child))
+            elif isinstance(child, FrameGroupNorm):
+                replace(module, name, FusedFrameNorm(child))
+            elif type(child) is GEGLU:
+                replace(module, name, FusedGEGLU(child))
+        if isinstance(getattr(module, "conv_norm_out", None), nn.GroupNorm) and isinstance(module.conv_act, nn.SiLU):
+            module.conv_norm_out = FusedGroupNorm(module.conv_norm_out, silu=True)
+            module.conv_act = nn.Identity()
+        if isinstance(module, Attention) and isinstance(module.processor, SharedSourceAttention):
+            module.processor.few = ".motion_modules." in module.processor.path
+
+
+def replace(parent: nn.Module, name: str, child: nn.Module) -> None:
+    """Put a layer in another one's place, in a list of layers too."""
+    parent._modules[name] = child.eval()

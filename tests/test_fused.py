@@ -1,0 +1,95 @@
+"""Fused layers compute what diffusers' do, in every network and memory format; kernels are compared where Triton is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from magicanimate import operations
+from magicanimate.fused import FusedGEGLU, FusedGroupNorm, FusedResnet, FusedTransformer, fuse_network
+from magicanimate.latents import decode_latents, encode_images
+from magicanimate.sampler import SampleSettings, sample
+from magicanimate.weights import stored_state
+from random_models import random_model
+from seeded import randn
+
+QUICK = SampleSettings(steps=2, guidance=2.0, window=8, overlap=2)
+
+
+def run(model):
+    with torch.no_grad():
+        latents = sample(
+            model, randn(1, 4, 8, 8, seed=1), randn(10, 3, 16, 16, seed=2), randn(1, 4, 10, 8, 8, seed=3), QUICK
+        )
+        pictures = decode_latents(model.vae, latents[0].transpose(0, 1))
+        return latents, pictures, encode_images(model.vae, pictures)
+
+
+def fused(style="rgb", **config):
+    model = random_model(style, **config)
+    for network in model.networks.values():
+        network.to(memory_format=torch.channels_last)
+        fuse_network(network.eval())
+    return model
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run(random_model("rgb"))
+
+
+def test_the_result_is_the_same(plain):
+    for made, expected in zip(run(fused()), plain, strict=True):
+        torch.testing.assert_close(made, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_every_kind_of_layer_is_replaced():
+    model = fused()
+    found = [{type(module).__name__ for module in network.modules()} for network in model.networks.values()]
+    kinds = {FusedGEGLU.__name__, FusedGroupNorm.__name__, FusedResnet.__name__, FusedTransformer.__name__}
+    assert kinds | {"FusedFrameNorm"} <= found[0]
+    assert all(kinds <= names for names in found[1:3])
+    assert {"FusedGroupNorm", "FusedResnet"} <= found[3]
+    assert not any({"ResnetBlock2D", "Transformer2DModel", "GEGLU", "WindowGroupNorm"} & names for names in found)
+
+
+def test_weights_keep_their_names():
+    before, after = random_model("rgb"), fused()
+    for name, network in before.networks.items():
+        state = stored_state(after.networks[name])
+        assert stored_state(network).keys() == state.keys()
+        assert all(torch.equal(value, state[key]) for key, value in stored_state(network).items())
+
+
+@pytest.mark.parametrize("part", ["norm1.weight", "conv1.bias", "conv2.bias", "time_emb_proj.bias"])
+def test_every_part_of_a_block_counts(plain, part):
+    """Negative control: a change of one weight is seen, and is the one that the stock block would show."""
+    results = []
+    for model in (random_model("rgb"), fused()):
+        weight = model.denoiser.up_blocks[1].resnets[0].get_parameter(part)
+        weight.data += randn(*weight.shape, seed=4)
+        results.append(run(model)[0])
+    torch.testing.assert_close(results[1], results[0], atol=1e-4, rtol=1e-3)
+    assert (results[1] - plain[0]).abs().max() > 1e-2
+
+
+def test_kernels_run_on_gpus_in_sixteen_bit_only(monkeypatch):
+    assert not operations.takes_kernel(randn(2).half())
+
+    class Elsewhere:
+        is_cuda, requires_grad = True, False
+
+        def __init__(self, x):
+            self.numel, self.element_size = x.numel, x.element_size
+
+    monkeypatch.setattr(operations, "has_triton", lambda: True)
+    assert [operations.takes_kernel(Elsewhere(x)) for x in (randn(2), randn(2).half())] == [False, True]
+    monkeypatch.setattr(Elsewhere, "requires_grad", True)
+    assert not operations.takes_kernel(Elsewhere(randn(2).half()))
+
+
+def test_other_norm_scopes_and_inputs():
+    inputs = randn(1, 6, 8, 8, seed=1), randn(10, 25, 16, 16, seed=2).abs(), randn(1, 6, 10, 8, 8, seed=3)
+    torch.testing.assert_close(
+        sample(fused("parts"), *inputs, QUICK), sample(random_model("parts"), *inputs, QUICK), atol=1e-4, rtol=1e-3
+    )
