@@ -71,7 +71,7 @@ class Graphs:
             return work(*arguments)
         try:
             recording = self._recordings.get(key) or self._record(key, work, leaves, structure)
-        except RuntimeError as error:  # out of memory is one, too
+        except Exception as error:  # noqa: BLE001 whatever it is: if it is about the work, the plain call tells
             warnings.warn(f"Steps cannot be recorded as CUDA graphs, which is slower: {error}", stacklevel=2)
             self.clear()
             self.recorder = None
@@ -133,16 +133,17 @@ class CudaRecorder:
     def __call__(self, work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
         """See `Recorder`. Raises RuntimeError for work that cannot be recorded, and if memory is short."""
         torch.cuda.empty_cache()  # what was freed on the other stream could not be used here
-        self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._stream):
-            work()  # libraries take their own memory, and kernels for these strides are compiled
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
         if not self._alive:
             self._pool = torch.cuda.graph_pool_handle()  # a pool that lost its last graph cannot be used again
         graph = torch.cuda.CUDAGraph()
-        # Other threads, for example those that write a video, may go on meanwhile
-        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-            outputs = work()
-        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        with torch.cuda.stream(self._stream):  # around all of it: a recording that fails does not leave its stream
+            work()  # libraries take their own memory, and kernels for these strides are compiled
+            # Other threads, for example those that write a video, may go on meanwhile
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                outputs = work()
+        current.wait_stream(self._stream)
         self._alive.add(graph)
         free, _ = torch.cuda.mem_get_info(self._device)
         if free < ROOM:
