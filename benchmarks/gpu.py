@@ -3,9 +3,9 @@
     python benchmarks/gpu.py --out outputs/gpu
 
 Builds the model once on the device (random weights), compares its kernels with plain torch and its result with the
-plain twin's, chooses the attention's order by measurement, and times: denoising against the twin in turns, presets all
-in (from picture and motion in memory to frames), what each optimisation gives, and the kernels of one step. Every part
-stands alone: one that fails prints why and the next one goes on. Writes gpu.json after every part, and profile-*.txt.
+plain twin's, and times: presets all in (from picture and motion in memory to frames), steps with and without CUDA
+graphs, denoising against the twin in turns, and the kernels of one step. Every part stands alone: one that fails prints
+why and the next one goes on. Writes gpu.json after every part, and profile-*.txt. Further parts: see --parts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, 
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
 from benchmarks.counting import step_inputs  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
 from benchmarks.plain import plain_sample  # noqa: E402
@@ -44,7 +43,6 @@ from magicanimate.sampler import SampleSettings, sample  # noqa: E402
 from magicanimate.settings import make_settings  # noqa: E402
 
 FRAMES, LONG = 16, 112
-BACKENDS = ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION")
 COMPILE_SECONDS = 100
 NEAR = 0.03
 """Relative error of 16-bit arithmetic through a whole random network that nobody wonders about."""
@@ -105,7 +103,8 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def peak(self, work: Callable[[], Any]) -> dict[str, float]:
-        """Seconds of a piece of work, and the most GB that the allocator handed out and reserved meanwhile."""
+        """Seconds of a piece of work, and the most GB that the allocator handed out and reserved meanwhile. What graphs
+        use in between is reserved, but not handed out."""
         if self.device.type != "cuda":
             return {"seconds": self.seconds(work)}
         torch.cuda.empty_cache()
@@ -199,50 +198,6 @@ def parity(bench: Bench) -> dict[str, Any]:
     return results
 
 
-def attention(bench: Bench) -> dict[str, Any]:
-    """Every layer's attention by each backend, in microseconds; the fastest order is used from here on."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    side, widths = bench.chosen.size // 8, SIZES[bench.chosen.model][0]
-    results: dict[str, Any] = {}
-    for level, width in enumerate(widths):
-        tokens = (side >> level) ** 2
-        for keys in (tokens, 2 * tokens, 77):
-            q, k, v = (
-                torch.randn(FRAMES, n, width, device=bench.device, dtype=bench.dtype).unflatten(2, (8, -1))
-                for n in (tokens, keys, keys)
-            )
-            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-            times = results[f"{tokens}x{keys}x{width // 8}"] = {}
-            for name in ("own choice", *BACKENDS):
-                if name == "own choice":
-                    times[name] = fused_time(bench, q, k, v)
-                    continue
-                try:
-                    with sdpa_kernel(getattr(SDPBackend, name)):
-                        times[name] = fused_time(bench, q, k, v)
-                except RuntimeError as error:
-                    times[name] = None
-                    print(f"attention {tokens}x{keys}x{width // 8} {name}: {str(error)[:120]}", flush=True)
-    ordered = sorted(BACKENDS, key=lambda name: sum(total_time(times, name) for times in results.values()))
-    results["order"] = [*ordered, "MATH"]
-    if bench.device.type == "cuda":
-        runtime.ATTENTION_ORDER = tuple(results["order"])
-    return results
-
-
-def fused_time(bench: Bench, q: Tensor, k: Tensor, v: Tensor) -> float:
-    """Microseconds of one call."""
-    F.scaled_dot_product_attention(q, k, v)
-    return bench.seconds(lambda: [F.scaled_dot_product_attention(q, k, v) for _ in range(5)], 2) / 5 * 1e6
-
-
-def total_time(times: dict[str, float | None], name: str) -> float:
-    """A backend's time, or that of the one which does the work where it cannot."""
-    found = times[name]
-    return found if found is not None else max(t for t in times.values() if t is not None)
-
-
 def build(bench: Bench) -> dict[str, Any]:
     """The model on the device, and one step to warm up (kernels are compiled then)."""
     spent = bench.seconds(lambda: bench.engine)
@@ -251,20 +206,54 @@ def build(bench: Bench) -> dict[str, Any]:
     return {"seconds": spent, "weights_gb": held, "first_step": first}
 
 
+def graphs(bench: Bench) -> dict[str, Any]:
+    """Recorded and plain steps: the same bits, for two inputs one after the other; seconds a step, and memory."""
+    small = accelerate_model(sized_model("small", bench.device, bench.dtype), bench.device, Acceleration())
+    results: dict[str, Any] = {}
+    for name, model, size in (("small", small, 64), (bench.chosen.model, bench.engine, bench.chosen.size)):
+        for preset in ("original", "fast"):
+            results[f"{name} {preset}"] = compare_graphs(bench, model, size, bench.settings(preset, 8))
+    if bench.engine.graphs is not None:
+        results["right"] = all(found["equal"] and not found["control"] for found in results.values())
+    return results
+
+
+def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettings) -> dict[str, Any]:
+    """With and without graphs. control: whether results of different inputs are equal, too."""
+    recorded = model.graphs
+    if recorded is None:
+        return {"left out": "needs a GPU"}
+    torch.manual_seed(2)
+    inputs = [tuple(torch.randn_like(x) for x in step_inputs(model, size, FRAMES)) for _ in range(2)]
+    made: dict[bool, list[Tensor]] = {}
+    result: dict[str, Any] = {}
+    recorded.clear()
+    for on in (False, True):
+        model.graphs = recorded if on else None
+        made[on] = [sample(model, *given, settings) for given in inputs]
+        spent = bench.peak(lambda: sample(model, *inputs[0], settings))
+        result["graphs" if on else "plain"] = spent | {"step": spent["seconds"] / settings.steps}
+    pairs = list(zip(made[True], made[False], strict=True))
+    return result | {
+        "equal": all(torch.equal(*pair) for pair in pairs), "error": max(relative(*pair) for pair in pairs),
+        "control": torch.equal(made[True][0], made[False][1]), "recordings": len(recorded),
+        "given_up": recorded.recorder is None,
+    }  # fmt: skip
+
+
 def against_twin(bench: Bench) -> dict[str, Any]:
     """Engine and twin in turns, 5 steps each, then all steps of `original` once each."""
     few = bench.settings("original", 5)
-    lone = bench.peak(lambda: bench.denoise(bench.engine, few))  # before the twin is in memory
-    bench.denoise_plainly(replace(few, steps=1))
+    for _ in range(2):  # until kernels are chosen and compiled, steps recorded and memory is there
+        bench.denoise(bench.engine, few)
+        bench.denoise_plainly(few)
     turns = [
         (bench.seconds(lambda: bench.denoise(bench.engine, few)), bench.seconds(lambda: bench.denoise_plainly(few)))
         for _ in range(3)
     ]
     ours, theirs = (statistics.median(turn[i] for turn in turns) / few.steps for i in (0, 1))
     whole = bench.settings("original")
-    result = {
-        "engine_alone": lone, "turns": turns, "engine_step": ours, "twin_step": theirs, "ratio": theirs / ours
-    }  # fmt: skip
+    result = {"turns": turns, "engine_step": ours, "twin_step": theirs, "ratio": theirs / ours}
     print(json.dumps(result), flush=True)
     made: dict[str, Tensor] = {}
     result["engine_whole"] = bench.seconds(lambda: made.update(engine=bench.denoise(bench.engine, whole)))
@@ -288,7 +277,8 @@ def preset(name: str, frames: int) -> Callable[[Bench], dict[str, Any]]:
         settings = make_settings(preset=name, size=f"{size}x{size}", align="none")
         job = pipe.prepare(picture, render_parts(parts), settings)
         if bench.chosen.model == "official":
-            list(pipe.frames(pipe.prepare(picture, render_parts(parts[:FRAMES]), settings)))  # warm
+            for _ in range(2):  # warm; steps are recorded then
+                list(pipe.frames(pipe.prepare(picture, render_parts(parts[:FRAMES]), settings)))
         ends: dict[str, float] = {}
         begun: list[float] = []
 
@@ -314,16 +304,15 @@ def variants(bench: Bench) -> dict[str, Any]:
         return bench.seconds(lambda: bench.denoise(model, few)) / few.steps
 
     results = {"as it is": step(bench.engine)}
-    order, steps = runtime.ATTENTION_ORDER, bench.engine.bank_steps
-    runtime.ATTENTION_ORDER = ()
-    results["torch's choice of attention"] = step(bench.engine)
-    runtime.ATTENTION_ORDER = order
+    steps, recorded = bench.engine.bank_steps, bench.engine.graphs
     bench.engine.bank_steps = 1
     results["banks one by one"] = step(bench.engine)
-    bench.engine.bank_steps = steps
+    bench.engine.bank_steps, bench.engine.graphs = steps, None
+    results["without graphs"] = step(bench.engine)
     torch.backends.cudnn.benchmark = True
-    results["cudnn.benchmark"] = step(bench.engine)
+    results["without graphs, cudnn.benchmark"] = step(bench.engine)
     torch.backends.cudnn.benchmark = False
+    bench.engine.graphs = recorded
     results["torch's layers, NCHW"] = step(bench.twin)
     for network in bench.twin.networks.values():
         network.to(memory_format=torch.channels_last)
@@ -385,19 +374,20 @@ PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "info": info,
     "kernels": kernels,
     "parity": parity,
-    "attention": attention,
     "build": build,
-    "original-16": preset("original", FRAMES),
+    "original-16": preset("original", FRAMES),  # before the twin takes memory
     "fast-16": preset("fast", FRAMES),
+    "graphs": graphs,
     "against_twin": against_twin,
     "profile": profile,
     "quality-16": preset("quality", FRAMES),
-    "variants": variants,
     "fast-112": preset("fast", LONG),
-    "quality-112": preset("quality", LONG),
+    "variants": variants,
     "original-112": preset("original", LONG),
     "compiled": compiled,
 }
+USUAL = list(PARTS)[: list(PARTS).index("variants")]
+"""Parts that take two minutes together."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -408,7 +398,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float16", choices=list(runtime.DTYPES))
     parser.add_argument("--seconds", type=float, default=240.0, help="no part begins after so many")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--parts", nargs="+", default=USUAL, choices=list(PARTS))
     parser.add_argument("--out", type=Path, required=True, help="folder for gpu.json and profiles")
     return parser
 

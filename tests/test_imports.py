@@ -60,7 +60,7 @@ LAYERS = [
     {"conditions", "warped"},
     {"control"},
     {"attention", "windows", "latents"},
-    {"operations", "kernels"},
+    {"operations", "kernels", "graphs"},
     {"synth"},
     {"synth.dance"},
     {"synth.dataset"},

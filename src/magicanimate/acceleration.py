@@ -20,6 +20,7 @@ from torch import nn
 
 from magicanimate.errors import InputError
 from magicanimate.fused import fuse_network
+from magicanimate.graphs import CudaRecorder, Graphs
 from magicanimate.models import Model, load_network
 from magicanimate.runtime import fast_on_cpu
 
@@ -48,12 +49,14 @@ class Acceleration:
     quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
     layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
     decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
+    graphs: what steps compute is recorded as CUDA graphs, where that is possible; see graphs.py.
     """
 
     quantise: Quantise = "none"
     offload: bool = False
     compile: bool = False
     decoder: Path | None = None
+    graphs: bool = True
 
 
 def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
@@ -85,6 +88,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     quantise_model(model, options.quantise, device)
     if device.type == "cuda":
         model.bank_steps = BANK_STEPS
+        if options.graphs and options.quantise == "none" and not options.compile:
+            model.graphs = Graphs(CudaRecorder(device))
     if options.compile:
         compile_model(model)
     return model

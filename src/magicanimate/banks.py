@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from magicanimate.appearance import reference_bank
-from magicanimate.attention import KeyValue, ProjectedBank, expand_rows, project_bank
+from magicanimate.attention import KeyValue, ProjectedBank, ProjectedText, expand_rows, project_bank
+from magicanimate.denoiser import Denoiser
 from magicanimate.guidance import Conditions
 from magicanimate.policies import Kept, Policies, StepPlan
 
@@ -50,10 +51,10 @@ def bank_group(times: list[float], time: float, size: int) -> list[float]:
 def encode_banks(model: Model, conditions: Conditions, times: list[float]) -> dict[float, ProjectedBank]:
     """The projected banks of some timesteps, `[B, heads, T, D/heads]` each, by one call of the appearance encoder."""
     reference, text = conditions.ref_latents_Bchw, conditions.prompts.appearance
-    rows = expand_rows(reference, len(reference) * len(times))
     time_N = torch.tensor(times).repeat(len(reference)).to(model.device)
-    encoded = reference_bank(model.appearance, rows, time_N, text, model.config.coordinates)
-    projected = project_bank(model.denoiser, encoded)
+    projected = model.compute(
+        projected_bank, model.appearance, model.denoiser, reference, time_N, text, model.config.coordinates
+    )
 
     def own(x: Tensor, index: int) -> Tensor:
         return x.unflatten(0, (-1, len(times)))[:, index]
@@ -62,3 +63,11 @@ def encode_banks(model: Model, conditions: Conditions, times: list[float]) -> di
         time: {path: KeyValue(own(key, i), own(value, i)) for path, (key, value) in projected.items()}
         for i, time in enumerate(times)
     }
+
+
+def projected_bank(
+    appearance: nn.Module, denoiser: Denoiser, ref_Bchw: Tensor, time_N: Tensor, text: ProjectedText, coordinates: int
+) -> ProjectedBank:
+    """Keys and values of N rows: every sample at N / B timesteps."""
+    rows = expand_rows(ref_Bchw, len(time_N))
+    return project_bank(denoiser, reference_bank(appearance, rows, time_N, text, coordinates))

@@ -10,7 +10,7 @@ from torch import Tensor
 CHANNELS_PER_FREQUENCY = 4  # sine and cosine, along the width and along the height
 
 
-def coordinate_planes(height: int, width: int, channels: int) -> Tensor:
+def coordinate_planes(height: int, width: int, channels: int, device: torch.device | None = None) -> Tensor:
     """Sine and cosine coordinates of a picture of any size, `[channels, height, width]` float32.
 
     With u, v in [-1, 1] the pixel-centre coordinates along width and height of the whole picture, frequency i gives
@@ -18,8 +18,8 @@ def coordinate_planes(height: int, width: int, channels: int) -> Tensor:
     """
     if channels % CHANNELS_PER_FREQUENCY:
         raise ValueError(f"coordinate channels come in fours, got {channels}")
-    u = (torch.arange(width) * 2 + 1) / width - 1
-    v = (torch.arange(height) * 2 + 1) / height - 1
+    u = (torch.arange(width, device=device) * 2 + 1) / width - 1
+    v = (torch.arange(height, device=device) * 2 + 1) / height - 1
     planes = []
     for i in range(channels // CHANNELS_PER_FREQUENCY):
         frequency = math.pi / 2 * 2**i
@@ -32,7 +32,7 @@ def append_coordinates(x_Bchw: Tensor, channels: int) -> Tensor:
     """Append `channels` coordinate channels to pictures `[B, c, h, w]` or videos `[B, c, K, h, w]`."""
     if channels == 0:
         return x_Bchw
-    planes = coordinate_planes(x_Bchw.shape[-2], x_Bchw.shape[-1], channels).to(x_Bchw)
+    planes = coordinate_planes(x_Bchw.shape[-2], x_Bchw.shape[-1], channels, x_Bchw.device).to(x_Bchw)
     if x_Bchw.ndim == 5:
         planes = planes[:, None]
     shape = (x_Bchw.shape[0], channels, *x_Bchw.shape[2:])

@@ -13,7 +13,7 @@ from torch import Tensor
 from magicanimate.attention import ProjectedBank, ProjectedText, project_text
 from magicanimate.conditions import FrameFeatures
 from magicanimate.control import Residuals
-from magicanimate.denoiser import Trunk, stem_input
+from magicanimate.denoiser import Denoiser, Trunk, stem_input
 from magicanimate.policies import StepPlan
 from magicanimate.runtime import to_device
 
@@ -74,34 +74,78 @@ def predict_window(
     the same up to their first read of the reference, so that part is computed once; not for models that have the
     reference at their stem. kept: what this window has from earlier steps, and keeps for later ones, by name.
     """
-    network, prompts = model.denoiser, conditions.prompts
-    reference = conditions.ref_latents_Bchw if model.config.reference_input else None
-
-    def trunk(text: ProjectedText, reference_Bchw: Tensor | None) -> Trunk:
-        sample = stem_input(network, latents_BcKhw, temporal, model.config.coordinates, reference_Bchw)
-        return network.trunk(sample, time, text, residuals, temporal, plan.layers if plan.shallow else None)
-
-    def half(name: str, start: Trunk, text: ProjectedText, bank: ProjectedBank | None) -> Tensor:
-        deep = to_model(kept[name], model) if plan.shallow else network.branch(start, text, bank, plan.layers)
-        if plan.keep_features:
-            kept[name] = deep if plan.on_device else deep.cpu()
-        return network.head(start, deep, text, bank, plan.layers).float()
-
+    prompts = conditions.prompts
+    guided = plan.guidance > 1
+    work = WindowWork(
+        layers=plan.layers, shallow=plan.shallow, keep_features=plan.keep_features,
+        unconditional=guided and plan.new_difference, temporal=temporal, coordinates=model.config.coordinates,
+    )  # fmt: skip
+    halves = ("conditional", "unconditional") if work.unconditional else ("conditional",)
+    conditional, difference, deep = model.compute(
+        window_halves, model.denoiser, latents_BcKhw, time,
+        conditions.ref_latents_Bchw if model.config.reference_input else None,
+        prompts.denoiser, None if prompts.equal else prompts.negative, bank, residuals,
+        {name: to_model(kept[name], model) for name in halves} if plan.shallow else {}, work,
+    )  # fmt: skip
     if plan.keep_features:
         kept.pop("unconditional", None)  # an older step's, if this one has none
-    start = trunk(prompts.denoiser, reference)
-    conditional = half("conditional", start, prompts.denoiser, bank)
-    if plan.guidance <= 1:
+        kept |= {name: x if plan.on_device else x.cpu() for name, x in deep.items()}
+    if not guided:
         return conditional.cpu()
-    if plan.new_difference:
-        if reference is not None or not prompts.equal:
-            start = trunk(prompts.negative, None if reference is None else torch.zeros_like(reference))
-        difference = conditional - half("unconditional", start, prompts.negative, None)
-        if plan.keep_difference:
-            kept["difference"] = difference.cpu()
-    else:
+    if difference is None:
         difference = kept["difference"].to(model.device)
+    elif plan.keep_difference:
+        kept["difference"] = difference.cpu()
     return (conditional + (plan.guidance - 1) * difference).cpu()
+
+
+class WindowWork(NamedTuple):
+    """What is computed of a window; see `StepPlan`. unconditional: that half, too."""
+
+    layers: int
+    shallow: bool
+    keep_features: bool
+    unconditional: bool
+    temporal: bool
+    coordinates: int
+
+
+def window_halves(
+    network: Denoiser,
+    latents_BcKhw: Tensor,
+    time: Tensor,
+    reference_Bchw: Tensor | None,
+    text: ProjectedText,
+    negative: ProjectedText | None,
+    bank: ProjectedBank,
+    residuals: Residuals,
+    known: dict[str, Tensor],
+    work: WindowWork,
+) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+    """The conditional half `[B, c, K, h, w]` float32, its difference to the other one, and deep features to be kept.
+
+    It only depends on its arguments, so it can be recorded. reference: for models that have it at their stem.
+    negative: the other half's prompt, if it says something else. known: deep features by half, in a shallow call.
+    """
+    deep: dict[str, Tensor] = {}
+
+    def trunk(text: ProjectedText, reference_Bchw: Tensor | None) -> Trunk:
+        sample = stem_input(network, latents_BcKhw, work.temporal, work.coordinates, reference_Bchw)
+        return network.trunk(sample, time, text, residuals, work.temporal, work.layers if work.shallow else None)
+
+    def half(name: str, start: Trunk, text: ProjectedText, bank: ProjectedBank | None) -> Tensor:
+        features = known[name] if work.shallow else network.branch(start, text, bank, work.layers)
+        if work.keep_features:
+            deep[name] = features
+        return network.head(start, features, text, bank, work.layers).float()
+
+    start = trunk(text, reference_Bchw)
+    conditional = half("conditional", start, text, bank)
+    if not work.unconditional:
+        return conditional, None, deep
+    if reference_Bchw is not None or negative is not None:
+        start = trunk(negative or text, None if reference_Bchw is None else torch.zeros_like(reference_Bchw))
+    return conditional, conditional - half("unconditional", start, negative or text, None), deep
 
 
 def to_model(x: Tensor, model: Model) -> Tensor:

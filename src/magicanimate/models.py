@@ -21,6 +21,7 @@ from magicanimate.denoiser import Denoiser, build_denoiser
 from magicanimate.detail import build_detail, granularity
 from magicanimate.errors import InputError
 from magicanimate.global_embedding import GlobalEmbedding, build_global_embedding
+from magicanimate.graphs import Graphs
 from magicanimate.latents import pixel_factor
 from magicanimate.official import build_vae, read_official
 from magicanimate.places import is_model_folder, model_folder
@@ -59,7 +60,7 @@ class Model:
     detail: adds to decoded frames what the picture shows; see detail.py.
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
     control_bucket: ControlNet sees a multiple of so many frames; bank_steps: the appearance encoder works for so many
-    steps at once; see acceleration.py.
+    steps at once; graphs: replays what steps compute; see acceleration.py.
     """
 
     config: ModelConfig
@@ -73,6 +74,7 @@ class Model:
     onload_device: torch.device | None = None
     control_bucket: int = 1
     bank_steps: int = 1
+    graphs: Graphs | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -105,11 +107,17 @@ class Model:
         """Pixels per latent along each axis."""
         return pixel_factor(self.vae, self.config.patch)
 
+    def compute(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """`work(*arguments)`, perhaps as a recorded graph; see graphs.py for what it may be."""
+        return work(*arguments) if self.graphs is None else self.graphs(work, *arguments)
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
         """Move the networks and the prompt, in place; returns itself."""
         # Only what is asked for: diffusers warns about every cast, even one to None.
         where = {key: value for key, value in {"device": device, "dtype": dtype}.items() if value is not None}
         decoders = [] if self.small_decoder is None else [self.small_decoder]
+        if self.graphs is not None:
+            self.graphs.clear()  # the weights will be elsewhere
         for network in [*self.networks.values(), *decoders]:
             network.to(**where)
         self.empty_prompt = self.empty_prompt.to(**where)

@@ -14,13 +14,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from magicanimate.errors import InputError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-ATTENTION_ORDER: tuple[str, ...] = ()
-"""Names of torch's SDPBackend, best first; empty: torch's own choice. `benchmarks/gpu.py` measures them."""
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -69,16 +66,6 @@ def to_device(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     if device.type == "cuda" and x.device.type == "cpu":
         return x.to(dtype).pin_memory().to(device, non_blocking=True)
     return x.to(device, dtype)
-
-
-@contextmanager
-def preferred_attention(device: torch.device) -> Iterator[None]:
-    """On CUDA, fused attention by the first of ATTENTION_ORDER that can do it."""
-    if device.type != "cuda" or not ATTENTION_ORDER:
-        yield
-        return
-    with sdpa_kernel([getattr(SDPBackend, name) for name in ATTENTION_ORDER], set_priority=True):
-        yield
 
 
 def begin_window(device: torch.device) -> None:

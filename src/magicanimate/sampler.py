@@ -21,7 +21,7 @@ from magicanimate.errors import InputError
 from magicanimate.guidance import Conditions, Prompts, predict_window, to_model
 from magicanimate.policies import EXACT, Kept, Policies, StepPlan, check_policies, plan_step, starts_anew
 from magicanimate.resume import Checkpoint
-from magicanimate.runtime import Ranks, begin_window, preferred_attention
+from magicanimate.runtime import Ranks, begin_window
 from magicanimate.stepping import VideoSolver, host_tensor
 from magicanimate.windows import Fusion, Window, frame_groups, frames_needed_later, fusion_weights, plan_windows
 
@@ -139,6 +139,8 @@ def sample_steps(
     )
     report = Counter("denoise", len(solver.timesteps) * len(windows), progress)
     held = ranks.of_first(checkpoint.load() if checkpoint else None)
+    if model.graphs is not None:
+        model.graphs.begin((noise_BcFhw.shape[0], *noise_BcFhw.shape[3:]))
     group_of = frame_groups(windows)
     groups = dict.fromkeys(group_of[frame] for index in ranks.share(len(windows)) for frame in windows[index])
     conditions = prepare(model, ref_latents_Bchw, source, list(groups), text, progress)
@@ -155,10 +157,9 @@ def sample_steps(
     for number, timestep in enumerate(solver.timesteps[finished:], finished):
         scaled = solver.scaled(latents, timestep)
         plan = plan_step(settings.policies, number, steps, settings.guidance, kept)._replace(on_device=stays)
-        with preferred_attention(model.device):
-            prediction = predict_video(
-                model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks
-            )  # fmt: skip
+        if model.graphs is not None:
+            model.graphs.expected = (steps - number) * len(ranks.share(len(windows)))
+        prediction = predict_video(model, scaled, timestep, conditions, windows, settings, plan, kept, report, ranks)
         latents = solver.step(prediction, timestep, latents)
         resumable = starts_anew(settings.policies, number + 1, steps, settings.guidance, kept)
         if checkpoint and resumable:
@@ -241,11 +242,12 @@ def predict_windows(
             levels = control_frames(model, latents_BcFhw, conditions, time, frames, settings.control_scale, plan)
             held = held.add(frames, levels)
         latents = to_model(latents_BcFhw[:, :, list(window)], model)
-        yield predict_window(
-            model, latents, time, conditions, bank, held.window(window, plan.shallow),
-            plan, kept.windows.setdefault(window, {}), settings.temporal,
-        )  # fmt: skip
+        residuals = held.window(window, plan.shallow)
         held = held.keep(needed[index])
+        yield predict_window(
+            model, latents, time, conditions, bank, residuals, plan, kept.windows.setdefault(window, {}),
+            settings.temporal,
+        )  # fmt: skip
 
 
 def stays_on_device(model: Model, latents_BcFhw: Tensor, windows: list[Window]) -> bool:
@@ -269,7 +271,8 @@ def control_frames(
     # Compiled networks are compiled again for every number of rows, so that there should be few of them
     missing = -len(frames) % model.control_bucket
     rows = frames + frames[-1:] * missing
-    residuals = control_residuals(
+    residuals = model.compute(
+        control_residuals,
         model.control,
         to_model(rearrange(latents_BcFhw[:, :, rows], "b c f h w -> (b f) c h w"), model),
         ConditionFeatures(conditions.features(rows)),
