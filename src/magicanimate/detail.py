@@ -30,7 +30,6 @@ from magicanimate.motion.warp import KNOWN, PartWarp
 _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
 _MADE = 3 + _SOURCES  # correction, share of each source
-_LOOSE_FAVOUR = 0.5  # of the trust in a part's own pixels: which hair and cloth is where is less sure
 _FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
 
@@ -94,8 +93,9 @@ def add_detail(
 ) -> Tensor:
     """Frames [N,3,H,W] in about [0,1], of decoded ones in [0,1] and part maps uint8.
 
-    trust: logits that the picture's own pixels are given beyond what was learnt. The network learns to be right on
-    average, which is blurred where it is not sure; with trust, frames are sharper and a little less exact.
+    trust: logits that the picture's own pixels are given beyond what was learnt, where they are parts of the body. The
+    network learns to be right on average, which is blurred where it is not sure; with trust, frames are sharper and a
+    little less exact.
     """
     patch = patch_of(network)
     warped, known, beyond, moved = sources
@@ -103,8 +103,9 @@ def add_detail(
     seen = torch.cat([pictures.flatten(1, 2) * 2 - 1, known, moved], 1)
     planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
     made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
-    favour = torch.cat([torch.zeros_like(known), known, _LOOSE_FAVOUR * moved], 1)
-    shares = (made[:, 3:] + trust * favour).softmax(1)[:, :, None]
+    decoded, own, loose = made[:, 3:].split(1, 1)
+    # Not for hair and loose cloth, of which it is less sure whose they are
+    shares = torch.cat([decoded, own + trust * known, loose], 1).softmax(1)[:, :, None]
     return (shares * pictures).sum(1) + made[:, :3]
 
 
