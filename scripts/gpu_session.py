@@ -173,6 +173,10 @@ def info(session: Session) -> None:
     (session.back / "info.json").write_text(json.dumps(facts, indent=1))
 
 
+class OutOfTime(Exception):
+    """A data set is left as far as it is."""
+
+
 def render(session: Session) -> None:
     """The data sets of --data, or those that this call's training stages need (all, if it has none), as far as the
     time goes."""
@@ -185,18 +189,25 @@ def render(session: Session) -> None:
 
 
 def extend(folder: Path, settings: DatasetSettings, workers: int, ends: float) -> int:
-    """Add clips to a data set, at least one round of them, until it is complete or the time is over. -> clips."""
+    """Add clips to a data set until it is complete or the time is over; at least one shard for each worker. -> clips.
+
+    One pool of processes for all of them: starting them and compiling their shaders takes many times a frame.
+    """
     have = len(open_dataset(folder)) if (folder / INDEX).exists() else 0
-    step = workers * settings.clips_per_shard
-    while have < settings.clips and step > 0:
-        began = time.perf_counter()
-        more = min(settings.clips - have, step)
-        write_dataset(folder, replace(settings, clips=have + more), workers)
-        have += more
+    if have < settings.clips:
+        least = have // settings.clips_per_shard + workers
+
+        def stop(done: int, total: int) -> None:
+            if done >= least and time.perf_counter() > ends:
+                raise OutOfTime
+
+        try:
+            write_dataset(folder, settings, workers, stop)
+        except OutOfTime:
+            leading = open_dataset(folder, only_complete=False)
+            write_dataset(folder, replace(settings, clips=len(leading)))  # nothing but the index
         shutil.rmtree(folder / "latents", ignore_errors=True)  # of the smaller set
-        rate = more / (time.perf_counter() - began)
-        rounds = 0.8 * rate * max(0.0, ends - time.perf_counter()) / (workers * settings.clips_per_shard)
-        step = int(rounds) * workers * settings.clips_per_shard
+        have = len(open_dataset(folder))
     return have
 
 
@@ -210,7 +221,7 @@ def stage_settings(session: Session, stage: str) -> TrainSettings:
     own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
     limit = f"loop.minutes={session.minutes_left(SAVING_MINUTES)}"
     places = [f"out={runs / stage}", f"data={data / train}", f"held_out={data / held_out}"]
-    changes = [*places, *inputs.get(stage, []), limit, *own]
+    changes = [*places, *inputs.get(stage, []), "loop.save_minutes=1", limit, *own]
     return read_settings(ROOT / "configs" / "tiny" / f"{recipe}.yaml", changes)
 
 

@@ -154,7 +154,8 @@ def test_a_decoder_that_does_not_fit(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"offload": True}, "cpu is none"), ({"quantise": "fp8"}, "choose int8"), ({"quantise": "int3"}, "int3"),
+        ({"offload": True}, "cpu is none"), ({"graphs": True}, "NVIDIA GPU"),
+        ({"quantise": "fp8"}, "choose int8"), ({"quantise": "int3"}, "int3"),
     ],
 )  # fmt: skip
 def test_what_the_device_cannot_do(options, message):

@@ -49,14 +49,14 @@ class Acceleration:
     quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
     layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
     decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
-    graphs: what steps compute is recorded as CUDA graphs, where that is possible; see graphs.py.
+    graphs: what steps compute is recorded as CUDA graphs; see graphs.py.
     """
 
     quantise: Quantise = "none"
     offload: bool = False
     compile: bool = False
     decoder: Path | None = None
-    graphs: bool = True
+    graphs: bool = False
 
 
 def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
@@ -70,6 +70,10 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
         raise InputError(f"--offload moves weights between host and GPU, and {device.type} is none; leave it out.")
     if options.offload and options.compile:
         raise InputError("Layers that visit the GPU cannot be compiled: choose --offload or --compile.")
+    if options.graphs and device.type != "cuda":
+        raise InputError(f"--graphs records what an NVIDIA GPU does, and {device.type} is none; leave it out.")
+    if options.graphs and (options.offload or options.compile or options.quantise != "none"):
+        raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantise.")
     if options.decoder is not None:
         model.small_decoder = read_small_decoder(options.decoder, model)
     if options.offload:
@@ -88,7 +92,7 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     quantise_model(model, options.quantise, device)
     if device.type == "cuda":
         model.bank_steps = BANK_STEPS
-        if options.graphs and options.quantise == "none" and not options.compile:
+        if options.graphs:
             model.graphs = Graphs(CudaRecorder(device))
     if options.compile:
         compile_model(model)

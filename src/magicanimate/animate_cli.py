@@ -40,6 +40,7 @@ class Request:
     quantise: str = "none"
     offload: bool = False
     compile: bool = False
+    graphs: bool = False
     decoder: Path | None = None
     control: str | None = None
     overwrite: bool = False
@@ -81,7 +82,7 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
 
         pipe = MagicAnimatePipeline.from_pretrained(
             request.model, device=request.device, dtype=request.dtype, ranks=ranks, quantise=request.quantise,
-            offload=request.offload, compile=request.compile, decoder=request.decoder,
+            offload=request.offload, compile=request.compile, graphs=request.graphs, decoder=request.decoder,
             control=request.control,
         )  # fmt: skip
         progress("loading", 1, 1)

@@ -188,6 +188,12 @@ def animate(
         bool,
         typer.Option("--compile", help="Compile part of the networks' layers first.", rich_help_panel=_MODEL),
     ] = False,
+    graphs: Annotated[
+        bool,
+        typer.Option(
+            "--graphs", help="Record what steps compute as CUDA graphs and replay it.", rich_help_panel=_MODEL
+        ),
+    ] = False,
     decoder: Annotated[
         Path | None,
         typer.Option(help="Folder of a small decoder (AutoencoderTiny format) for this model.", rich_help_panel=_MODEL),
@@ -298,8 +304,8 @@ def animate(
         Request(
             image=image, motion=motion, out=out or Path(f"{image.stem}_{motion.stem}.mp4"), model=model,
             device=device, dtype=dtype, overwrite=overwrite, compare=compare, dry_run=dry_run, resume=resume,
-            quantise=quantise, offload=offload, compile=compile_layers, decoder=decoder,
-            control=control,
+            quantise=quantise, offload=offload, compile=compile_layers, graphs=graphs,
+            decoder=decoder, control=control,
         ),
         settings,
     )  # fmt: skip

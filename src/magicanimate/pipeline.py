@@ -68,7 +68,7 @@ class MagicAnimatePipeline:
             dtype: auto, float32, bfloat16, float16.
             control: densepose, pose or depth, where the model has several ControlNets; by default its own kind.
             ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
-            acceleration: see `Acceleration`: quantise, offload, compile, decoder.
+            acceleration: see `Acceleration`: quantise, offload, compile, graphs, decoder.
 
         Raises:
             InputError: unknown model, missing or damaged files, device that is not there, an acceleration that model

@@ -122,6 +122,22 @@ def test_own_files_are_checked_previewed_and_animated_with_settings(visit):
     assert "5 frames" in page.get_by_role("region", name="Result").inner_text()
 
 
+def test_the_settings_are_there_before_they_are_opened(visit):
+    """gradio sets what it makes on opening once more to its first value a frame later, and loses what was typed."""
+    page = visit()
+    end = page.get_by_label("End (s")
+    assert end.count() == 1
+    assert not end.is_visible()
+    end.evaluate("field => { field.marked = 1 }")
+    page.get_by_role("button", name="Settings").click()
+    end.fill("0.4")
+    assert end.evaluate("field => field.marked") == 1
+    page.get_by_role("button", name="Settings").click()
+    end.wait_for(state="hidden")
+    page.get_by_role("button", name="Settings").click()
+    assert end.input_value() == "0.4"
+
+
 def test_cancelling(visit):
     page = visit()
     page.get_by_role("button", name="Settings").click()

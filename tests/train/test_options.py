@@ -10,6 +10,7 @@ from blocks import SCHEDULE, configuration, settings, write_blocks
 from magicanimate.errors import InputError
 from magicanimate.motion.densepose import FLIP_TABLE
 from magicanimate.synth.dataset import open_dataset
+from magicanimate.train.batches import batch_random
 from magicanimate.train.cache import LatentCache, cache_latents
 from magicanimate.train.diffusion import BranchSettings, draw_batch
 from magicanimate.train.loop import LoopSettings, train
@@ -203,13 +204,13 @@ def test_dropout_is_drawn_for_each_sample():
 def test_batches_that_are_drawn_ahead_are_the_same(tmp_path):
     """Also with several batches a step, and when the run is stopped and goes on."""
 
-    def weights(workers: int, seed: int = 0, stops: tuple[int, ...] = (4,)) -> torch.Tensor:
+    def weights(workers: int, seed: int = 0, stops: tuple[int, ...] = (4,), echo: int = 1) -> torch.Tensor:
         torch.manual_seed(0)
         stage = stage_of(random_model("parts"), drop_reference=0.5)
-        out = tmp_path / f"{workers}-{seed}-{len(stops)}"
+        out = tmp_path / f"{workers}-{seed}-{len(stops)}-{echo}"
         for steps in stops:
             loop = LoopSettings(
-                steps=4, batch=2, accumulate=2, seed=seed, workers=workers, decay=0, ema=0, tensorboard=False
+                steps=4, batch=2, accumulate=2, seed=seed, workers=workers, echo=echo, decay=0, ema=0, tensorboard=False
             )
             train(stage, loop.model_copy(update={"steps": steps}), out, CPU)
         return torch.cat([p.detach().flatten() for _, p in stage.trainable()])
@@ -218,6 +219,16 @@ def test_batches_that_are_drawn_ahead_are_the_same(tmp_path):
     assert torch.equal(weights(2), plain)
     assert torch.equal(weights(2, stops=(1, 4)), plain)
     assert not torch.equal(weights(2, seed=1), plain)
+    echoed = weights(0, echo=2)
+    assert torch.equal(weights(2, echo=2, stops=(1, 4)), echoed)
+    assert not torch.equal(echoed, plain)
+
+
+def test_an_echo_is_the_same_batch_with_other_noise():
+    drawn = [batch_random(0, step, 0, echo=2) for step in range(4)]
+    numbers = [float(rng.random()) for rng, _ in drawn]
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
+    assert len({seed for _, seed in drawn}) == 4
 
 
 class Mean:

@@ -135,7 +135,10 @@ def _holds(path: Path, clips: int) -> bool:
 def write_dataset(
     folder: Path, settings: DatasetSettings, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write the missing shards, in several processes. Interrupt and repeat at will; more clips may be added later."""
+    """Write the missing shards, in several processes. Interrupt and repeat at will; more clips may be added later.
+
+    progress: called with the number of finished and of all shards; it may raise to stop once the current ones are done.
+    """
     _check(folder, settings)
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(settings.shards())
@@ -147,11 +150,15 @@ def write_dataset(
     # spawned, not forked: neither torch's threads nor an OpenGL context survive a fork
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_write_shard, folder, name, seeds, settings) for name, seeds in missing]
-        for job in as_completed(jobs):
-            job.result()
-            done += 1
-            if progress:
-                progress(done, len(shards))
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                if progress:
+                    progress(done, len(shards))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,10 +40,11 @@ class DrawsAhead(ABC):
         return self.loss_of(self.draw(rng, batch), generator)
 
 
-def batch_random(seed: int, step: int, number: int) -> Random:
-    """Randomness of one batch."""
-    rng = np.random.default_rng([seed, step, number] if number else [seed, step])
-    return rng, int(rng.integers(2**62))
+def batch_random(seed: int, step: int, number: int, echo: int = 1) -> Random:
+    """Randomness of one batch. echo: so many steps see the same one, but for what is drawn on the device."""
+    first = step // echo
+    rng = np.random.default_rng([seed, first, number] if number else [seed, first])
+    return rng, int(rng.integers(2**62)) + step % echo
 
 
 def moved(drawn: Drawn, device: torch.device) -> Drawn:
@@ -50,42 +52,55 @@ def moved(drawn: Drawn, device: torch.device) -> Drawn:
     return type(drawn)(*(x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in drawn))
 
 
-class _Places(Dataset[tuple[int, Any]]):
-    """All batches of a run from some step on, by their place."""
+@dataclass(frozen=True)
+class Order:
+    """What decides the batches of a run from some step on; numbers: of each step's batches, this process's own."""
 
-    def __init__(
-        self, stage: Any, seed: int, batch: int, accumulate: int, steps: range, numbers: Sequence[int]
-    ) -> None:
-        self._stage, self._seed, self._batch = stage, seed, batch
-        self._accumulate, self._steps, self._numbers = accumulate, steps, numbers
+    seed: int
+    batch: int
+    accumulate: int
+    echo: int
+    steps: range
+    numbers: Sequence[int]
+
+
+class _Places(Dataset[tuple[int, Any]]):
+    """All batches in their order, each once."""
+
+    def __init__(self, stage: Any, order: Order) -> None:
+        self._stage, self._order = stage, order
 
     def __len__(self) -> int:
-        return len(self._steps) * len(self._numbers)
+        steps, echo = self._order.steps, self._order.echo
+        return len(range(steps.start // echo, -(-steps.stop // echo))) * len(self._order.numbers)
 
     def __getitem__(self, place: int) -> tuple[int, Any]:
-        step, number = self._steps[place // len(self._numbers)], self._numbers[place % len(self._numbers)]
+        order = self._order
+        group, index = divmod(place, len(order.numbers))
+        group, number = order.steps.start // order.echo + group, order.numbers[index]
         if hasattr(self._stage, "turn"):
-            self._stage.turn(step * self._accumulate + number)
-        rng, seed = batch_random(self._seed, step, number)
-        return seed, self._stage.draw(rng, self._batch)
+            self._stage.turn(group * order.accumulate + number)
+        rng, seed = batch_random(order.seed, group, number)
+        return seed, self._stage.draw(rng, order.batch)
 
 
-def drawn_ahead(
-    stage: DrawsAhead, seed: int, batch: int, accumulate: int, steps: range, numbers: Sequence[int], workers: int,
-    device: torch.device,
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
+def drawn_ahead(stage: DrawsAhead, order: Order, workers: int, device: torch.device) -> Iterator[tuple[int, Any]]:
     """(seed for the device, batch) of each step's numbers in order, drawn by `workers` processes.
 
     They are forked: they share the data sets that are mapped into memory, and never touch the device. There are no
     more of them than this process may use cores.
     """
-    places = _Places(stage, seed, batch, accumulate, steps, numbers)
-    return iter(
+    drawn = iter(
         DataLoader(
-            places, batch_size=None, num_workers=at_most(workers), multiprocessing_context="fork",
+            _Places(stage, order), batch_size=None, num_workers=at_most(workers), multiprocessing_context="fork",
             pin_memory=device.type == "cuda", worker_init_fn=_one_thread,
         )
     )  # fmt: skip
+    held: list[tuple[int, Any]] = []
+    for step in order.steps:
+        if not held or step % order.echo == 0:
+            held = [next(drawn) for _ in order.numbers]
+        yield from ((seed + step % order.echo, batch) for seed, batch in held)
 
 
 def at_most(workers: int) -> int:

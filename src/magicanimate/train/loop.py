@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.train.batches import DrawsAhead, batch_random, drawn_ahead
+from magicanimate.train.batches import DrawsAhead, Order, batch_random, drawn_ahead
 from magicanimate.train.board import LOG, Board, keep_log_before
 from magicanimate.train.checkpoints import (
     CHECKPOINT,
@@ -64,6 +64,9 @@ class LoopSettings(BaseModel):
     seed: int = 0
     workers: int = Field(
         0, ge=0, description="processes that draw batches ahead, for GPUs: warps are computed on the host; same result"
+    )
+    echo: int = Field(
+        1, ge=1, description="steps that see the same batch with other noise, where drawing it takes longer than a step"
     )
     save_every: int = Field(250, ge=1)
     grid_every: int = Field(500, ge=1)
@@ -148,8 +151,8 @@ def _random(
 ) -> tuple[np.random.Generator, torch.Generator]:
     """Randomness of a step's batch. A stage whose batches take turns is told which one it is."""
     if isinstance(stage, TakesTurns):
-        stage.turn(step * settings.accumulate + number)
-    rng, seed = batch_random(settings.seed, step, number)
+        stage.turn(step // settings.echo * settings.accumulate + number)
+    rng, seed = batch_random(settings.seed, step, number, settings.echo)
     return rng, torch.Generator(device).manual_seed(seed)
 
 
@@ -301,11 +304,11 @@ def _train(
 
     ahead = None
     if settings.workers and isinstance(stage, DrawsAhead):
-        numbers = processes.share(settings.accumulate)
-        steps = range(start, settings.steps)
-        ahead = drawn_ahead(
-            stage, settings.seed, settings.batch, settings.accumulate, steps, numbers, settings.workers, device
-        )
+        order = Order(
+            settings.seed, settings.batch, settings.accumulate, settings.echo, range(start, settings.steps),
+            processes.share(settings.accumulate),
+        )  # fmt: skip
+        ahead = drawn_ahead(stage, order, settings.workers, device)
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0

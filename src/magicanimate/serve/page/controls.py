@@ -1,4 +1,4 @@
-"""The settings that the page offers, folded away, and how they become `AnimateSettings` by name."""
+"""The settings that the page offers, and how they become `AnimateSettings` by name."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ def add_controls(models: list[str]) -> list[Any]:
 
     What is left empty is chosen by the model.
     """
-    with gr.Accordion("Settings", open=False, elem_classes="controls"):
-        model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
-        preset = gr.Radio([("Best quality", "quality"), ("Faster", "fast")], value="quality", label="Speed")
-        with gr.Row():
-            start, end = _field("Start (s or m:ss)", "0"), _field("End (s or m:ss)", "end")
-        with gr.Row():
-            size = gr.Dropdown(_SIZES, value="auto", label="Size", allow_custom_value=True, min_width=110)
-            seed = _field("Seed", "1")
-        with gr.Row():
-            fps = _field("Frames per second", "auto")
-            fit = gr.Dropdown(_FITS, value="cover", label="Other shapes", min_width=110)
-        with gr.Row():
-            steps, guidance = _field("Steps", "auto"), _field("Guidance", "auto")
-        align = gr.Checkbox(True, label="Fit the motion to the person in the picture")
-        loop = gr.Checkbox(False, label="Make the end run into the beginning")
-        label = gr.Checkbox(False, label="Write “AI-generated” into the video")
+    model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
+    preset = gr.Radio([("Best quality", "quality"), ("Faster", "fast")], value="quality", label="Speed")
+    with gr.Row():
+        start, end = _field("Start (s or m:ss)", "0"), _field("End (s or m:ss)", "end")
+    with gr.Row():
+        size = gr.Dropdown(_SIZES, value="auto", label="Size", allow_custom_value=True, min_width=110)
+        seed = _field("Seed", "1")
+    with gr.Row():
+        fps = _field("Frames per second", "auto")
+        fit = gr.Dropdown(_FITS, value="cover", label="Other shapes", min_width=110)
+    with gr.Row():
+        steps, guidance = _field("Steps", "auto"), _field("Guidance", "auto")
+    align = gr.Checkbox(True, label="Fit the motion to the person in the picture")
+    loop = gr.Checkbox(False, label="Make the end run into the beginning")
+    label = gr.Checkbox(False, label="Write “AI-generated” into the video")
     return [model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label]
 
 

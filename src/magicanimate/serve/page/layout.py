@@ -48,7 +48,7 @@ _EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
 <li>Look at the check and the rough preview, then animate.</li></ol>
 </section>"""
 
-
+_FOLD = '<button type="button" class="fold" aria-expanded="false" aria-controls="settings">Settings</button>'
 _LOST = '<p class="alert" role="alert">The service was started anew; reload this page to go on.</p>'
 
 Handler = Callable[..., None]
@@ -129,10 +129,21 @@ class _Page:
                 panels["picture"] = _html(views.drop_zone("picture", None), script="drop")
                 panels["motion"] = _html(views.drop_zone("motion", None), script="drop")
             self._motions = _html(views.motions(), script="pick")
-            self._controls = add_controls(self._backend.models())
+            self._lay_out_settings()
             panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run", interactive=False)
             _html(_CONSENT)
         panels["check"] = _html()
+
+    def _lay_out_settings(self) -> None:
+        """Folded away, but there from the beginning.
+
+        gradio's accordion makes its fields when it is opened, and sets them to their first values once more a moment
+        later: what was typed by then was lost.
+        """
+        with gr.Column(elem_classes="controls"):
+            _html(_FOLD, script="fold")
+            with gr.Column(elem_id="settings"):
+                self._controls = add_controls(self._backend.models())
 
     def _lay_out_stage(self, panels: dict[str, Any]) -> None:
         panels["notice"] = _html()
