@@ -159,6 +159,9 @@ def operation_cases(bench: Bench, rows: int, side: int, channels: int) -> list[t
     def few(*qkv: Tensor) -> Tensor:
         return operations.short_attention(*(x.unflatten(2, (8, -1)).transpose(1, 2) for x in qkv))
 
+    def after(x: Tensor, y: Tensor, w: Tensor, b: Tensor, places: Tensor) -> Tensor:
+        return operations.add_norm(x, y, w, b, 1e-5, places)[1]
+
     c, decoded = channels, maps(1, channels * 2 // 5 // groups * groups or groups, bench.chosen.size)
     affine = vector(c), vector(c)
     narrow = vector(decoded.shape[1]), vector(decoded.shape[1])
@@ -168,6 +171,7 @@ def operation_cases(bench: Bench, rows: int, side: int, channels: int) -> list[t
         ("group_norm entrance", entrance, [maps(rows, c, side), *affine]),
         ("gated_gelu", operations.gated_gelu, [vector(rows, side * side, 8 * c)]),
         ("add_biased", operations.add_biased, [maps(rows, c, side), maps(rows, c, side), vector(c)]),
+        ("add_norm", after, [vector(side * side, rows, c), vector(side * side, rows, c), *affine, vector(rows, c)]),
         ("short_attention", few, [vector(side * side, rows, c) for _ in range(3)]),
     ]
 

@@ -12,7 +12,10 @@ from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
 from scripts import gpu_session
 
+from magicanimate.graphs import Graphs
+from magicanimate.sampler import SampleSettings
 from random_models import random_model
+from recorders import EagerRecorder, StuckRecorder
 
 
 def test_speed_measures_every_stage_and_the_twin(tmp_path):
@@ -93,6 +96,19 @@ def test_the_gpu_session_measures_speed(tmp_path, monkeypatch):
     [(name, given)] = runs
     chosen = gpu.parser().parse_args(given)
     assert (name, chosen.model, chosen.size, chosen.parts) == ("gpu", "small", 32, gpu.USUAL)
+
+
+def test_recorded_steps_are_compared(tmp_path):
+    bench = gpu.Bench(gpu.parser().parse_args(["--model", "small", "--device", "cpu", "--out", str(tmp_path)]))
+    bench.chosen.device = torch.device("cpu")
+    model, settings = random_model("rgb"), SampleSettings(steps=6, guidance=2.0, window=8, overlap=2)
+    assert "left out" in gpu.compare_graphs(bench, model, 16, settings)
+    model.graphs = Graphs(EagerRecorder())
+    found = gpu.compare_graphs(bench, model, 16, settings)
+    assert (found["equal"], found["control"], found["recordings"]) == (True, False, 4)
+    assert found["graphs"]["step"] > 0 < found["plain"]["step"]
+    model.graphs = Graphs(StuckRecorder())
+    assert not gpu.compare_graphs(bench, model, 16, settings)["equal"]
 
 
 def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):

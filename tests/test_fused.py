@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from magicanimate import operations
-from magicanimate.fused import FusedGEGLU, FusedGroupNorm, FusedResnet, FusedTransformer, fuse_network
+from magicanimate.fused import FusedBlock, FusedGEGLU, FusedGroupNorm, FusedResnet, FusedTransformer, fuse_network
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.weights import stored_state
@@ -46,11 +46,20 @@ def test_the_result_is_the_same(plain):
 def test_every_kind_of_layer_is_replaced():
     model = fused()
     found = [{type(module).__name__ for module in network.modules()} for network in model.networks.values()]
-    kinds = {FusedGEGLU.__name__, FusedGroupNorm.__name__, FusedResnet.__name__, FusedTransformer.__name__}
+    kinds = {
+        FusedBlock.__name__,
+        FusedGEGLU.__name__,
+        FusedGroupNorm.__name__,
+        FusedResnet.__name__,
+        FusedTransformer.__name__,
+    }
     assert kinds | {"FusedFrameNorm"} <= found[0]
     assert all(kinds <= names for names in found[1:3])
     assert {"FusedGroupNorm", "FusedResnet"} <= found[3]
-    assert not any({"ResnetBlock2D", "Transformer2DModel", "GEGLU", "WindowGroupNorm"} & names for names in found)
+    assert not any(
+        {"ResnetBlock2D", "Transformer2DModel", "GEGLU", "BasicTransformerBlock", "WindowGroupNorm"} & names
+        for names in found
+    )
 
 
 def test_weights_keep_their_names():

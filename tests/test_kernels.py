@@ -56,6 +56,22 @@ def test_gated_gelu_and_sum(dtype):
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("shape", [(3, 5, 40), (2, 3, 1280), (5, 1, 320)])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("placed", [False, True])
+def test_add_norm(dtype, shape, added, placed):
+    x, y = ((randn(*shape, seed=s) * 3 + s).to(DEVICE, dtype) for s in (1, 2))
+    weight, bias, *places = (randn(*size, seed=4).to(DEVICE, dtype) for size in (shape[2:], shape[2:], shape[1:]))
+    given = x, y if added else None, weight, bias, 1e-5, places[0] if placed else None
+    total, normed = kernels.add_norm(*given)
+    wide = [t.float() if isinstance(t, torch.Tensor) else t for t in given]
+    expected = operations.add_norm(*wide)
+    assert torch.equal(total, x + y if added else x)
+    near(normed, expected[1], dtype)
+    assert (normed - expected[1].roll(1, -1)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(("frames", "heads", "width"), [(16, 8, 40), (5, 2, 8), (24, 1, 160)])
 def test_short_attention(dtype, frames, heads, width):
     given = [

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from diffusers.models.activations import GEGLU
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from magicanimate.attention import SharedSourceAttention, Text
 from magicanimate.denoiser import FrameGroupNorm, WindowGroupNorm
-from magicanimate.operations import add_biased, gated_gelu, group_norm
+from magicanimate.operations import add_biased, add_norm, gated_gelu, group_norm
 
 
 class FusedGroupNorm(nn.GroupNorm):
@@ -118,6 +119,44 @@ class FusedTransformer(nn.Module):
         return type(stock) is Transformer2DModel and stock.is_input_continuous
 
 
+class FusedBlock(nn.Module):
+    """A transformer block in place of `stock`, whose sums join the norms that follow them."""
+
+    def __init__(self, stock: BasicTransformerBlock) -> None:
+        super().__init__()
+        self.norm1, self.attn1, self.norm2, self.attn2 = stock.norm1, stock.attn1, stock.norm2, stock.attn2
+        self.norm3, self.ff, self.pos_embed = stock.norm3, stock.ff, stock.pos_embed
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: None = None,
+        encoder_hidden_states: Text | None = None,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        **unused: Any,
+    ) -> Tensor:
+        """`[N, T, C] -> [N, T, C]`."""
+        options = cross_attention_kwargs or {}
+        places = None if self.pos_embed is None else self.pos_embed.pe[0, : hidden_states.shape[1]]
+        x, normed = layer_norm(self.norm1, hidden_states, None, places)
+        mixed = self.attn1(normed, **options)
+        if self.attn2 is not None:
+            x, normed = layer_norm(self.norm2, x, mixed, places)
+            mixed = self.attn2(normed, encoder_hidden_states=encoder_hidden_states, **options)
+        x, normed = layer_norm(self.norm3, x, mixed)
+        return x + self.ff(normed)
+
+    @staticmethod
+    def replaces(stock: nn.Module) -> bool:
+        """Whether this computes what the block does."""
+        return (
+            type(stock) is BasicTransformerBlock
+            and (stock.norm_type, stock.only_cross_attention, stock.training) == ("layer_norm", False, False)
+            and not hasattr(stock, "fuser")
+            and all(norm is None or norm.weight is not None for norm in (stock.norm1, stock.norm2, stock.norm3))
+        )
+
+
 class FusedGEGLU(GEGLU):
     """A gated activation in place of `stock`."""
 
@@ -133,6 +172,13 @@ class FusedGEGLU(GEGLU):
 def without_bias(conv: nn.Conv2d, x_NChw: Tensor) -> Tensor:
     """A convolution whose bias is added later."""
     return F.conv2d(x_NChw, conv.weight, None, conv.stride, conv.padding)
+
+
+def layer_norm(
+    norm: nn.LayerNorm, x_NTC: Tensor, y_NTC: Tensor | None, places_TC: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """See `operations.add_norm`."""
+    return add_norm(x_NTC, y_NTC, norm.weight, norm.bias, norm.eps, places_TC)
 
 
 def linear(layer: nn.Module, x_NTC: Tensor) -> Tensor:
@@ -152,6 +198,8 @@ def fuse_network(network: nn.Module) -> None:
                 replace(module, name, FusedTransformer(child))
             elif isinstance(child, FrameGroupNorm):
                 replace(module, name, FusedFrameNorm(child))
+            elif FusedBlock.replaces(child):
+                replace(module, name, FusedBlock(child))
             elif type(child) is GEGLU:
                 replace(module, name, FusedGEGLU(child))
         if isinstance(getattr(module, "conv_norm_out", None), nn.GroupNorm) and isinstance(module.conv_act, nn.SiLU):

@@ -185,6 +185,50 @@ def _add_biased(x, y, bias, out, count, channels, FLAT: tl.constexpr):
     tl.store(out + i, value.to(out.dtype.element_ty), mask=mask)
 
 
+def add_norm(
+    x_NTC: Tensor, y_NTC: Tensor | None, weight_C: Tensor, bias_C: Tensor, eps: float, places_TC: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """See `operations.add_norm`. All are contiguous."""
+    channels, frames = x_NTC.shape[-1], x_NTC.shape[-2]
+    rows = x_NTC.numel() // channels
+    width = triton.next_power_of_2(channels)
+    block = max(1, FLAT // width)
+    total, normed = x_NTC if y_NTC is None else torch.empty_like(x_NTC), torch.empty_like(x_NTC)
+    _add_norm[(triton.cdiv(rows, block),)](
+        x_NTC, x_NTC if y_NTC is None else y_NTC, weight_C, bias_C, weight_C if places_TC is None else places_TC,
+        total, normed, rows, channels, frames, eps,
+        ROWS=block, WIDTH=width, ADDED=y_NTC is not None, PLACED=places_TC is not None,
+    )  # fmt: skip
+    return total, normed
+
+
+@triton.jit(do_not_specialize=["rows", "frames"])
+def _add_norm(
+    x, y, weight, bias, places, total, normed, rows, channels, frames, eps,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, ADDED: tl.constexpr, PLACED: tl.constexpr,
+):  # fmt: skip
+    """Some whole rows of channels. frames: T, after which the added places begin anew."""
+    r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    c = tl.arange(0, WIDTH)
+    inside = c < channels
+    mask = (r < rows)[:, None] & inside[None, :]
+    at = r[:, None].to(tl.int64) * channels + c[None, :]
+    value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+    if ADDED:
+        # What is normed is the sum as it is stored
+        stored = (value + tl.load(y + at, mask=mask, other=0.0).to(tl.float32)).to(total.dtype.element_ty)
+        tl.store(total + at, stored, mask=mask)
+        value = stored.to(tl.float32)
+    centred = tl.where(mask, value - (tl.sum(value, 1) / channels)[:, None], 0.0)
+    factor = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / channels + eps)
+    result = centred * factor[:, None] * tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)[None, :]
+    result += tl.load(bias + c, mask=inside, other=0.0).to(tl.float32)[None, :]
+    if PLACED:
+        place = (r % frames)[:, None] * channels + c[None, :]
+        result += tl.load(places + place, mask=mask, other=0.0).to(tl.float32)
+    tl.store(normed + at, result.to(normed.dtype.element_ty), mask=mask)
+
+
 def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) -> Tensor:
     """See `operations.short_attention`. All three are views of contiguous `[N, T, g d]`."""
     rows, heads, frames, width = query_NgTd.shape

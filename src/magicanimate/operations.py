@@ -3,7 +3,8 @@
 Kernels run on CUDA in 16 bit where nothing is trained, and only if Triton is installed, which torch brings along there.
 They need one pass through memory instead of several, and never leave the channels-last format.
 
-Legend: N rows (B samples of K frames, sample first), C channels, h w positions, T frames, g heads, d width of a head.
+Legend: N rows (B samples of K frames, sample first), C channels, h w positions, T frames or tokens, g heads, d width of
+a head.
 """
 
 from __future__ import annotations
@@ -103,6 +104,27 @@ def add_biased(x_NChw: Tensor, y_NChw: Tensor, bias_C: Tensor) -> Tensor:
         x_NChw, y_NChw = (z.contiguous(memory_format=torch.channels_last) for z in (x_NChw, y_NChw))
         return kernels.add_biased(x_NChw, y_NChw, bias_C)
     return x_NChw + y_NChw + bias_C[:, None, None]
+
+
+def add_norm(
+    x_NTC: Tensor,
+    y_NTC: Tensor | None,
+    weight_C: Tensor,
+    bias_C: Tensor,
+    eps: float,
+    places_TC: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`x + y`, and its layer norm over the channels, plus the code of each place in the sequence if there is one.
+
+    Without y the first result is x itself.
+    """
+    if takes_kernel(x_NTC) and x_NTC.is_contiguous() and (y_NTC is None or y_NTC.is_contiguous()):
+        from magicanimate import kernels
+
+        return kernels.add_norm(x_NTC, y_NTC, weight_C, bias_C, eps, places_TC)
+    total = x_NTC if y_NTC is None else x_NTC + y_NTC
+    normed = F.layer_norm(total, (total.shape[-1],), weight_C, bias_C, eps)
+    return total, normed if places_TC is None else normed + places_TC
 
 
 def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) -> Tensor:
