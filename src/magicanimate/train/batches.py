@@ -25,6 +25,10 @@ Random = tuple[np.random.Generator, int]
 class DrawsAhead(ABC):
     """A stage whose batches are drawn without its networks, so that other processes can do it."""
 
+    def turn(self, number: int) -> None:
+        """Told before a batch is drawn which one of the run it is, for stages whose clips come in turn."""
+        return
+
     @abstractmethod
     def draw(self, rng: np.random.Generator, batch: int) -> Any:
         """A batch on the host: a NamedTuple of tensors and plain values."""
@@ -67,7 +71,7 @@ class Order:
 class _Places(Dataset[tuple[int, Any]]):
     """All batches in their order, each once."""
 
-    def __init__(self, stage: Any, order: Order) -> None:
+    def __init__(self, stage: DrawsAhead, order: Order) -> None:
         self._stage, self._order = stage, order
 
     def __len__(self) -> int:
@@ -78,8 +82,7 @@ class _Places(Dataset[tuple[int, Any]]):
         order = self._order
         group, index = divmod(place, len(order.numbers))
         group, number = order.steps.start // order.echo + group, order.numbers[index]
-        if hasattr(self._stage, "turn"):
-            self._stage.turn(group * order.accumulate + number)
+        self._stage.turn(group * order.accumulate + number)
         rng, seed = batch_random(order.seed, group, number)
         return seed, self._stage.draw(rng, order.batch)
 

@@ -101,13 +101,6 @@ class NamesClips(Protocol):
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]: ...
 
 
-@runtime_checkable
-class TakesTurns(Protocol):
-    """A stage whose batches depend on their number since the beginning of the run; told before `loss` and `clips`."""
-
-    def turn(self, number: int) -> None: ...
-
-
 def learning_rate(step: int, settings: LoopSettings, first: int = 0) -> float:
     """Linear warm-up, constant, linear decay to a twentieth. Pure, so that a resumed run has the same rates.
 
@@ -150,7 +143,7 @@ def _random(
     stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device
 ) -> tuple[np.random.Generator, torch.Generator]:
     """Randomness of a step's batch. A stage whose batches take turns is told which one it is."""
-    if isinstance(stage, TakesTurns):
+    if isinstance(stage, DrawsAhead):
         stage.turn(step // settings.echo * settings.accumulate + number)
     rng, seed = batch_random(settings.seed, step, number, settings.echo)
     return rng, torch.Generator(device).manual_seed(seed)
