@@ -170,6 +170,8 @@ def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
 def test_a_phone(visit):
     page = visit(390, 844)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    title, status = page.locator("h1").bounding_box(), page.locator(".status").bounding_box()
+    assert title["y"] + title["height"] <= status["y"], "the status covers the title"
     page.get_by_role("button", name="Run the example Hills").click()
     finish(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
