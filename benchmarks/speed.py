@@ -147,8 +147,9 @@ def plain_denoising(model: Model, size: int, frames: int, settings: SampleSettin
 
 @contextmanager
 def plain_format(model: Model) -> Iterator[None]:
-    """The networks in torch's own memory format, on CUDA too."""
-    networks = [n for n in model.networks.values() if wants_channels_last(n, model.device)]
+    """The networks in torch's own memory format. Elsewhere than on a CPU the twin is a model of its own, and in it."""
+    on_cpu = model.device.type == "cpu"
+    networks = [n for n in model.networks.values() if on_cpu and wants_channels_last(n, model.device)]
     for network in networks:
         network.to(memory_format=torch.contiguous_format)
     yield

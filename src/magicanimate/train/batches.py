@@ -68,6 +68,13 @@ class Order:
     numbers: Sequence[int]
 
 
+def begin_batch(stage: Any, seed: int, accumulate: int, step: int, number: int, echo: int = 1) -> Random:
+    """Tell a stage that draws ahead which batch of the run comes now; -> its randomness."""
+    if isinstance(stage, DrawsAhead):
+        stage.turn(step // echo * accumulate + number)
+    return batch_random(seed, step, number, echo)
+
+
 class _Places(Dataset[tuple[int, Any]]):
     """All batches in their order, each once."""
 
@@ -82,23 +89,13 @@ class _Places(Dataset[tuple[int, Any]]):
         order = self._order
         group, index = divmod(place, len(order.numbers))
         group, number = order.steps.start // order.echo + group, order.numbers[index]
-        self._stage.turn(group * order.accumulate + number)
-        rng, seed = batch_random(order.seed, group, number)
+        rng, seed = begin_batch(self._stage, order.seed, order.accumulate, group, number)
         return seed, self._stage.draw(rng, order.batch)
 
 
 def drawn_ahead(stage: DrawsAhead, order: Order, workers: int, device: torch.device) -> Iterator[tuple[int, Any]]:
-    """(seed for the device, batch) of each step's numbers in order, drawn by `workers` processes.
-
-    They are forked: they share the data sets that are mapped into memory, and never touch the device. There are no
-    more of them than this process may use cores.
-    """
-    drawn = iter(
-        DataLoader(
-            _Places(stage, order), batch_size=None, num_workers=at_most(workers), multiprocessing_context="fork",
-            pin_memory=device.type == "cuda", worker_init_fn=_one_thread,
-        )
-    )  # fmt: skip
+    """(seed for the device, batch) of each step's numbers in order, drawn by `workers` processes."""
+    drawn = iter(loaded_by(workers, _Places(stage, order), pinned=device.type == "cuda"))
     held: list[tuple[int, Any]] = []
     for step in order.steps:
         if not held or step % order.echo == 0:
@@ -106,9 +103,17 @@ def drawn_ahead(stage: DrawsAhead, order: Order, workers: int, device: torch.dev
         yield from ((seed + step % order.echo, batch) for seed, batch in held)
 
 
-def at_most(workers: int) -> int:
-    """So many, or as many as there are cores."""
-    return min(workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def loaded_by(workers: int, items: Dataset[Any], pinned: bool = False) -> DataLoader[Any]:
+    """Single items in their order, made by so many processes ahead of time, or by this one.
+
+    They are forked: they share the data sets that are mapped into memory, and never touch the device. There are no
+    more of them than this process may use cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return DataLoader(
+        items, batch_size=None, num_workers=min(workers, cores), pin_memory=pinned, worker_init_fn=_one_thread,
+        multiprocessing_context="fork" if workers else None,
+    )  # fmt: skip
 
 
 def _one_thread(worker: int) -> None:

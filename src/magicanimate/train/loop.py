@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.train.batches import DrawsAhead, Order, batch_random, drawn_ahead
+from magicanimate.train.batches import DrawsAhead, Order, begin_batch, drawn_ahead
 from magicanimate.train.board import LOG, Board, keep_log_before
 from magicanimate.train.checkpoints import (
     CHECKPOINT,
@@ -143,9 +143,7 @@ def _random(
     stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device
 ) -> tuple[np.random.Generator, torch.Generator]:
     """Randomness of a step's batch. A stage whose batches take turns is told which one it is."""
-    if isinstance(stage, DrawsAhead):
-        stage.turn(step // settings.echo * settings.accumulate + number)
-    rng, seed = batch_random(settings.seed, step, number, settings.echo)
+    rng, seed = begin_batch(stage, settings.seed, settings.accumulate, step, number, settings.echo)
     return rng, torch.Generator(device).manual_seed(seed)
 
 

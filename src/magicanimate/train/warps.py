@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from magicanimate.config import WARP_COLOURS
 from magicanimate.synth.dataset import Dataset
-from magicanimate.train.batches import at_most
+from magicanimate.train.batches import loaded_by
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
 from magicanimate.warped import small_parts, small_picture, unknown_planes, warp_planes
 
@@ -98,10 +97,7 @@ def _write(data: Dataset, paths: list[Path], stride: int, views: ViewSettings, w
         np.lib.format.open_memmap(path, "w+", np.uint8, s)
         for path, s in zip(temporary, ((*shape, 3), shape, shape), strict=True)
     ]
-    rows = DataLoader(
-        _Small(data, stride, views), batch_size=None, num_workers=at_most(workers),
-        multiprocessing_context="fork" if workers else None,
-    )  # fmt: skip
+    rows = loaded_by(workers, _Small(data, stride, views))
     for row, arrays in enumerate(rows):
         for array, clip in zip(small, arrays, strict=True):
             array[row] = clip
