@@ -123,16 +123,18 @@ def kernels(bench: Bench) -> dict[str, Any]:
     """Each operation, by kernel and by plain torch: relative error against float32, and microseconds."""
     side, rows = bench.chosen.size // 8, FRAMES
     results = {}
+
+    def each(work: Callable[..., Tensor], inputs: list[Tensor]) -> float:
+        return bench.seconds(lambda: [work(*inputs) for _ in range(10)], 3) / 10
+
     for name, work, inputs in operation_cases(bench, rows, side, SIZES[bench.chosen.model][0][0]):
-        exact = work(*(x.float() for x in inputs))
-        made = work(*inputs)
-        plainly = operations.takes_kernel
-        spent = bench.seconds(lambda work=work, given=inputs: [work(*given) for _ in range(10)], 3) / 10
+        exact, made = work(*(x.float() for x in inputs)), work(*inputs)
+        spent, by_kernel = each(work, inputs), operations.takes_kernel
         operations.takes_kernel = lambda x: False  # the same in plain torch
         try:
-            plain = bench.seconds(lambda work=work, given=inputs: [work(*given) for _ in range(10)], 3) / 10
+            plain = each(work, inputs)
         finally:
-            operations.takes_kernel = plainly
+            operations.takes_kernel = by_kernel
         results[name] = {
             "error": relative(made, exact), "control": relative(made.roll(1, -1), exact),
             "us": spent * 1e6, "plain_us": plain * 1e6,

@@ -12,17 +12,13 @@ environment variable OUT) as one archive in pieces; --resume takes such folders,
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, 
 
 import torch  # noqa: E402
 from diffusers import AutoencoderKL  # noqa: E402
+from scripts.pieces import pack, unpack  # noqa: E402
 from torch import nn  # noqa: E402
 
 from magicanimate.errors import InputError  # noqa: E402
@@ -42,11 +39,10 @@ from magicanimate.train.config import TrainSettings, read_settings  # noqa: E402
 from magicanimate.train.loop import CHECKPOINT, LOG, save_weights  # noqa: E402
 from magicanimate.train.run import run  # noqa: E402
 
-PIECE_BYTES = 16_000_000
 MOST_MB = 128  # 8 pieces
 LONGEST_MINUTES = 9.0
 SAVING_MINUTES = 0.75  # kept free after training, to save and pack its result
-ARCHIVE, PROGRESS = "session.tgz", "progress.json"
+PROGRESS = "progress.json"
 SPEED_SIZES = {"official": 512, "small": 32}  # model -> pixels
 DIFFUSION = ("denoiser", "appearance", "control")
 
@@ -116,39 +112,6 @@ def send_back(session: Session) -> None:
         for folder in session.back.glob("*/model"):
             save_model(load_model(folder), folder, "int8")
         pack(session.back, session.out, session.most_mb)
-
-
-def pack(folder: Path, out: Path, most_mb: float) -> None:
-    """Write a folder as pieces ARCHIVE.00-of-NN and so on; raises InputError if they would be too large together."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        tar.add(folder, arcname=".")
-    content = buffer.getvalue()
-    if len(content) > 1e6 * most_mb:
-        raise InputError(f"The results are {len(content) / 1e6:.1f} MB and may be {most_mb:g} (--most-mb).")
-    pieces = [content[i : i + PIECE_BYTES] for i in range(0, len(content), PIECE_BYTES)]
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob(f"{ARCHIVE}.*"):
-        old.unlink()
-    for i, piece in enumerate(pieces):
-        temporary = out / f".{i}.part"
-        temporary.write_bytes(piece)
-        os.replace(temporary, out / f"{ARCHIVE}.{i:02d}-of-{len(pieces):02d}")
-
-
-def unpack(pieces: Path, folder: Path) -> None:
-    """Undo `pack`. Raises InputError if pieces are missing or damaged."""
-    found = sorted(pieces.glob(f"{ARCHIVE}.*"))
-    expected = int(found[0].name.rpartition("-")[2]) if found else 0
-    if not found or len(found) != expected:
-        raise InputError(f"{pieces} has {len(found)} pieces of {ARCHIVE}, not all {expected or 'of them'}.")
-    try:
-        # decompressed first, because that checks a sum: tarfile alone takes a broken archive for a short one
-        content = gzip.decompress(b"".join(piece.read_bytes() for piece in found))
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            tar.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"The pieces in {pieces} are damaged ({error}); copy them again.") from error
 
 
 def info(session: Session) -> None:

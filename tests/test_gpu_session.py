@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scripts import gpu_session
-from scripts.gpu_session import pack, read_arguments, restore, restore_stage, stage_settings, unpack
+from scripts import gpu_session, pieces
+from scripts.gpu_session import read_arguments, restore, restore_stage, stage_settings
+from scripts.pieces import pack, unpack
 
 from magicanimate.errors import InputError
 from magicanimate.train.loop import CHECKPOINT, LOG
@@ -19,7 +20,7 @@ from magicanimate.train.vae import build_vae
 @pytest.fixture
 def packed(tmp_path, monkeypatch) -> Path:
     """A folder with two files, packed into three pieces."""
-    monkeypatch.setattr(gpu_session, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
     folder = tmp_path / "folder"
     (folder / "inner").mkdir(parents=True)
     (folder / "a").write_text("text")
