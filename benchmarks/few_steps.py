@@ -1,6 +1,7 @@
 """A distilled model beside its teacher: fidelity to held-out people, and time of a frame.
 
     python benchmarks/few_steps.py --teacher tiny --student runs/tiny/distill/model --out results/few_steps.json
+    python benchmarks/few_steps.py ... --decoder runs/tiny/decoder/decoder    # the student with a small decoder
 
 Both start from the same noise. Times are those of one window of frames without start and picture: denoising alone, and
 with decoding and detail; the two models take turns, medians are reported.
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from benchmarks.quality import moving_people, still_people
 
+from magicanimate.acceleration import Acceleration, accelerate_model
 from magicanimate.evaluate.basic import psnr
 from magicanimate.evaluate.frames import ssim
 from magicanimate.latents import encode_images, initial_noise
@@ -58,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", default="tiny")
     parser.add_argument("--student", required=True)
+    parser.add_argument("--decoder", type=Path, help="a small decoder (stage decoder) for the student")
     parser.add_argument("--people", type=int, default=48)
     parser.add_argument("--steps", type=int, default=25, help="the teacher's")
     parser.add_argument("--guidance", type=float, help="the teacher's; default: what the student was taught with")
@@ -65,6 +68,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     teacher, student = load_model(arguments.teacher), load_model(arguments.student)
+    teacher = accelerate_model(teacher, teacher.device, Acceleration())
+    student = accelerate_model(student, student.device, Acceleration(decoder=arguments.decoder))
     taught = student.config.training.get("distilled", {}).get("guidance", teacher.config.guidance)
     chosen = {
         "teacher": (teacher, {"steps": arguments.steps, "guidance": arguments.guidance or taught}),

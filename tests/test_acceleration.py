@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderTiny
-from safetensors.torch import save_file
 
 from magicanimate import acceleration
 from magicanimate.acceleration import (
@@ -20,7 +18,6 @@ from magicanimate.acceleration import (
 )
 from magicanimate.errors import InputError
 from magicanimate.latents import decode_latents
-from magicanimate.models import WEIGHTS_NAME
 from magicanimate.official import build_vae
 from magicanimate.resume import weights_digest
 from magicanimate.sampler import SampleSettings, sample
@@ -127,9 +124,7 @@ def small_decoder(folder: Path, **changes) -> Path:
         "in_channels": 3, "out_channels": 3, "latent_channels": 4, "encoder_block_out_channels": (8, 8),
         "decoder_block_out_channels": (8, 8), "num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1),
     } | changes  # fmt: skip
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    save_file(AutoencoderTiny(**config).state_dict(), folder / WEIGHTS_NAME)
+    AutoencoderTiny(**config).save_pretrained(folder)
     return folder
 
 

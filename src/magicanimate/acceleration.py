@@ -141,7 +141,8 @@ def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
 
 def build_small_decoder(config: Any) -> AutoencoderTiny:
     """An AutoencoderTiny with fresh weights. Raises InputError for arguments that it does not have."""
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    derived = "block_out_channels"  # which diffusers writes beside the arguments
+    arguments = {key: value for key, value in config.items() if not key.startswith("_") and key != derived}
     try:
         return AutoencoderTiny(**arguments)
     except (TypeError, ValueError) as error:

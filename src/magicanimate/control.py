@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from diffusers import ControlNetModel
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from magicanimate.attention import Text, expand_rows, install_attention
 from magicanimate.config import PARTS, ModelConfig
 from magicanimate.coordinates import append_coordinates
 from magicanimate.errors import InputError
-from magicanimate.latents import require_multiple, space_to_depth
+from magicanimate.latents import space_to_depth
 
 
 class Residuals(NamedTuple):
@@ -136,10 +135,11 @@ def nearest_parts(control_FCHW: Tensor) -> Tensor:
 
 def parts_to_planes(parts_FHW: Tensor, patch: int = 1) -> Tensor:
     """Part indices `[F, H, W]` as 25 planes `[F, 25, H/patch, W/patch]`: each part's share of the patch's pixels."""
-    require_multiple(parts_FHW.shape[-2], parts_FHW.shape[-1], patch)
-    parts = torch.arange(PARTS, dtype=parts_FHW.dtype, device=parts_FHW.device)
-    planes = (parts_FHW[:, None] == parts[:, None, None]).float()
-    return planes if patch == 1 else F.avg_pool2d(planes, patch)
+    labels_FQhw = space_to_depth(parts_FHW[:, None], patch).long()
+    frames, pixels, height, width = labels_FQhw.shape
+    planes = torch.zeros(frames, PARTS, height, width, device=parts_FHW.device)
+    # Counts of whole pixels are exact in any order
+    return planes.scatter_add_(1, labels_FQhw, planes.new_ones(()).expand(labels_FQhw.shape)) / pixels
 
 
 def embed_control(network: Control, planes_NPhw: Tensor) -> ConditionFeatures:

@@ -30,6 +30,7 @@ from magicanimate.motion.warp import KNOWN, PartWarp
 _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
 _MADE = 3 + _SOURCES  # correction, share of each source
+_AT_ONCE = 4  # frames: more of them no longer fit a processor's cache, fewer leave it idle between layers
 _FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
 
@@ -99,14 +100,17 @@ def add_detail(
     """
     patch = patch_of(network)
     warped, known, beyond, moved = sources
-    pictures = torch.stack([decoded_N3HW, warped, beyond], 1)
-    seen = torch.cat([pictures.flatten(1, 2) * 2 - 1, known, moved], 1)
+    pictures = (decoded_N3HW, warped, beyond)
+    seen = torch.cat([*(picture * 2 - 1 for picture in pictures), known, moved], 1)
     planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
     made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
     decoded, own, loose = made[:, 3:].split(1, 1)
     # Not for hair and loose cloth, of which it is less sure whose they are
-    shares = torch.cat([decoded, own + trust * known, loose], 1).softmax(1)[:, :, None]
-    return (shares * pictures).sum(1) + made[:, :3]
+    shares = torch.cat([decoded, own + trust * known, loose], 1).softmax(1)
+    frames = made[:, :3]
+    for share, picture in zip(shares.split(1, 1), pictures, strict=True):
+        frames = torch.addcmul(frames, share, picture)
+    return frames
 
 
 class DetailSource:
@@ -119,6 +123,11 @@ class DetailSource:
         """Decoded frames with detail, clamped to [0,1]. Without parts of the picture they stay as they are."""
         if self._warp is None:
             return decoded_N3HW
-        sources = Sources(*(plane.to(decoded_N3HW) for plane in find_sources(self._warp, parts_NHW)))
+        few = (slice(start, start + _AT_ONCE) for start in range(0, len(parts_NHW), _AT_ONCE))
+        return torch.cat([self._add(self._warp, network, decoded_N3HW[some], parts_NHW[some], trust) for some in few])
+
+    @staticmethod
+    def _add(warp: PartWarp, network: UNet2DModel, decoded_N3HW: Tensor, parts_NHW: np.ndarray, trust: float) -> Tensor:
+        sources = Sources(*(plane.to(decoded_N3HW) for plane in find_sources(warp, parts_NHW)))
         maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW)).to(decoded_N3HW.device)
         return add_detail(network, decoded_N3HW, sources, maps_NHW, trust).clamp(0, 1)

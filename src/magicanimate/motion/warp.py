@@ -74,20 +74,25 @@ class Maps(NamedTuple):
 
     def origins(self, x_N: np.ndarray, y_N: np.ndarray, part_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The picture's pixels x [N], y [N], perhaps outside it, for pixels that move as their parts do."""
-        at_N21 = np.stack([x_N, y_N], 1)[..., None]
-        from_N2 = np.rint((self.turn_P22[part_N] @ at_N21)[..., 0] + self.shift_P2[part_N]).astype(int)
-        return from_N2[:, 0], from_N2[:, 1]
+        from_x, from_y = (
+            turn_P2[part_N, 0] * x_N + turn_P2[part_N, 1] * y_N + shift_P[part_N]
+            for turn_P2, shift_P in zip(self.turn_P22.swapaxes(0, 1), self.shift_P2.T, strict=True)
+        )
+        return np.rint(from_x).astype(int), np.rint(from_y).astype(int)
 
 
 def measure_areas(parts_HW: np.ndarray) -> Areas:
     """Moments of all areas of a map. First axes point away from the trunk, those of head and trunk up the body; no axes
     are mirrored."""
-    y, x = np.nonzero(parts_HW)
-    label = parts_HW[y, x]
+    rows, columns = _box(parts_HW)
+    cut = parts_HW[rows, columns]
+    y, x = np.nonzero(cut)
+    label = cut[y, x]
     for area in UPRIGHT:
-        hidden_y, hidden_x = np.nonzero(_behind(parts_HW, area))
+        hidden_y, hidden_x = np.nonzero(_behind(cut, area))
         y, x = np.concatenate([y, hidden_y]), np.concatenate([x, hidden_x])
         label = np.concatenate([label, np.full(len(hidden_y), area, label.dtype)])
+    y, x = y + rows.start, x + columns.start
     count_P = np.bincount(label, minlength=PARTS)
     present_P = count_P >= SMALLEST
     share_P = np.maximum(count_P, 1)
@@ -112,17 +117,29 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
 
 
+def _box(parts_HW: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns that hold all parts; empty where there are none."""
+    spans = [np.flatnonzero(parts_HW.any(axis)) for axis in (1, 0)]
+    rows, columns = (slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0) for at in spans)
+    return rows, columns
+
+
 def _behind(parts_HW: np.ndarray, area: int) -> np.ndarray:
     """Where an area goes on behind other parts: these have it on both sides, in their row or column. [H,W] bool.
 
     Without this, an arm that passes before the trunk would move and stretch what is on it.
     """
     own_HW = parts_HW == area
-    between = [
-        np.logical_or.accumulate(own_HW, axis) & np.flip(np.logical_or.accumulate(np.flip(own_HW, axis), axis), axis)
-        for axis in (0, 1)
-    ]
-    return (between[0] | between[1]) & ~own_HW & (parts_HW > 0)
+    if not own_HW.any():
+        return own_HW
+    return (_between(own_HW) | _between(own_HW.T).T) & ~own_HW & (parts_HW > 0)
+
+
+def _between(own_HW: np.ndarray) -> np.ndarray:
+    """Pixels from the first to the last own one of their row. [H,W] bool."""
+    first_H, last_H = own_HW.argmax(1), own_HW.shape[1] - 1 - own_HW[:, ::-1].argmax(1)
+    at_W = np.arange(own_HW.shape[1])
+    return (at_W >= first_H[:, None]) & (at_W <= last_H[:, None]) & own_HW.any(1)[:, None]
 
 
 def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
@@ -183,7 +200,9 @@ class PartWarp:
 
     def _warped(self, parts_HW: np.ndarray, area_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
-        y, x = np.nonzero(self._source_P[area_HW] > 0)
+        rows, columns = _box(area_HW)
+        y, x = np.nonzero(self._source_P[area_HW[rows, columns]] > 0)
+        y, x = y + rows.start, x + columns.start
         area_N = area_HW[y, x]
         source_N = self._source_P[area_N]
         from_x, from_y = maps.origins(x, y, area_N)
@@ -242,10 +261,10 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
 
 def _surroundings(parts_HW: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels beside the parts, at most `reach` away: y [N], x [N] and the nearest part [N]."""
-    found = ndimage.find_objects((parts_HW > 0).astype(int))
-    if not found:
+    box = _box(parts_HW)
+    if box[0].stop == 0:
         return np.zeros(0, int), np.zeros(0, int), np.zeros(0, int)
-    rows, columns = (slice(max(0, s.start - reach), s.stop + reach) for s in found[0])
+    rows, columns = (slice(max(0, side.start - reach), side.stop + reach) for side in box)
     cut = parts_HW[rows, columns]
     distance, (row, column) = ndimage.distance_transform_edt(cut == 0, return_indices=True)
     y, x = np.nonzero((distance > 0) & (distance <= reach))

@@ -33,6 +33,17 @@ class VaeSettings(BaseModel):
     )
 
 
+class DecoderSettings(BaseModel):
+    """Sizes of a small decoder for a finished model's latents."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: int = Field(64, ge=8)
+    blocks: tuple[int, ...] = Field((2, 2), description="residual blocks of each level, the coarsest first")
+    body_weight: float = Field(2.0, ge=0, description="extra weight of the person's pixels")
+    latent_noise: float = Field(0.05, ge=0, description="as for the VAE")
+
+
 class NetworkSettings(BaseModel):
     """Sizes of denoiser, appearance encoder and ControlNet trained from scratch."""
 
@@ -65,7 +76,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: Literal["vae", "appearance", "temporal", "distill", "detail", "gan", "standin"]
+    stage: Literal["vae", "appearance", "temporal", "distill", "detail", "decoder", "gan", "standin"]
     out: Path = Field(description="folder of the run: checkpoint, log, grids, and at the end the result")
     data: Path = Field(description="training data set (magicanimate synth)")
     held_out: Path = Field(description="data set of people that are not in the training data")
@@ -82,8 +93,8 @@ class TrainSettings(BaseModel):
     generator: GeneratorSettings | None = Field(None, description="gan: the adversarial baseline")
     start: Path | None = Field(
         None,
-        description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; detail: a finished "
-        "one; appearance: any, instead of vae_folder, model and networks",
+        description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; detail, decoder: a "
+        "finished one; appearance: any, instead of vae_folder, model and networks",
     )
     initial: InitialWeights | None = Field(
         None, description="appearance: pretrained weights of the original's size, instead of vae_folder and networks"
@@ -97,6 +108,7 @@ class TrainSettings(BaseModel):
     branches: BranchSettings | None = None
     distill: DistillSettings | None = None
     detail: DetailSettings | None = None
+    decoder: DecoderSettings | None = None
     views: ViewSettings = Field(default_factory=ViewSettings, description="mirrored and cropped copies")
     preview: dict[str, Any] = Field(default_factory=dict, description="SampleSettings of the sample grids")
     preview_people: int = 8
@@ -110,6 +122,7 @@ class TrainSettings(BaseModel):
             "temporal": ("start", "branches"),
             "distill": ("start", "branches", "distill"),
             "detail": ("start", "detail"),
+            "decoder": ("start", "decoder"),
             "gan": ("generator",),
             "standin": (),
         }[self.stage]

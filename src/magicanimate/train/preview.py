@@ -88,7 +88,7 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
             planes = torch.cat([planes, _warps(held, shown, model.config.control_stride)], 2)
         latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
-        pictures = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in flat.split(at_once)])
+        pictures = torch.cat([decode_latents(model.decoder, chunk, patch).cpu() for chunk in flat.split(at_once)])
         if model.detail is not None:
             trust = model.config.detail_trust
             pictures = _detailed(model.detail, pictures.unflatten(0, parts.shape[:2]), held, shown, trust)

@@ -39,6 +39,7 @@ from magicanimate.train.vae import (
     VaeStage,
     build_vae,
     fit_scaling_factor,
+    new_small_decoder,
     start_from_components,
     with_further_channels,
 )
@@ -56,7 +57,9 @@ def run(settings: TrainSettings, device: torch.device, processes: Processes | No
     with job.processes.together():
         torch.manual_seed(settings.loop.seed)  # initial weights
         data, test = open_dataset(settings.data), open_dataset(settings.held_out)
-        runs = {"vae": _run_vae, "gan": _run_gan, "standin": _run_standin, "detail": _run_detail}
+        runs = {
+            "vae": _run_vae, "decoder": _run_decoder, "gan": _run_gan, "standin": _run_standin, "detail": _run_detail,
+        }  # fmt: skip
         return runs.get(settings.stage, _run_diffusion)(job, data, test)
 
 
@@ -92,6 +95,24 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     result = settings.out / "vae"
     if job.processes.first:
         vae.save_pretrained(result)
+    return result
+
+
+def _run_decoder(job: Job, data: Dataset, test: Dataset) -> Path:
+    settings, device = job.settings, job.device
+    assert settings.decoder is not None
+    assert settings.start is not None
+    model, sizes = load_model(settings.start).to(device), settings.decoder
+    small = new_small_decoder(model.vae, sizes.channels, sizes.blocks).to(device)
+    job.train(
+        VaeStage(
+            model.vae, model.config.patch, data, test, device,
+            body_weight=sizes.body_weight, latent_noise=sizes.latent_noise, small=small,
+        )
+    )  # fmt: skip
+    result = settings.out / "decoder"
+    if job.processes.first:
+        small.save_pretrained(result)
     return result
 
 
