@@ -87,6 +87,11 @@ def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
     return float(np.nanmean([flicker(f, p) for f, p in zip(frames, held.parts, strict=True)]))
 
 
+def moving_figures(frames: np.ndarray, held: HeldOut) -> dict[str, float]:
+    """Those of single frames, and of what changes between them."""
+    return figures(frames, held) | {"dtssd": mean_dtssd(frames, held), "flicker": mean_flicker(frames, held)}
+
+
 def measure(
     model: Model,
     people: int,
@@ -124,12 +129,16 @@ def measure(
     record("control: swapped motion", figures(generate(model, other_motion, settings), still))
     if clips:
         moving = moving_people(clips, size)
-        for name, temporal in (("clips, temporal layers on", True), ("clips, temporal layers off", False)):
-            frames = generate(model, moving, replace(settings, temporal=temporal), batch=1)
-            if temporal:
-                write_clips(out / "clips.png", moving, frames)
-            steady = {"dtssd": mean_dtssd(frames, moving), "flicker": mean_flicker(frames, moving)}
-            record(name, figures(frames, moving) | steady)
+        still_frames = np.repeat(moving.references[:, None], moving.targets.shape[1], 1)
+        record("clips, copy the reference", moving_figures(still_frames, moving))
+        record("clips, VAE ceiling", moving_figures(reconstruct(model, moving.targets), moving))
+        own_noise = replace(model, config=model.config.model_copy(update={"noise": "independent"}))
+        for noise, chosen in (("", model), (", own noise for each frame", own_noise)):
+            for switch in ("on", "off"):
+                frames = generate(chosen, moving, replace(settings, temporal=switch == "on"), batch=1)
+                if chosen is model and switch == "on":
+                    write_clips(out / "clips.png", moving, frames)
+                record(f"clips, temporal layers {switch}{noise}", moving_figures(frames, moving))
         record("clips, truth", {"flicker": mean_flicker(moving.targets, moving)})
     return result
 
