@@ -47,6 +47,36 @@ def test_factored_moments_are_small_and_learn():
     assert sum(moments) == (8 + 36) + 8 + (2 + 32) + 2
 
 
+def adamw_weights(optimiser_of, later_of=None, forget: bool = False) -> torch.Tensor:
+    """After 10 steps, or 5 with each optimiser, the second one with the state of the first unless that is forgotten."""
+    torch.manual_seed(0)
+    net, x, y = nn.Linear(6, 3), torch.randn(16, 6), torch.randn(16, 3)
+    optimiser = optimiser_of(list(net.parameters()))
+    for step in range(10):
+        if later_of and step == 5:
+            state, optimiser = optimiser.state_dict(), later_of(list(net.parameters()))
+            if not forget:
+                optimiser.load_state_dict(state)
+        optimiser.zero_grad()
+        (net(x) - y).square().mean().backward()
+        optimiser.step()
+    return net.weight.detach()
+
+
+def test_adamw_in_one_pass_is_torchs_own_and_goes_on_from_its_state():
+    def ours(weights):
+        return build_optimiser("adamw", weights, 1e-2, 0.1)
+
+    def plain(weights, betas=(0.9, 0.99)):
+        return torch.optim.AdamW(weights, 1e-2, betas=betas, weight_decay=0.1, foreach=False, fused=False)
+
+    expected = adamw_weights(plain)
+    torch.testing.assert_close(adamw_weights(ours), expected)
+    torch.testing.assert_close(adamw_weights(plain, ours), expected)
+    assert not torch.allclose(adamw_weights(lambda weights: plain(weights, (0.9, 0.9))), expected)
+    assert not torch.allclose(adamw_weights(plain, ours, forget=True), expected)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_interrupted_at_every_step_is_as_good_as_uninterrupted(tmp_path, optimizer):
     loop = LoopSettings(steps=5, batch=4, save_every=100, log_every=2, optimizer=optimizer, ema=0.0)

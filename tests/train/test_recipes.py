@@ -156,7 +156,10 @@ def people(tmp_path_factory) -> Path:
 
 
 def has_learnt(figures: dict[str, float], data: Path) -> bool:
-    """Far above copying the reference: 3 dB, and the colours of 15 parts more of a hundred. (Measured: 4.1 and 26.)"""
+    """Far above copying the reference: 3 dB, and the colours of 15 parts more of a hundred.
+
+    Measured with seeds 0, 1 and 2: 4.1 to 4.4 dB and 24 to 26 parts.
+    """
     held = held_out(open_dataset(data), 8)
     copied = figures_of(held.references[:, None], held)
     return figures["psnr"] > copied["psnr"] + 3 and figures["part_accuracy"] > copied["part_accuracy"] + 0.15

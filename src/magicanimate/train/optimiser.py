@@ -39,4 +39,5 @@ def build_optimiser(
     """An optimiser of `parameters` with nothing remembered yet."""
     if name == "adafactor":
         return FactoredOptimiser(parameters, lr, weight_decay)
-    return torch.optim.AdamW(parameters, lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+    # fused: one pass over each weight. torch's own choice on a CPU is a dozen passes, which take four times as long.
+    return torch.optim.AdamW(parameters, lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
