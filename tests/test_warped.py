@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import torch
 from magicanimate import InputError, MagicAnimatePipeline
 from magicanimate.config import WARP_PLANES
 from magicanimate.detail import DetailSource, build_detail, new_detail
+from magicanimate.media import load_picture
 from magicanimate.models import Model, load_model, save_model
+from magicanimate.motion.densepose import render_parts
+from magicanimate.motion.sources import open_motion
 from magicanimate.motion.warp import KNOWN, PartWarp
 from magicanimate.serve.page.shelf import SHELF
+from magicanimate.settings import make_settings
 from magicanimate.train.changes import with_warp_input
 from magicanimate.warped import WarpSource
 from random_models import awaken, random_model
@@ -132,6 +137,32 @@ def test_a_real_picture_is_warped(pipe, opengl):
     assert not np.array_equal(
         MagicAnimatePipeline(silent)(example.picture, example.motion, **SHOWN).frames, plain.frames
     )
+
+
+def test_two_people_take_detail_from_two(pipe, opengl):
+    pytest.importorskip("mediapipe")
+    examples = [SHELF["studio"], SHELF["stripes"]]
+    both = np.concatenate([load_picture(example.picture) for example in examples], 1)
+    motion = render_parts(
+        np.concatenate([np.stack(list(islice(open_motion(example.motion), 3))) for example in examples], 2)
+    )
+    shown = SHOWN | {"size": (160, 320)}
+    job, again = (pipe.prepare(both, motion, make_settings(**shown)) for _ in range(2))
+    assert set(np.unique(job.image_people_HW)) == {0, 1, 2}
+    assert set(np.unique(job.signal.people([0, 2]))) == {0, 1, 2}
+    assert job.signal.people_FHW.tobytes() == again.signal.people_FHW.tobytes()
+    assert not any("impression" in note for note in job.notes)
+    frames, one_by_one = (
+        np.stack(list(pipe.frames(pipe.prepare(both, motion, make_settings(**shown, decode_chunk=chunk)))))
+        for chunk in (3, 1)
+    )
+    assert np.abs(frames.astype(int) - one_by_one).max() <= 1
+    half = job.frame.size[1] // 2
+    swapped = replace(job, image_people_HW=np.array([0, 2, 1], np.uint8)[job.image_people_HW])
+    changed = np.abs(np.stack(list(pipe.frames(swapped))).astype(int) - frames) > 1
+    assert changed[:, :, :half].any()
+    assert changed[:, :, half:].any()
+    assert set(np.unique(job.signal.padded(8).people([7]))) == {0, 1, 2}
 
 
 def test_a_picture_of_nobody_goes_without(pipe, opengl):

@@ -25,7 +25,7 @@ from magicanimate.config import PARTS
 from magicanimate.control import parts_to_planes
 from magicanimate.errors import InputError
 from magicanimate.latents import depth_to_space, space_to_depth
-from magicanimate.motion.warp import KNOWN, PartWarp
+from magicanimate.motion.warp import KNOWN, PartWarp, each_frame
 
 _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
@@ -81,9 +81,9 @@ class Sources(NamedTuple):
     moved_N1HW: Tensor
 
 
-def find_sources(warp: PartWarp, parts_NHW: np.ndarray) -> Sources:
-    """For the motion's part maps [N,H,W] uint8."""
-    warped, beyond = zip(*(warp.with_surroundings(parts_HW) for parts_HW in parts_NHW), strict=True)
+def find_sources(warp: PartWarp, parts_NHW: np.ndarray, people_NHW: np.ndarray | None = None) -> Sources:
+    """For the motion's part maps [N,H,W] uint8, and whose their pixels are where there are several people."""
+    warped, beyond = zip(*(warp.with_surroundings(*maps) for maps in each_frame(parts_NHW, people_NHW)), strict=True)
     pictures = [torch.from_numpy(np.stack([one[0] for one in many])).movedim(-1, 1) / 255 for many in (warped, beyond)]
     marks = [torch.from_numpy(np.stack([one[1] for one in many]))[:, None] / KNOWN for many in (warped, beyond)]
     return Sources(pictures[0], marks[0], pictures[1], marks[1])
@@ -114,20 +114,24 @@ def add_detail(
 
 
 class DetailSource:
-    """What the detail network sees of one job's picture [H,W,3] with its own parts [H,W]; None: nobody was found."""
+    """What the detail network sees of one job's picture [H,W,3] with its own parts [H,W] (None: nobody was found), and
+    whose these are [H,W] where there are several people."""
 
-    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray | None) -> None:
-        self._warp = None if own_HW is None else PartWarp(picture_HWC, own_HW)
+    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray | None, people_HW: np.ndarray | None = None) -> None:
+        self._warp = None if own_HW is None else PartWarp(picture_HWC, own_HW, people_HW)
 
-    def __call__(self, network: UNet2DModel, decoded_N3HW: Tensor, parts_NHW: np.ndarray, trust: float = 0.0) -> Tensor:
+    def __call__(
+        self, network: UNet2DModel, decoded_N3HW: Tensor, parts_NHW: np.ndarray, trust: float = 0.0,
+        people_NHW: np.ndarray | None = None,
+    ) -> Tensor:  # fmt: skip
         """Decoded frames with detail, clamped to [0,1]. Without parts of the picture they stay as they are."""
         if self._warp is None:
             return decoded_N3HW
-        few = (slice(start, start + _AT_ONCE) for start in range(0, len(parts_NHW), _AT_ONCE))
-        return torch.cat([self._add(self._warp, network, decoded_N3HW[some], parts_NHW[some], trust) for some in few])
-
-    @staticmethod
-    def _add(warp: PartWarp, network: UNet2DModel, decoded_N3HW: Tensor, parts_NHW: np.ndarray, trust: float) -> Tensor:
-        sources = Sources(*(plane.to(decoded_N3HW) for plane in find_sources(warp, parts_NHW)))
-        maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW)).to(decoded_N3HW.device)
-        return add_detail(network, decoded_N3HW, sources, maps_NHW, trust).clamp(0, 1)
+        sources = find_sources(self._warp, parts_NHW, people_NHW)
+        maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW))
+        frames = []
+        for some in (slice(start, start + _AT_ONCE) for start in range(0, len(parts_NHW), _AT_ONCE)):
+            few = Sources(*(plane[some].to(decoded_N3HW) for plane in sources))
+            maps = maps_NHW[some].to(decoded_N3HW.device)
+            frames.append(add_detail(network, decoded_N3HW[some], few, maps, trust))
+        return torch.cat(frames).clamp(0, 1)

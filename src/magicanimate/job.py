@@ -6,7 +6,7 @@ Shape legend: F video frames, H W pixels, C colour channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
 from magicanimate.media.framing import Frame, choose_frame
 from magicanimate.motion.align import Alignment, align
+from magicanimate.motion.cast import Cast, find_cast
 from magicanimate.motion.densepose import render_parts
-from magicanimate.motion.reference import find_person
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.motion.sources import MotionClip, open_motion
@@ -44,6 +44,8 @@ class Job:
     signal: Signal
     image_own_HW: np.ndarray | None = field(default=None, repr=False)
     """Own map (`motion.warp`) of the picture on the canvas, for models that warp it; None where nobody was found."""
+    image_people_HW: np.ndarray | None = field(default=None, repr=False)
+    """Whose each pixel of that map is, as the signal numbers those who move; None: all one person's."""
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -131,35 +133,23 @@ def prepare_job(
         on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     notes = [*clip.notes, *aligned.notes]
-    own_HW = _own_map(frame.crop(reference_HWC), signal.report.people, notes) if takes_parts else None
+    cast = Cast(None)
+    if takes_parts:
+        cast = find_cast(frame.crop(reference_HWC), signal.parts_FHW, signal.report.people, notes)
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,
         frame=frame,
         image_HWC=reference_HWC,
-        signal=signal,
-        image_own_HW=None if own_HW is None else frame.pad(own_HW),
+        signal=replace(signal, people_FHW=cast.moving_FHW),
+        image_own_HW=None if cast.own_HW is None else frame.pad(cast.own_HW),
+        image_people_HW=None if cast.people_HW is None else frame.pad(cast.people_HW),
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=[*clip.warnings, *signal.report.warnings],
         notes=notes,
         alignment=aligned,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
-
-
-def _own_map(picture_HWC: np.ndarray, people: int, notes: list[str]) -> np.ndarray | None:
-    """Own map of the picture; None, and a note, where they cannot be found or several people move."""
-    if people > 1:
-        notes.append(f"{people} people move, so no detail is taken from the picture, which would be that of one.")
-        return None
-    try:
-        person = find_person(picture_HWC)
-    except InputError:  # what finds people is not installed; the alignment has said so
-        person = None
-    if person is None:
-        notes.append("Body parts in the picture are not known, so the model goes by its impression alone.")
-        return None
-    return person.own_HW
 
 
 def _colours(

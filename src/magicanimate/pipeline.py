@@ -181,10 +181,10 @@ class MagicAnimatePipeline:
 
         if not config.warp_input:
             return ControlSource(1, len(signal), lambda frames: motion(frames)[None])
-        warps = WarpSource(job.image_HWC, job.image_own_HW, stride)
+        warps = WarpSource(job.image_HWC, job.image_own_HW, stride, job.image_people_HW)
 
         def planes(frames: list[int]) -> Tensor:
-            return torch.cat([motion(frames), warps(signal.parts_FHW[frames])], 1)[None]
+            return torch.cat([motion(frames), warps(signal.parts_FHW[frames], signal.people(frames))], 1)[None]
 
         return ControlSource(1, len(signal), planes)
 
@@ -201,7 +201,8 @@ class MagicAnimatePipeline:
         The processes take the chunks in turn, so that the first one can pass them on in order.
         """
         total, size = len(job), self._decode_chunk(job)
-        detail = DetailSource(job.image_HWC, job.image_own_HW) if self._adds_detail(job) else None
+        adds = self._adds_detail(job)
+        detail = DetailSource(job.image_HWC, job.image_own_HW, job.image_people_HW) if adds else None
         starts = range(0, total, size)
         for turn in range(0, len(starts), self.ranks.size):
             mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]
@@ -227,7 +228,8 @@ class MagicAnimatePipeline:
         latents_Bchw = to_model(latents_BcFhw[0, :, frames].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
         if detail is not None and model.detail is not None:
-            images_BCHW = detail(model.detail, images_BCHW, job.signal.parts_FHW[frames], job.settings.detail_trust)
+            parts_BHW, people_BHW = job.signal.parts_FHW[frames], job.signal.people(frames)
+            images_BCHW = detail(model.detail, images_BCHW, parts_BHW, job.settings.detail_trust, people_BHW)
         return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
 
 

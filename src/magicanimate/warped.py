@@ -15,7 +15,7 @@ from torch import Tensor
 
 from magicanimate.config import WARP_COLOURS, WARP_PLANES
 from magicanimate.latents import space_to_depth
-from magicanimate.motion.warp import KNOWN, PartWarp
+from magicanimate.motion.warp import KNOWN, PartWarp, each_frame
 
 
 def small_picture(picture_HWC: np.ndarray, stride: int) -> np.ndarray:
@@ -37,8 +37,8 @@ def warp_planes(picture_HWC: np.ndarray, own_HW: np.ndarray, parts_FHW: np.ndarr
     return _planes(PartWarp(picture_HWC, own_HW), parts_FHW)
 
 
-def _planes(warp: PartWarp, parts_FHW: np.ndarray) -> Tensor:
-    warped = [warp(parts_HW) for parts_HW in parts_FHW]
+def _planes(warp: PartWarp, parts_FHW: np.ndarray, people_FHW: np.ndarray | None = None) -> Tensor:
+    warped = [warp(*maps) for maps in each_frame(parts_FHW, people_FHW)]
     pictures_FCHW = torch.from_numpy(np.stack([each.picture_HWC for each in warped])).movedim(-1, 1).float()
     known_FHW = torch.from_numpy(np.stack([each.known_HW for each in warped])).float() / KNOWN
     shares_F1hw = space_to_depth(known_FHW[:, None], WARP_COLOURS).mean(1, keepdim=True)
@@ -46,20 +46,23 @@ def _planes(warp: PartWarp, parts_FHW: np.ndarray) -> Tensor:
 
 
 class WarpSource:
-    """Warp planes of any frames of one job: a picture [H,W,3] and its own parts [H,W], None where they are unknown."""
+    """Warp planes of any frames of one job: a picture [H,W,3] and its own parts [H,W], None where they are unknown, and
+    whose these are [H,W] where there are several people."""
 
-    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray | None, stride: int) -> None:
+    def __init__(
+        self, picture_HWC: np.ndarray, own_HW: np.ndarray | None, stride: int, people_HW: np.ndarray | None = None
+    ) -> None:
         self._stride = stride
-        self._warp = (
-            None if own_HW is None else PartWarp(small_picture(picture_HWC, stride), small_parts(own_HW, stride))
-        )
+        small = [None if map_HW is None else small_parts(map_HW, stride) for map_HW in (own_HW, people_HW)]
+        self._warp = None if small[0] is None else PartWarp(small_picture(picture_HWC, stride), small[0], small[1])
 
-    def __call__(self, parts_FHW: np.ndarray) -> Tensor:
-        """`[F, 49, H/stride, W/stride]` for the motion's part maps."""
+    def __call__(self, parts_FHW: np.ndarray, people_FHW: np.ndarray | None = None) -> Tensor:
+        """`[F, 49, H/stride, W/stride]` for the motion's part maps, and whose they are."""
         frames, height, width = parts_FHW.shape
         if self._warp is None:
             return unknown_planes(frames, height // self._stride, width // self._stride)
-        return _planes(self._warp, small_parts(parts_FHW, self._stride))
+        whose_FHW = None if people_FHW is None else small_parts(people_FHW, self._stride)
+        return _planes(self._warp, small_parts(parts_FHW, self._stride), whose_FHW)
 
 
 def unknown_planes(frames: int, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The person in the picture, measured once with the extractor that also reads ordinary videos.
+"""The people in the picture, measured once with the extractor that also reads ordinary videos.
 
 Shape legend: H W pixels, J joints, L lengths.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from magicanimate.motion.skeleton import GROUP_OF_PART, GROUPS, LENGTHS, find_joints
-from magicanimate.motion.warp import with_loose
+from magicanimate.motion.warp import LOOSE, fill_background, with_loose
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _AROUND = 3  # times the picture's size: what is drawn to see how much of the body lies outside
 _REST_SIDE = 384  # pixels of the drawing in which lengths are measured
 _REST_SHARE = 0.42  # of its side, that a metre takes
+_TWICE = 0.5  # of somebody's parts that are where others were found: the same person once more
 _SHOWN_BY = {
     "head": ("head",), "torso": ("torso",), "width": ("torso",),
     **{name: (f"{name}.L", f"{name}.R") for name in LENGTHS[3:]},
@@ -55,7 +56,26 @@ def find_person(picture_HWC: np.ndarray) -> Person | None:
     return _find_person(picture_HWC.tobytes(), picture_HWC.shape)
 
 
-@lru_cache(maxsize=4)
+def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
+    """Up to so many people in a picture [H, W, 3] uint8, the one that `find_person` finds first; each of the others is
+    looked for where those before are painted over.
+
+    Raises:
+        InputError: mediapipe or OpenGL is missing.
+    """
+    people: list[Person] = []
+    covered_HW, shown_HWC = np.zeros(picture_HWC.shape[:2], np.uint8), picture_HWC
+    while len(people) < most:
+        person = find_person(shown_HWC)
+        if person is None or covered_HW[person.parts_HW > 0].mean() > _TWICE * LOOSE:
+            break
+        people.append(person)
+        covered_HW[(person.own_HW > 0) | (person.parts_HW > 0)] = LOOSE
+        shown_HWC = fill_background(picture_HWC, covered_HW).picture_HWC
+    return people
+
+
+@lru_cache(maxsize=8)
 def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
     from magicanimate.body.draw import draw_motion
     from magicanimate.body.fit import fit_track

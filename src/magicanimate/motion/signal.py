@@ -26,6 +26,8 @@ class Signal:
     report: MotionReport
     raw_FHWC: PackedFrames | None = None
     """Colours as read, for models that the original's behaviour is asked of."""
+    people_FHW: PackedFrames | None = None
+    """Whose each pixel of the parts is, 1, 2, ..., where several people take pixels from the picture (`crowd`)."""
 
     def __len__(self) -> int:
         return len(self.parts_FHW)
@@ -34,13 +36,18 @@ class Signal:
         """Some control frames as [F, H, W, 3] uint8."""
         return render_parts(self.parts_FHW[frames]) if self.raw_FHWC is None else self.raw_FHWC[frames]
 
+    def people(self, frames: Sequence[int] | slice) -> np.ndarray | None:
+        """Whose the pixels of some frames are, [F, H, W] uint8; None: all one person's."""
+        return None if self.people_FHW is None else self.people_FHW[frames]
+
     def padded(self, multiple: int) -> Signal:
         """The last frame repeated until the count is a multiple."""
         missing = -len(self) % multiple
         if not missing:
             return self
         raw_FHWC = None if self.raw_FHWC is None else self.raw_FHWC.padded(missing)
-        return Signal(self.parts_FHW.padded(missing), self.report, raw_FHWC)
+        people_FHW = None if self.people_FHW is None else self.people_FHW.padded(missing)
+        return Signal(self.parts_FHW.padded(missing), self.report, raw_FHWC, people_FHW)
 
 
 def read_signal(

@@ -3,15 +3,18 @@
 Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
 principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). Both sides
 of a limb, and of the head, are one area. An area that the picture does not show takes one of the same kind. Behind the
-person is the picture's background, filled from its border.
+person is the picture's background, filled from its border. Of several people each has areas of their own, and takes
+pixels from one person of the picture only.
 
 It is a baseline of its own, and an input of models with `warp_input` (warped.py).
 
-Legend: H W pixels, N points, P parts. Only numpy and scipy are needed.
+Legend: H W pixels, N points, P areas: 25, times the people of the picture. Only numpy and scipy are needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -147,6 +150,11 @@ def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
     return np.where(person_HW, np.where(parts_HW > 0, parts_HW, LOOSE), 0).astype(np.uint8)
 
 
+def each_frame(parts_FHW: np.ndarray, people_FHW: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """What a `PartWarp` is called with, frame by frame: parts [H,W], and whose they are."""
+    return zip(parts_FHW, repeat(None) if people_FHW is None else people_FHW, strict=False)
+
+
 def sources_of(area: int) -> list[int]:
     """Areas of the picture that may stand in for an area, the best first."""
     other = {1: 2, 2: 1}.get(area, int(AREAS[FLIP_TABLE[area]]))
@@ -174,29 +182,50 @@ def fill_background(picture_HWC: np.ndarray, own_HW: np.ndarray) -> Warped:
 class PartWarp:
     """Warps one picture to any number of part maps."""
 
-    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray) -> None:
-        """picture uint8 [H,W,3] with its own map [H,W]: parts, and LOOSE where that is known."""
+    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray, people_HW: np.ndarray | None = None) -> None:
+        """picture uint8 [H,W,3] with its own map [H,W]: parts, and LOOSE where that is known; people [H,W] uint8: whose
+        each pixel of the own map is, 1, 2, ... and 0 for nobody's; None: all one person's."""
         self._background = fill_background(picture_HWC, own_HW)
         loose_HW = own_HW == LOOSE
         parts_HW = np.where(loose_HW, 0, own_HW).astype(own_HW.dtype)
+        self._people = 1 if people_HW is None else max(1, int(people_HW.max()))
         self._pixels, self._parts = picture_HWC.reshape(-1, 3), parts_HW.ravel()
-        self._area_HW = AREAS[parts_HW]
+        self._area_HW = self._areas_of(parts_HW, people_HW)
         self._loose = loose_HW if loose_HW.any() else parts_HW == 0
-        self._areas = measure_areas(self._area_HW)
-        self._source_P = np.array([_first_present(area, self._areas.present_P) for area in range(PARTS)])
+        self._owner_HW = people_HW
+        self._areas = self._measured(parts_HW, people_HW)
+        self._source_P = _sources(self._areas.present_P)
         self._nearest, self._start_P, self._box_P4 = _nearest_pixels(self._area_HW, self._areas.present_P)
 
-    def __call__(self, parts_HW: np.ndarray) -> Warped:
-        """The picture for a target part map [H,W]."""
-        area_HW = AREAS[parts_HW]
-        return self._warped(parts_HW, area_HW, self._maps(measure_areas(area_HW)))
+    def __call__(self, parts_HW: np.ndarray, people_HW: np.ndarray | None = None) -> Warped:
+        """The picture for a target part map [H,W], with whose each of its pixels is [H,W]; None: all person 1's."""
+        area_HW, maps = self._areas_of(parts_HW, people_HW), self._maps(self._measured(parts_HW, people_HW))
+        return self._warped(parts_HW, area_HW, maps)
 
-    def with_surroundings(self, parts_HW: np.ndarray) -> tuple[Warped, Beyond]:
+    def with_surroundings(self, parts_HW: np.ndarray, people_HW: np.ndarray | None = None) -> tuple[Warped, Beyond]:
         """The same, and what lies beside the target's parts."""
-        area_HW = AREAS[parts_HW]
-        maps = self._maps(measure_areas(area_HW))
+        area_HW, maps = self._areas_of(parts_HW, people_HW), self._maps(self._measured(parts_HW, people_HW))
         warped = self._warped(parts_HW, area_HW, maps)
         return warped, self._beyond(area_HW, maps, warped)
+
+    def _areas_of(self, parts_HW: np.ndarray, people_HW: np.ndarray | None) -> np.ndarray:
+        """What each pixel [H,W] moves with: 0 for background, person k's areas from PARTS (k - 1) on, the last one for
+        people whom the picture does not show."""
+        area_HW = AREAS[parts_HW]
+        if people_HW is None:
+            return area_HW
+        before_HW = people_HW.astype(np.int16) - 1
+        shown_HW = (before_HW >= 0) & (before_HW < self._people)
+        own_HW = np.where(shown_HW, area_HW + PARTS * before_HW, PARTS * self._people)
+        return np.where(area_HW > 0, own_HW, 0).astype(np.int16)
+
+    def _measured(self, parts_HW: np.ndarray, people_HW: np.ndarray | None) -> Areas:
+        """Everybody's areas."""
+        measured = [_NOBODYS]
+        for person in range(self._people, 0, -1):
+            own_HW = parts_HW if people_HW is None else np.where(people_HW == person, parts_HW, 0)
+            measured.insert(0, measure_areas(AREAS[own_HW]))
+        return Areas(*(np.concatenate(values) for values in zip(*measured, strict=True)))
 
     def _warped(self, parts_HW: np.ndarray, area_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
@@ -212,17 +241,22 @@ class PartWarp:
         pixel_N = self._nearest[self._start_P[source_N] + row * (right_N - left_N + 1) + column]
         picture_HWC[y, x] = self._pixels[pixel_N]
         known_HW[y, x] = np.where(self._parts[pixel_N] == parts_HW[y, x], KNOWN, STAND_IN)
+        known_HW[area_HW == PARTS * self._people] = UNKNOWN
         return Warped(picture_HWC, known_HW)
 
     def _beyond(self, area_HW: np.ndarray, maps: Maps, warped: Warped) -> Beyond:
-        picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros_like(area_HW)
+        picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros(area_HW.shape, np.uint8)
         height, width = area_HW.shape
         y, x, area_N = _surroundings(area_HW, round(BEYOND * height))
         source_N = self._source_P[area_N]
         column, row = maps.origins(x, y, area_N)
         there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
         y, x, column, row, source_N = (values[there] for values in (y, x, column, row, source_N))
-        free = self._loose[row, column] | (self._area_HW[row, column] == source_N)  # not somebody's other arm
+        loose = self._loose[row, column]
+        if self._owner_HW is not None:  # not somebody else's hair
+            owner = self._owner_HW[row, column]
+            loose &= (owner == 0) | (owner == source_N // PARTS + 1)
+        free = loose | (self._area_HW[row, column] == source_N)  # not somebody's other arm
         y, x = y[free], x[free]
         picture_HWC[y, x] = self._pixels[row[free] * width + column[free]]
         moved_HW[y, x] = KNOWN
@@ -237,6 +271,21 @@ class PartWarp:
         return Maps(turn_P22, source.centre_P2 - (turn_P22 @ target.centre_P2[..., None])[..., 0])
 
 
+_NOBODYS = Areas(np.zeros(1, bool), np.zeros((1, 2)), np.eye(2)[None], np.ones((1, 2)))
+"""The area of people whom the picture does not show."""
+
+
+def _sources(present_P: np.ndarray) -> np.ndarray:
+    """[P] the best area of the same person to take each area's pixels from; 0 where there is none."""
+    source_P = np.zeros(len(present_P), int)
+    for first in range(0, len(present_P) - 1, PARTS):
+        own_P = present_P[first : first + PARTS]
+        for area in range(PARTS):
+            found = _first_present(area, own_P)
+            source_P[first + area] = first + found if found else 0
+    return source_P
+
+
 def _first_present(part: int, present_P: np.ndarray) -> int:
     """The best part to take a part's pixels from; 0 where there is none."""
     return next((source for source in sources_of(part) if source and present_P[source]), 0)
@@ -246,9 +295,9 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
     """For each position of each part's box, the picture's nearest pixel inside the part: numbers of pixels, boxes one
     after the other; where each box starts [P]; and the boxes [P,4] (left, top, right, bottom, all inside)."""
     width = parts_HW.shape[1]
-    found, start_P, box_P4 = [], np.zeros(PARTS, int), np.zeros((PARTS, 4), int)
+    found, start_P, box_P4 = [], np.zeros(len(present_P), int), np.zeros((len(present_P), 4), int)
     total = 0
-    boxes = ndimage.find_objects(parts_HW.astype(int), max_label=PARTS - 1)
+    boxes = ndimage.find_objects(parts_HW.astype(int), max_label=len(present_P) - 1)
     for part in np.flatnonzero(present_P):
         rows, columns = boxes[part - 1]
         outside = parts_HW[rows, columns] != part
