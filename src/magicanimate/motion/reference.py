@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from magicanimate.motion.hands import correct_hands
 from magicanimate.motion.skeleton import GROUP_OF_PART, GROUPS, LENGTHS, find_joints
 from magicanimate.motion.warp import LOOSE, fill_background, with_loose
 
@@ -44,7 +45,8 @@ class Person:
     feet: float
     """Share of the feet that lies inside the picture."""
     own_HW: np.ndarray
-    """The parts as an own map of `warp`: with hair and clothes beyond them, and no parts where nobody is seen."""
+    """The parts as an own map of `warp`: with hair and clothes beyond them, no parts where nobody is seen, and hands
+    where skin is."""
 
 
 def find_person(picture_HWC: np.ndarray) -> Person | None:
@@ -81,7 +83,8 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
     from magicanimate.body.fit import fit_track
     from magicanimate.body.people import track_picture
 
-    track = track_picture(np.frombuffer(pixels, np.uint8).reshape(shape))
+    picture_HWC = np.frombuffer(pixels, np.uint8).reshape(shape)
+    track = track_picture(picture_HWC)
     if track is None:
         return None
     body, mask_HW = fit_track(track), track.masks(0) if track.masks else None
@@ -93,6 +96,7 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         name: _share(parts_HW, wide, index) for index, name in enumerate(GROUPS)
     }  # fmt: skip
     joints_J2, _ = find_joints(wide)
+    own_HW = parts_HW if mask_HW is None else with_loose(parts_HW, _enlarged(mask_HW, (height, width)))
     return Person(
         body,
         parts_HW,
@@ -100,7 +104,7 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         _rest_lengths(body),
         np.array([np.mean([shown[group] for group in _SHOWN_BY[name]]) for name in LENGTHS]),
         (shown["foot.L"] + shown["foot.R"]) / 2,
-        parts_HW if mask_HW is None else with_loose(parts_HW, _enlarged(mask_HW, (height, width))),
+        correct_hands(picture_HWC, own_HW),
     )
 
 
