@@ -13,6 +13,7 @@ Writes speed.json and speed.png.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     device, dtype = select_device(chosen.device), DTYPES[chosen.dtype]
     rows: list[dict[str, Any]] = []
     model, spent = timed(lambda: sized_model(chosen.model, device, dtype), device)
+    stock = on_the_same_weights(model)
     model = accelerate_model(model, device, Acceleration(compile=chosen.compile))
     rows.append(row("load", [spent]))
     settings = settings_of(model, chosen)
@@ -76,8 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(line(rows[-1]), flush=True)
     variants = {"denoise": denoising(model, size, chosen.frames, settings)}
     if chosen.twin:
-        # The engine's own model, unless its numbers or layers are others than those that were asked for
-        same = model if model.dtype == dtype and device.type == "cpu" else sized_model(chosen.model, device, dtype)
+        # On the engine's own weights, unless its numbers are others than those that were asked for
+        same = stock if model.dtype == dtype and device.type == "cpu" else sized_model(chosen.model, device, dtype)
         variants["denoise, plain twin"] = plain_denoising(same, size, chosen.frames, settings)
     rows += measured(variants, device, chosen.repeat, settings.steps)
     finish(rows, about, chosen.out, device)
@@ -95,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32", choices=list(DTYPES))
     parser.add_argument("--repeat", type=int, default=3, help="timed turns of each")
-    parser.add_argument("--compile", action="store_true", help="as in animate; the twin then runs the same layers")
+    parser.add_argument("--compile", action="store_true", help="as in animate; the twin stays as it is")
     parser.add_argument("--no-twin", dest="twin", action="store_false", help="leave the plain twin out")
     parser.add_argument("--out", type=Path, required=True, help="folder for speed.json and speed.png")
     return parser
@@ -143,6 +145,12 @@ def plain_denoising(model: Model, size: int, frames: int, settings: SampleSettin
     inputs = [x.to(model.device, model.dtype) for x in step_inputs(model, size, frames)]
     guided = replace(settings, guidance=max(settings.guidance, 1.001))  # the original has no other way
     return Work(lambda: plain_sample(model, *inputs, guided), lambda: plain_format(model))
+
+
+def on_the_same_weights(model: Model) -> Model:
+    """A copy that has the model's weights, and layers of its own."""
+    tensors = (x for network in model.networks.values() for x in (*network.parameters(), *network.buffers()))
+    return copy.deepcopy(model, {id(x): x for x in tensors})
 
 
 @contextmanager

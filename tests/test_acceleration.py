@@ -17,8 +17,8 @@ from magicanimate.acceleration import (
     wants_channels_last,
 )
 from magicanimate.errors import InputError
+from magicanimate.fused import FusedResnet
 from magicanimate.latents import decode_latents
-from magicanimate.official import build_vae
 from magicanimate.resume import weights_digest
 from magicanimate.sampler import SampleSettings, sample
 from random_models import random_model
@@ -81,13 +81,28 @@ def test_channels_last_changes_nothing(plain):
     assert len(seen) > 8
 
 
-def test_wide_networks_want_channels_last_on_cpus():
-    narrow = random_model("rgb").vae
-    with torch.device("meta"):
-        wide = build_vae({**narrow.config, "block_out_channels": (128, 128)})
-    assert [wants_channels_last(network, CPU) for network in (narrow, wide)] == [False, True]
-    assert not wants_channels_last(wide, torch.device("cuda"))  # float32
-    assert wants_channels_last(wide.half(), torch.device("cuda"))
+def test_networks_want_channels_last_on_cpus_and_in_sixteen_bit():
+    network = random_model("rgb").vae
+    assert wants_channels_last(network, CPU)
+    assert not wants_channels_last(network, torch.device("cuda"))  # float32
+    assert wants_channels_last(network.half(), torch.device("cuda"))
+    assert not wants_channels_last(network, torch.device("mps"))
+
+
+def test_layers_are_put_together_anew_on_cpus(monkeypatch, plain):
+    """Not if they are to be compiled, nor if every layer widens its own weights."""
+
+    def layers(model):
+        return {type(module).__name__ for module in model.denoiser.modules()}
+
+    monkeypatch.setattr(acceleration, "compile_model", lambda model: None)
+    model = accelerate_model(random_model("rgb"), CPU, Acceleration())
+    torch.testing.assert_close(run(model), plain, atol=1e-4, rtol=1e-3)
+    assert FusedResnet.__name__ in layers(model)
+    assert FusedResnet.__name__ not in layers(accelerate_model(random_model("rgb"), CPU, Acceleration(compile=True)))
+    monkeypatch.setattr(acceleration, "fast_on_cpu", lambda dtype: False)
+    widened = accelerate_model(random_model("rgb").to(dtype=torch.bfloat16), CPU, Acceleration())
+    assert FusedResnet.__name__ not in layers(widened)
 
 
 def test_offloaded_networks_compute_the_same(plain):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from magicanimate import fused as layers
 from magicanimate import operations
 from magicanimate.fused import FusedBlock, FusedGEGLU, FusedGroupNorm, FusedResnet, FusedTransformer, fuse_network
 from magicanimate.latents import decode_latents, encode_images
@@ -95,6 +96,56 @@ def test_kernels_run_on_gpus_in_sixteen_bit_only(monkeypatch):
     assert [operations.takes_kernel(Elsewhere(x)) for x in (randn(2), randn(2).half())] == [False, True]
     monkeypatch.setattr(Elsewhere, "requires_grad", True)
     assert not operations.takes_kernel(Elsewhere(randn(2).half()))
+
+
+@torch.no_grad()
+def test_what_is_given_stays_as_it_is():
+    """Results are written over other results only: what enters a layer may be a skip, or be read by both halves."""
+    network = fused().denoiser
+    network.window.frames = 5
+    x, emb, bias = (
+        randn(5, 32, 8, 8, seed=1).to(memory_format=torch.channels_last),
+        randn(1, 64, seed=2),
+        randn(32, seed=3),
+    )
+    rows = randn(5, 64, 32, seed=4)
+    wide = randn(1, 72, seed=5)
+    calls = {
+        "resnet": (network.mid_block.resnets[0], x, emb),
+        "transformer": (network.mid_block.attentions[0], x, randn(5, 1, 8, seed=6)),
+        "motion": (network.down_blocks[1].motion_modules[0], x),
+        "block": (network.mid_block.attentions[0].transformer_blocks[0], rows, None, randn(5, 2, 8, seed=7)),
+        "gelu": (operations.gated_gelu, wide),
+        "sum": (operations.add_biased, x, x + 1, bias),
+        "norm": (lambda *given: operations.add_norm(*given, bias, bias, 1e-5), rows, rows + 1),
+    }
+    for name, (layer, *given) in calls.items():
+        before = [None if t is None else t.clone() for t in given]
+        layer(*given)
+        assert all(t is None or torch.equal(t, old) for t, old in zip(given, before, strict=True)), name
+    taken = x.clone()
+    layers.add_to(taken, x)
+    assert not torch.equal(taken, x)  # negative control: this one does write
+
+
+def test_slices_make_the_whole(monkeypatch, plain):
+    for rows in (100, 7):
+        monkeypatch.setattr(layers, "SLICE_ROWS", rows)
+        torch.testing.assert_close(run(fused())[0], plain[0], atol=1e-4, rtol=1e-3)
+    monkeypatch.setattr(layers, "add_feed_forward", lambda layer, x, normed: x)
+    assert (run(fused())[0] - plain[0]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_in_one_piece_is_that_in_two(dtype):
+    x = randn(7, 5, 72, seed=1).to(dtype)
+    with torch.enable_grad():
+        expected = operations.gated_gelu(x)
+    with torch.no_grad():
+        made = operations.gated_gelu(x)
+    within = {"atol": 1e-6, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 1e-3, "rtol": 1.6e-2}
+    torch.testing.assert_close(made, expected, **within)
+    assert (made - expected.roll(1, -1)).abs().max() > 0.1
 
 
 def test_other_norm_scopes_and_inputs():

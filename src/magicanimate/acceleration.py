@@ -1,8 +1,8 @@
 """How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
-Memory format, on CUDA the layers that are put together anew (fused.py) and, on CPUs, the number format of the
-arithmetic are chosen here, for each network.
+Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic are chosen
+here, for each network.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ CONTROL_BUCKET = 4
 BANK_STEPS = 5
 """On CUDA the appearance encoder works for so many steps at once: a single picture does not fill a GPU."""
 FP8_CAPABILITY = (8, 9)
-WIDE = 128
-"""From so many channels on, channels-last convolutions are the faster ones on CPUs."""
 CAST = (nn.Linear, nn.Conv2d, nn.Embedding)
 """Layers that hold nearly all weights."""
 
@@ -85,8 +83,10 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     for network in model.networks.values():
         if wants_channels_last(network, device):
             network.to(memory_format=torch.channels_last)
-            if device.type == "cuda" and not options.compile:
+            if not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype)):
                 fuse_network(network)
+    if model.small_decoder is not None and wants_channels_last(model.small_decoder, device):
+        model.small_decoder.to(memory_format=torch.channels_last)
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
@@ -100,10 +100,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
 
 
 def wants_channels_last(network: Any, device: torch.device) -> bool:
-    """Whether a network runs faster with channels last: in 16 bit on tensor cores, and wide ones on CPUs."""
-    if device.type == "cuda":
-        return network.dtype != torch.float32
-    return device.type == "cpu" and min(network.config["block_out_channels"]) >= WIDE
+    """Whether a network runs faster with channels last: in 16 bit on tensor cores, and on CPUs."""
+    return device.type == "cpu" or (device.type == "cuda" and network.dtype != torch.float32)
 
 
 def widen_model(model: Model, casting: bool) -> None:

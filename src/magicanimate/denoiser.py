@@ -247,11 +247,11 @@ class Denoiser(UNetMotionModel):
         return rearrange(x, "(b k) c h w -> b c k h w", k=self.window.frames)
 
     def _embed_time(self, timestep_B: Tensor | int, sample_BcKhw: Tensor) -> Tensor:
-        """The time embedding of every frame, `[B*K, D]`."""
+        """The time embedding of every frame, `[B*K, D]`, or one for all, `[1, D]`."""
         batch, frames = sample_BcKhw.shape[0], sample_BcKhw.shape[2]
-        times_B = torch.as_tensor(timestep_B, device=sample_BcKhw.device).expand(batch)
-        emb_BD = self.time_embedding(self.time_proj(times_B).to(sample_BcKhw.dtype))
-        return emb_BD.repeat_interleave(frames, dim=0, output_size=batch * frames)
+        times = torch.as_tensor(timestep_B, device=sample_BcKhw.device).reshape(-1)
+        emb = self.time_embedding(self.time_proj(times).to(sample_BcKhw.dtype))
+        return emb if len(emb) == 1 else emb.repeat_interleave(frames, dim=0, output_size=batch * frames)
 
     def _layer(
         self, block: nn.Module, index: int, x_Ndhw: Tensor, emb_ND: Tensor, text: Text, bank: ProjectedBank | None

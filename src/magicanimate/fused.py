@@ -1,14 +1,16 @@
 """Layers of the networks put together anew, so that little of what they compute passes through memory twice.
 
 They take over the weights and the names of diffusers' layers, and compute the same with one rounding where there were
-several. The biases of convolutions join what is computed next; see `operations` for that. For inference alone: hooks on
-single convolutions (`--offload`) would never be called.
+several. On a GPU the biases of convolutions join what is computed next; see `operations` for that. On a CPU they join
+the convolution, with the time embedding, and results are written over what nobody reads any more: new memory costs as
+much time as a sum. For inference alone: hooks on single convolutions (`--offload`) would never be called.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention import BasicTransformerBlock
@@ -19,8 +21,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from magicanimate.attention import SharedSourceAttention, Text
-from magicanimate.denoiser import FrameGroupNorm, WindowGroupNorm
-from magicanimate.operations import add_biased, add_norm, gated_gelu, group_norm
+from magicanimate.denoiser import SLICE_ROWS, FrameGroupNorm, WindowGroupNorm
+from magicanimate.operations import add_biased, add_norm, add_to, gated_gelu, group_norm
 
 
 class FusedGroupNorm(nn.GroupNorm):
@@ -67,13 +69,16 @@ class FusedResnet(nn.Module):
 
     def forward(self, input_tensor: Tensor, temb: Tensor | None = None) -> Tensor:
         """`[N, C, h, w] -> [N, C', h, w]`. temb: the time embedding `[N, D]`."""
-        bias = self.conv1.bias[None]
-        shift = bias if self.time_emb_proj is None or temb is None else self.time_emb_proj(F.silu(temb)) + bias
-        x = without_bias(self.conv1, self.norm1(input_tensor))
-        x = without_bias(self.conv2, self.norm2(x, shift))
+        bias_1C = self.conv1.bias[None]
+        shift_NC = bias_1C if self.time_emb_proj is None or temb is None else self.time_emb_proj(F.silu(temb)) + bias_1C
+        x, shift = convolve(self.conv1, self.norm1(input_tensor), shift_NC)
+        x = self.norm2(x, shift)
         if self.conv_shortcut is None:
-            return add_biased(input_tensor, x, self.conv2.bias)
-        return add_biased(without_bias(self.conv_shortcut, input_tensor), x, self.conv2.bias + self.conv_shortcut.bias)
+            x, bias = convolve(self.conv2, x, self.conv2.bias[None])
+        else:
+            x, bias = convolve(self.conv2, x, (self.conv2.bias + self.conv_shortcut.bias)[None])
+            input_tensor = without_bias(self.conv_shortcut, input_tensor)
+        return add_to(x, input_tensor) if bias is None else add_biased(input_tensor, x, bias[0])
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
@@ -111,7 +116,7 @@ class FusedTransformer(nn.Module):
         for block in self.transformer_blocks:
             x = block(x, encoder_hidden_states=encoder_hidden_states, cross_attention_kwargs=cross_attention_kwargs)
         x = rearrange(linear(self.proj_out, x), "n (h w) c -> n c h w", h=height)
-        return (hidden_states + x,)
+        return (add_to(x, hidden_states),)
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
@@ -144,7 +149,7 @@ class FusedBlock(nn.Module):
             x, normed = layer_norm(self.norm2, x, mixed, places)
             mixed = self.attn2(normed, encoder_hidden_states=encoder_hidden_states, **options)
         x, normed = layer_norm(self.norm3, x, mixed)
-        return x + self.ff(normed)
+        return add_feed_forward(self.ff, x, normed)
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
@@ -169,6 +174,18 @@ class FusedGEGLU(GEGLU):
         return gated_gelu(self.proj(hidden_states))
 
 
+def convolve(conv: nn.Conv2d, x_NChw: Tensor, shift_NC: Tensor) -> tuple[Tensor, Tensor | None]:
+    """A convolution with `shift`, `[N, C]` or `[1, C]`, in place of its bias; and what of that is left to be added.
+
+    On a GPU that is all of it, since it joins what is computed next. On a CPU a bias costs nothing.
+    """
+    if x_NChw.is_cuda:
+        return without_bias(conv, x_NChw), shift_NC
+    if len(shift_NC) > 1:
+        return add_to(without_bias(conv, x_NChw), shift_NC[:, :, None, None]), None
+    return F.conv2d(x_NChw, conv.weight, shift_NC[0], conv.stride, conv.padding), None
+
+
 def without_bias(conv: nn.Conv2d, x_NChw: Tensor) -> Tensor:
     """A convolution whose bias is added later."""
     return F.conv2d(x_NChw, conv.weight, None, conv.stride, conv.padding)
@@ -177,8 +194,20 @@ def without_bias(conv: nn.Conv2d, x_NChw: Tensor) -> Tensor:
 def layer_norm(
     norm: nn.LayerNorm, x_NTC: Tensor, y_NTC: Tensor | None, places_TC: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """See `operations.add_norm`."""
+    """See `operations.add_norm`; on CPUs the sum may be written over y."""
+    if y_NTC is not None and not y_NTC.is_cuda and y_NTC.is_contiguous():  # else it is one row for all
+        x_NTC, y_NTC = add_to(y_NTC, x_NTC), None
     return add_norm(x_NTC, y_NTC, norm.weight, norm.bias, norm.eps, places_TC)
+
+
+def add_feed_forward(layer: nn.Module, x_NTC: Tensor, normed_NTC: Tensor) -> Tensor:
+    """`x + layer(normed)`; on CPUs slice by slice, as `SlicedFeedForward` does, in the memory of x."""
+    if normed_NTC.is_cuda or torch.is_grad_enabled():
+        return x_NTC + layer(normed_NTC)
+    rows, given = (z.view(-1, z.shape[-1]).split(SLICE_ROWS) for z in (x_NTC, normed_NTC))
+    for own, normed in zip(rows, given, strict=True):
+        own += layer(normed)
+    return x_NTC
 
 
 def linear(layer: nn.Module, x_NTC: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def group_norm(
     else:
         folded = rearrange(x, "(b k) c h w -> b c k h w", k=frames)
         normed = rearrange(F.group_norm(folded, groups, weight_C, bias_C, eps), "b c k h w -> (b k) c h w")
-    normed = F.silu(normed) if silu else normed
+    normed = F.silu(normed, inplace=not torch.is_grad_enabled()) if silu else normed
     if by_position:
         rows = rearrange(normed, "(b k) c h w -> b h w k c", k=frames).contiguous()
         return rearrange(rows, "b h w k c -> b c k h w")
@@ -93,7 +93,10 @@ def gated_gelu(x_ND: Tensor) -> Tensor:
 
         return kernels.gated_gelu(x_ND)
     value, gate = x_ND.chunk(2, dim=-1)
-    return value * F.gelu(gate)
+    if torch.is_grad_enabled():
+        return value * F.gelu(gate)
+    # On CPUs the fast GELU, oneDNN's, takes nothing but tensors in one piece
+    return torch.ops.aten.gelu_(gate.clone(memory_format=torch.contiguous_format)).mul_(value)
 
 
 def add_biased(x_NChw: Tensor, y_NChw: Tensor, bias_C: Tensor) -> Tensor:
@@ -104,6 +107,11 @@ def add_biased(x_NChw: Tensor, y_NChw: Tensor, bias_C: Tensor) -> Tensor:
         x_NChw, y_NChw = (z.contiguous(memory_format=torch.channels_last) for z in (x_NChw, y_NChw))
         return kernels.add_biased(x_NChw, y_NChw, bias_C)
     return x_NChw + y_NChw + bias_C[:, None, None]
+
+
+def add_to(x: Tensor, y: Tensor) -> Tensor:
+    """`x + y` in the memory of x, which nobody else may read any more; unless a gradient may be wanted."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 def add_norm(
@@ -124,7 +132,7 @@ def add_norm(
         return kernels.add_norm(x_NTC, y_NTC, weight_C, bias_C, eps, places_TC)
     total = x_NTC if y_NTC is None else x_NTC + y_NTC
     normed = F.layer_norm(total, (total.shape[-1],), weight_C, bias_C, eps)
-    return total, normed if places_TC is None else normed + places_TC
+    return total, normed if places_TC is None else add_to(normed, places_TC)
 
 
 def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) -> Tensor:
