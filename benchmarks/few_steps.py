@@ -1,7 +1,9 @@
 """A distilled model beside its teacher: fidelity to held-out people, and time of a frame.
 
     python benchmarks/few_steps.py --teacher tiny --student runs/tiny/distill/model --out results/few_steps.json
-    python benchmarks/few_steps.py ... --decoder runs/tiny/decoder/decoder    # the student with a small decoder
+    python benchmarks/few_steps.py ... --decoder runs/tiny/decoder/decoder --cache 2
+
+--decoder and --cache are those of `magicanimate animate`, for the student alone.
 
 Both start from the same noise. Times are those of one window of frames without start and picture: denoising alone, and
 with decoding and detail; the two models take turns, medians are reported.
@@ -24,6 +26,7 @@ from magicanimate.evaluate.basic import psnr
 from magicanimate.evaluate.frames import ssim
 from magicanimate.latents import encode_images, initial_noise
 from magicanimate.models import Model, load_model
+from magicanimate.policies import FeatureReuse, Policies
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.train.preview import HeldOut, figures, generate
 
@@ -61,6 +64,9 @@ def main() -> None:
     parser.add_argument("--teacher", default="tiny")
     parser.add_argument("--student", required=True)
     parser.add_argument("--decoder", type=Path, help="a small decoder (stage decoder) for the student")
+    parser.add_argument(
+        "--cache", type=int, default=1, help="the student computes deep features in every so many steps"
+    )
     parser.add_argument("--people", type=int, default=48)
     parser.add_argument("--steps", type=int, default=25, help="the teacher's")
     parser.add_argument("--guidance", type=float, help="the teacher's; default: what the student was taught with")
@@ -73,7 +79,7 @@ def main() -> None:
     taught = student.config.training.get("distilled", {}).get("guidance", teacher.config.guidance)
     chosen = {
         "teacher": (teacher, {"steps": arguments.steps, "guidance": arguments.guidance or taught}),
-        "student": (student, {}),
+        "student": (student, {"policies": Policies(features=FeatureReuse(arguments.cache))}),
     }
     size = teacher.config.resolution[0]
     still, clip = still_people(arguments.people, size), moving_people(1, size)
