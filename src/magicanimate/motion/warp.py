@@ -172,6 +172,7 @@ class PartWarp:
         loose_HW = own_HW == LOOSE
         parts_HW = np.where(loose_HW, 0, own_HW).astype(own_HW.dtype)
         self._people = 1 if people_HW is None else max(1, int(people_HW.max()))
+        self._shown = np.isin(np.arange(256), 1 if people_HW is None else people_HW) & (np.arange(256) > 0)
         self._pixels, self._parts = picture_HWC.reshape(-1, 3), parts_HW.ravel()
         self._area_HW = self._areas_of(parts_HW, people_HW)
         self._loose = loose_HW if loose_HW.any() else parts_HW == 0
@@ -193,15 +194,19 @@ class PartWarp:
         warped = self._warped(parts_HW, area_HW, maps)
         return warped, self._beyond(area_HW, maps, warped)
 
+    def missing(self, people_HW: np.ndarray) -> np.ndarray:
+        """Pixels of people whom the picture does not show. Any shape, bool."""
+        return (people_HW > 0) & ~self._shown[people_HW]
+
     def _areas_of(self, parts_HW: np.ndarray, people_HW: np.ndarray | None) -> np.ndarray:
         """What each pixel [H,W] moves with: 0 for background, person k's areas from PARTS (k - 1) on, the last one for
         people whom the picture does not show."""
         area_HW = AREAS[parts_HW]
         if people_HW is None:
             return area_HW
-        before_HW = people_HW.astype(np.int16) - 1
-        shown_HW = (before_HW >= 0) & (before_HW < self._people)
-        own_HW = np.where(shown_HW, area_HW + PARTS * before_HW, PARTS * self._people)
+        own_HW = np.where(
+            self._shown[people_HW], area_HW + PARTS * (people_HW.astype(np.int16) - 1), PARTS * self._people
+        )
         return np.where(area_HW > 0, own_HW, 0).astype(np.int16)
 
     def _measured(self, area_HW: np.ndarray) -> Areas:
