@@ -45,6 +45,7 @@ LAYERS = [
         "motion.signal",
         "motion.planes",
         "motion.align",
+        "motion.cast",
         "motion.retarget",
         "motion.reference",
         "media",

@@ -119,6 +119,17 @@ def test_detail_needs_the_pictures_parts():
     assert 0 <= out.min() <= out.max() <= 1
 
 
+@torch.no_grad()
+def test_who_is_not_in_the_picture_stays_as_decoded():
+    network, decoded = full_model().detail, torch.rand(1, 3, SIZE, SIZE)
+    whose = np.where(parts() == 19, 2, np.where(parts() == 2, 1, 0)).astype(np.uint8)[None]
+    source = DetailSource(picture(), np.where(parts() == 2, 2, 0).astype(np.uint8), (parts() == 2).astype(np.uint8))
+    out = source(network, decoded, parts()[None], people_NHW=whose)
+    other = torch.from_numpy(whose == 2)
+    assert torch.equal(out.movedim(1, -1)[other], decoded.movedim(1, -1)[other])
+    assert not torch.isclose(out.movedim(1, -1)[~other], decoded.movedim(1, -1)[~other]).any(-1).all()
+
+
 @pytest.fixture(scope="module")
 def pipe() -> MagicAnimatePipeline:
     return MagicAnimatePipeline(full_model())

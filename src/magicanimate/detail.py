@@ -124,7 +124,8 @@ class DetailSource:
         self, network: UNet2DModel, decoded_N3HW: Tensor, parts_NHW: np.ndarray, trust: float = 0.0,
         people_NHW: np.ndarray | None = None,
     ) -> Tensor:  # fmt: skip
-        """Decoded frames with detail, clamped to [0,1]. Without parts of the picture they stay as they are."""
+        """Decoded frames with detail, clamped to [0,1]. Without parts of the picture they stay as they are, and so do
+        people whom the picture does not show: the background would shine through them."""
         if self._warp is None:
             return decoded_N3HW
         sources = find_sources(self._warp, parts_NHW, people_NHW)
@@ -134,4 +135,8 @@ class DetailSource:
             few = Sources(*(plane[some].to(decoded_N3HW) for plane in sources))
             maps = maps_NHW[some].to(decoded_N3HW.device)
             frames.append(add_detail(network, decoded_N3HW[some], few, maps, trust))
-        return torch.cat(frames).clamp(0, 1)
+        detailed_N3HW = torch.cat(frames).clamp(0, 1)
+        if people_NHW is None:
+            return detailed_N3HW
+        missing_N1HW = torch.from_numpy(self._warp.missing(people_NHW))[:, None].to(decoded_N3HW.device)
+        return torch.where(missing_N1HW, decoded_N3HW, detailed_N3HW)

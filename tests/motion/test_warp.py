@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from magicanimate.motion.warp import (
     KNOWN,
@@ -215,13 +216,18 @@ def test_one_person_with_a_number_is_the_same_as_without():
             assert (plane == same).all()
 
 
-def test_who_is_not_in_the_picture_takes_nothing():
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_is_not_in_the_picture_takes_nothing(number):
     own = person()
     target, whose = pair(person(), person(shift=12))
     reference = np.concatenate([picture(own), picture(np.zeros_like(own))], 1)
     parts = np.concatenate([own, np.zeros_like(own)], 1)
-    out, beyond = PartWarp(reference, parts, (parts > 0).astype(np.uint8)).with_surroundings(target, whose)
-    assert (out.known_HW[whose == 2] == UNKNOWN).all()
-    assert (out.known_HW[whose == 1] == KNOWN).all()
-    assert (out.picture_HWC[whose == 2] == 128).all()
-    assert not beyond.moved_HW[:, SIZE + 30 :].any()
+    warp = PartWarp(reference, parts, ((parts > 0) * number).astype(np.uint8))
+    out, beyond = warp.with_surroundings(target, whose)
+    there, missing = whose == number, (whose > 0) & (whose != number)
+    assert (out.known_HW[missing] == UNKNOWN).all()
+    assert (out.known_HW[there] == KNOWN).all()
+    assert (out.picture_HWC[there] != 128).any(-1).all()
+    assert (out.picture_HWC[missing & (parts == 0)] == 128).all()
+    assert (warp.missing(whose) == missing).all()
+    assert not beyond.moved_HW[:, SIZE + 30 : SIZE + 60].any() or number == 2

@@ -189,24 +189,31 @@ class PartWarp:
         loose_HW = own_HW == LOOSE
         parts_HW = np.where(loose_HW, 0, own_HW).astype(own_HW.dtype)
         self._people = 1 if people_HW is None else max(1, int(people_HW.max()))
+        self._shown = np.isin(np.arange(256), 1 if people_HW is None else people_HW) & (np.arange(256) > 0)
         self._pixels, self._parts = picture_HWC.reshape(-1, 3), parts_HW.ravel()
         self._area_HW = self._areas_of(parts_HW, people_HW)
         self._loose = loose_HW if loose_HW.any() else parts_HW == 0
         self._owner_HW = people_HW
-        self._areas = self._measured(parts_HW, people_HW)
+        self._areas = self._measured(self._area_HW)
         self._source_P = _sources(self._areas.present_P)
         self._nearest, self._start_P, self._box_P4 = _nearest_pixels(self._area_HW, self._areas.present_P)
 
     def __call__(self, parts_HW: np.ndarray, people_HW: np.ndarray | None = None) -> Warped:
         """The picture for a target part map [H,W], with whose each of its pixels is [H,W]; None: all person 1's."""
-        area_HW, maps = self._areas_of(parts_HW, people_HW), self._maps(self._measured(parts_HW, people_HW))
+        area_HW = self._areas_of(parts_HW, people_HW)
+        maps = self._maps(self._measured(area_HW))
         return self._warped(parts_HW, area_HW, maps)
 
     def with_surroundings(self, parts_HW: np.ndarray, people_HW: np.ndarray | None = None) -> tuple[Warped, Beyond]:
         """The same, and what lies beside the target's parts."""
-        area_HW, maps = self._areas_of(parts_HW, people_HW), self._maps(self._measured(parts_HW, people_HW))
+        area_HW = self._areas_of(parts_HW, people_HW)
+        maps = self._maps(self._measured(area_HW))
         warped = self._warped(parts_HW, area_HW, maps)
         return warped, self._beyond(area_HW, maps, warped)
+
+    def missing(self, people_HW: np.ndarray) -> np.ndarray:
+        """Pixels of people whom the picture does not show. Any shape, bool."""
+        return (people_HW > 0) & ~self._shown[people_HW]
 
     def _areas_of(self, parts_HW: np.ndarray, people_HW: np.ndarray | None) -> np.ndarray:
         """What each pixel [H,W] moves with: 0 for background, person k's areas from PARTS (k - 1) on, the last one for
@@ -214,18 +221,18 @@ class PartWarp:
         area_HW = AREAS[parts_HW]
         if people_HW is None:
             return area_HW
-        before_HW = people_HW.astype(np.int16) - 1
-        shown_HW = (before_HW >= 0) & (before_HW < self._people)
-        own_HW = np.where(shown_HW, area_HW + PARTS * before_HW, PARTS * self._people)
+        own_HW = np.where(
+            self._shown[people_HW], area_HW + PARTS * (people_HW.astype(np.int16) - 1), PARTS * self._people
+        )
         return np.where(area_HW > 0, own_HW, 0).astype(np.int16)
 
-    def _measured(self, parts_HW: np.ndarray, people_HW: np.ndarray | None) -> Areas:
+    def _measured(self, area_HW: np.ndarray) -> Areas:
         """Everybody's areas."""
-        measured = [_NOBODYS]
-        for person in range(self._people, 0, -1):
-            own_HW = parts_HW if people_HW is None else np.where(people_HW == person, parts_HW, 0)
-            measured.insert(0, measure_areas(AREAS[own_HW]))
-        return Areas(*(np.concatenate(values) for values in zip(*measured, strict=True)))
+        measured = []
+        for before in range(0, PARTS * self._people, PARTS):
+            own_HW = (area_HW > before) & (area_HW < before + PARTS)
+            measured.append(measure_areas(np.where(own_HW, area_HW - before, 0)))
+        return Areas(*(np.concatenate(values) for values in zip(*measured, _NOBODYS, strict=True)))
 
     def _warped(self, parts_HW: np.ndarray, area_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
