@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from benchmarks import gpu, memory, speed
+import torch.nn.functional as F
+from benchmarks import gpu, memory, rest, speed
 from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
 from scripts import gpu_session
@@ -16,6 +17,7 @@ from magicanimate.graphs import Graphs
 from magicanimate.sampler import SampleSettings
 from random_models import random_model
 from recorders import EagerRecorder, StuckRecorder
+from seeded import randn
 
 
 def test_speed_measures_every_stage_and_the_twin(tmp_path):
@@ -52,6 +54,33 @@ def test_the_twin_runs_in_the_memory_format_of_the_original(monkeypatch):
         assert weight.is_contiguous()
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
+
+
+def test_the_rest_beside_products_is_timed(capsys):
+    rest.main(["--model", "small", "--size", "32", "--frames", "2"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["of"] for row in rows] == ["engine", "twin"]
+    assert all(0 < row["seconds"] < 60 for row in rows)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_stand_ins_are_laid_out_as_what_they_stand_for(memory_format):
+    image = randn(2, 16, 9, 7, seed=1).to(memory_format=memory_format)
+    weight = randn(8, 16, 3, 3, seed=2).to(memory_format=memory_format)
+    rows, heads = randn(5, 16, seed=3), randn(2, 6, 4, 8, seed=4).transpose(1, 2)
+    calls = {
+        "convolution": lambda: F.conv2d(image, weight, stride=2, padding=1),
+        "addmm": lambda: F.linear(rows, randn(8, 16, seed=5), randn(8, seed=6)),
+        "mm": lambda: F.linear(rows, randn(8, 16, seed=5)),
+        "attention": lambda: F.scaled_dot_product_attention(heads, heads, heads),
+    }
+    for name, call in calls.items():
+        with rest.BesideProducts() as mode:
+            made = call()
+        real = call()
+        assert (made.shape, made.stride(), made.dtype) == (real.shape, real.stride(), real.dtype), name
+        assert set(mode.seconds).isdisjoint(rest.STAND_INS)
+        assert not torch.equal(made, real)
 
 
 def test_machines_have_names(tmp_path):

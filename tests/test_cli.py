@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +149,33 @@ def test_real_inputs(real_inputs, model_folder, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "Warning" not in result.stderr
     assert len(list(open_clip(tmp_path / "out.mp4"))) == 10
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+TAKES_MEMORY = """
+import sys
+from magicanimate.cli import main
+sys.argv = ["magicanimate", "--version"]
+try:
+    main()
+except SystemExit:
+    pass
+import torch
+held = torch.ones(2**25)
+print([line for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages")][0].split()[1])
+"""
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(), reason="nobody can ask for huge pages here"
+)
+def test_huge_pages_are_asked_for_unless_they_are_not_wanted():
+    held = {}
+    for wanted in ("", "0"):
+        environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+        environment |= {"THP_MEM_ALLOC_ENABLE": wanted} if wanted else {}
+        made = subprocess.run(
+            [sys.executable, "-c", TAKES_MEMORY], env=environment, capture_output=True, text=True, check=True
+        )
+        held[wanted] = int(made.stdout.splitlines()[-1])  # KB
+    assert held[""] > held["0"] + 32 * 1024  # of 128 MB: how many there are depends on the rest of the machine
