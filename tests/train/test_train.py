@@ -256,6 +256,8 @@ def test_other_vae_is_noticed(trained, tmp_path):
         ({"vae": None}, "needs vae"),
         ({"surprise": 1}, "surprise"),
         ({"loop": {"steps": 0}}, "loop.steps"),
+        ({"vae_folder": "somewhere"}, "vae_folder"),
+        ({"vae": {"further_channels": 8}}, "vae.start"),
     ],
 )
 def test_bad_configuration_is_one_sentence(tmp_path, change, message):
@@ -280,7 +282,8 @@ def test_shipped_configurations_parse_and_take_overrides():
     configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
     found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
     stages = {"warp": "appearance", "temporal_warp": "temporal", "pose": "appearance", "depth": "appearance"}
-    stages |= {"vae_decoder": "vae"} | {name: name for name in ("vae", "appearance", "temporal", "detail", "distill")}
+    named = ("vae", "appearance", "temporal", "detail", "distill", "decoder")
+    stages |= {"vae_decoder": "vae"} | {name: name for name in named}
     stages |= {"wide_vae": "vae", "wide_decoder": "vae", "wide": "appearance", "wide_detail": "detail"}
     stages |= {"gpu_vae": "vae", "gpu": "appearance", "gpu_temporal": "temporal", "gpu_detail": "detail"}
     assert {name: s.stage for name, s in found.items()} == stages

@@ -132,6 +132,10 @@ class TrainSettings(BaseModel):
         sources = [name for name in ("start", "initial", "networks") if getattr(self, name) is not None]
         if len(sources) > 1:
             raise ValueError(f"only one of {' and '.join(sources)} can say where the networks come from")
+        if self.vae_folder and self.stage != "appearance":
+            raise ValueError(f"stage {self.stage} has the VAE of the model that it starts from, not vae_folder")
+        if self.vae and self.vae.further_channels and self.vae.start is None:
+            raise ValueError("vae.further_channels are further than those of vae.start, which is missing")
         if self.loop.frozen != "float32" and self.stage not in ("appearance", "temporal", "distill"):
             raise ValueError(f"stage {self.stage} keeps nothing in loop.frozen: {self.loop.frozen}")
         if self.branches and self.branches.stage != self.stage:
