@@ -28,8 +28,7 @@ from benchmarks.speed import denoising, on_the_same_weights, plain_denoising  # 
 from torch import Tensor  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from magicanimate.acceleration import wants_channels_last  # noqa: E402
-from magicanimate.fused import fuse_network  # noqa: E402
+from magicanimate.acceleration import arrange_networks  # noqa: E402
 from magicanimate.runtime import DTYPES  # noqa: E402
 from magicanimate.sampler import SampleSettings  # noqa: E402
 
@@ -50,10 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     model, settings = sized_model(chosen.model, dtype=DTYPES[chosen.dtype]), SampleSettings(steps=1, guidance=7.5)
     twin = on_the_same_weights(model)
-    for network in model.networks.values():  # as `accelerate_model` does where the CPU has the number format
-        if wants_channels_last(network, model.device):
-            network.to(memory_format=torch.channels_last)
-        fuse_network(network)
+    arrange_networks(model, model.device, fuse=True)  # as `accelerate_model` does where the CPU has the number format
     works = {
         "engine": denoising(model, chosen.size, chosen.frames, settings),
         "twin": plain_denoising(twin, chosen.size, chosen.frames, settings),

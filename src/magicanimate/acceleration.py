@@ -80,13 +80,7 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     model.to(device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # where kernels are launched
-    for network in model.networks.values():
-        if wants_channels_last(network, device):
-            network.to(memory_format=torch.channels_last)
-            if not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype)):
-                fuse_network(network)
-    if model.small_decoder is not None and wants_channels_last(model.small_decoder, device):
-        model.small_decoder.to(memory_format=torch.channels_last)
+    arrange_networks(model, device, fuse=not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype)))
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
@@ -97,6 +91,15 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     if options.compile:
         compile_model(model)
     return model
+
+
+def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
+    """Channels last where that is faster, and there with layers put together anew (fused.py) if asked for; in place."""
+    for network in model.running:
+        if wants_channels_last(network, device):
+            network.to(memory_format=torch.channels_last)
+            if fuse:
+                fuse_network(network)
 
 
 def wants_channels_last(network: Any, device: torch.device) -> bool:
@@ -113,8 +116,7 @@ def widen_model(model: Model, casting: bool) -> None:
     if not casting:
         model.to(dtype=torch.float32)
         return
-    decoders = [] if model.small_decoder is None else [model.small_decoder]
-    for module in (m for network in [*model.networks.values(), *decoders] for m in network.modules()):
+    for module in (m for network in model.running for m in network.modules()):
         if isinstance(module, CAST):
             apply_layerwise_casting_hook(module, stored, torch.float32, non_blocking=False)
         else:
@@ -165,10 +167,7 @@ def quantise_model(model: Model, quantise: Quantise, device: torch.device) -> No
 
 def offload_model(model: Model, device: torch.device) -> Model:
     """Every layer's weights rest on the host and are on the device only while that layer computes."""
-    networks: list[nn.Module] = [*model.networks.values()]
-    if model.small_decoder is not None:
-        networks.append(model.small_decoder)
-    for network in networks:
+    for network in model.running:
         apply_group_offloading(network, onload_device=device, offload_type="leaf_level")
     model.onload_device = device
     return model

@@ -128,13 +128,10 @@ class DetailSource:
         people whom the picture does not show: the background would shine through them."""
         if self._warp is None:
             return decoded_N3HW
-        sources = find_sources(self._warp, parts_NHW, people_NHW)
-        maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW))
-        frames = []
-        for some in (slice(start, start + _AT_ONCE) for start in range(0, len(parts_NHW), _AT_ONCE)):
-            few = Sources(*(plane[some].to(decoded_N3HW) for plane in sources))
-            maps = maps_NHW[some].to(decoded_N3HW.device)
-            frames.append(add_detail(network, decoded_N3HW[some], few, maps, trust))
+        sources = (plane.to(decoded_N3HW) for plane in find_sources(self._warp, parts_NHW, people_NHW))
+        maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW)).to(decoded_N3HW.device)
+        few = zip(*(x.split(_AT_ONCE) for x in (decoded_N3HW, maps_NHW, *sources)), strict=True)
+        frames = [add_detail(network, decoded, Sources(*given), maps, trust) for decoded, maps, *given in few]
         detailed_N3HW = torch.cat(frames).clamp(0, 1)
         if people_NHW is None:
             return detailed_N3HW

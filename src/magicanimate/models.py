@@ -83,6 +83,11 @@ class Model:
         return always if self.detail is None else always | {DETAIL: self.detail}
 
     @property
+    def running(self) -> list[nn.Module]:
+        """All that compute: the networks, and the small decoder if there is one."""
+        return [*self.networks.values(), *([] if self.small_decoder is None else [self.small_decoder])]
+
+    @property
     def device(self) -> torch.device:
         """Where the networks compute."""
         return self.onload_device or self.denoiser.device
@@ -115,10 +120,9 @@ class Model:
         """Move the networks and the prompt, in place; returns itself."""
         # Only what is asked for: diffusers warns about every cast, even one to None.
         where = {key: value for key, value in {"device": device, "dtype": dtype}.items() if value is not None}
-        decoders = [] if self.small_decoder is None else [self.small_decoder]
         if self.graphs is not None:
             self.graphs.clear()  # the weights will be elsewhere
-        for network in [*self.networks.values(), *decoders]:
+        for network in self.running:
             network.to(**where)
         self.empty_prompt = self.empty_prompt.to(**where)
         return self

@@ -66,14 +66,13 @@ def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
         InputError: mediapipe or OpenGL is missing.
     """
     people: list[Person] = []
-    covered_HW, shown_HWC = np.zeros(picture_HWC.shape[:2], np.uint8), picture_HWC
+    covered_HW = np.zeros(picture_HWC.shape[:2], np.uint8)
     while len(people) < most:
-        person = find_person(shown_HWC)
+        person = find_person(fill_background(picture_HWC, covered_HW).picture_HWC if people else picture_HWC)
         if person is None or covered_HW[person.parts_HW > 0].mean() > _TWICE * LOOSE:
             break
         people.append(person)
         covered_HW[(person.own_HW > 0) | (person.parts_HW > 0)] = LOOSE
-        shown_HWC = fill_background(picture_HWC, covered_HW).picture_HWC
     return people
 
 

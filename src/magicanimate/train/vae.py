@@ -47,11 +47,13 @@ class VaeStage(DrawsAhead):
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(not decoder_only and small is None)
         self._vae, self._patch, self._data, self._held_out, self._device = vae, patch, data, held_out, device
-        self._body_weight, self._latent_noise, self._small = body_weight, latent_noise, small
+        self._body_weight, self._latent_noise = body_weight, latent_noise
+        self._trained = vae if small is None else small.decoder
+        self._decoder = small or vae
+        self._scale: float = 1.0 if small is None else vae.config["scaling_factor"]
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        trained = self._vae if self._small is None else self._small.decoder
-        return [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
+        return [(name, p) for name, p in self._trained.named_parameters() if p.requires_grad]
 
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
         return [str(i) for i in sorted({i for i, _, _ in draw_frames(self._data, rng, batch)})]
@@ -87,11 +89,7 @@ class VaeStage(DrawsAhead):
 
     def _decode(self, latents: Tensor) -> Tensor:
         """Unscaled latents -> pictures in about [0,1]."""
-        if self._small is None:
-            folded = self._vae.decode(latents).sample
-        else:
-            folded = self._small.decode(latents * self._vae.config["scaling_factor"]).sample
-        return depth_to_space(folded, self._patch) * 0.5 + 0.5
+        return depth_to_space(self._decoder.decode(latents * self._scale).sample, self._patch) * 0.5 + 0.5
 
     def grid(self, path: Path) -> dict[str, float]:
         """Held-out pictures above their reconstructions; PSNR over the picture and inside the body."""
