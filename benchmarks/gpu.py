@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmarks.counting import step_inputs  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
-from benchmarks.plain import plain_sample  # noqa: E402
+from benchmarks.plain import original_attention, plain_sample  # noqa: E402
 from benchmarks.sizes import SIZES, sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -253,25 +253,39 @@ def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettin
 
 
 def against_twin(bench: Bench) -> dict[str, Any]:
-    """Engine and twin in turns, 5 steps each, then all steps of `original` once each."""
-    few = bench.settings("original", 5)
+    """Engine and twin in turns, 5 steps each, then all steps of `original`: the twin with the attention that torch
+    chooses, and with the original's."""
+    few, whole = bench.settings("original", 5), bench.settings("original")
+
+    def engine(settings: SampleSettings) -> Tensor:
+        return bench.denoise(bench.engine, settings)
+
+    def with_original_attention(settings: SampleSettings) -> Tensor:
+        with original_attention():
+            return bench.denoise_plainly(settings)
+
+    works = {"engine": engine, "twin": bench.denoise_plainly, "twin, original attention": with_original_attention}
     for _ in range(2):  # until kernels are chosen and compiled, steps recorded and memory is there
-        bench.denoise(bench.engine, few)
-        bench.denoise_plainly(few)
-    turns = [
-        (bench.seconds(lambda: bench.denoise(bench.engine, few)), bench.seconds(lambda: bench.denoise_plainly(few)))
-        for _ in range(3)
-    ]
-    ours, theirs = (statistics.median(turn[i] for turn in turns) / few.steps for i in (0, 1))
-    whole = bench.settings("original")
-    result = {"turns": turns, "engine_step": ours, "twin_step": theirs, "ratio": theirs / ours}
+        for work in works.values():
+            work(few)
+    steps = [{name: bench.seconds(lambda work=work: work(few)) / 5 for name, work in works.items()} for _ in range(3)]
+    result: dict[str, Any] = {"steps": steps} | in_turns(steps, "step")
     print(json.dumps(result), flush=True)
     made: dict[str, Tensor] = {}
-    result["engine_whole"] = bench.seconds(lambda: made.update(engine=bench.denoise(bench.engine, whole)))
-    result["twin_whole"] = bench.seconds(lambda: made.update(twin=bench.denoise_plainly(whole).cpu()))
-    result["ratio_whole"] = result["twin_whole"] / result["engine_whole"]
+    runs = [
+        {name: bench.seconds(lambda name=name, work=work: made.update({name: work(whole).cpu()})) for name, work in works.items()}
+        for _ in range(2)
+    ]
+    result |= {"wholes": runs} | in_turns(runs, "whole")
     result["finite"] = all(bool(torch.isfinite(x).all()) for x in made.values())
     return result
+
+
+def in_turns(turns: list[dict[str, float]], what: str) -> dict[str, Any]:
+    """Medians of turns, and how much faster the engine is than the others."""
+    medians = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
+    ratios = {name: spent / medians["engine"] for name, spent in medians.items() if name != "engine"}
+    return {f"{what} medians": medians, f"{what} ratios": ratios}
 
 
 def preset(name: str, frames: int) -> Callable[[Bench], dict[str, Any]]:
@@ -308,30 +322,32 @@ def preset(name: str, frames: int) -> Callable[[Bench], dict[str, Any]]:
 
 def variants(bench: Bench) -> dict[str, Any]:
     """Seconds a step of `original` without one optimisation or with another choice."""
-    few = bench.settings("original", 5)
+    few, engine, results = bench.settings("original", 5), bench.engine, {}
 
-    def step(model: Model) -> float:
-        bench.denoise(model, replace(few, steps=1))
-        return bench.seconds(lambda: bench.denoise(model, few)) / few.steps
+    def step(name: str, model: Model = engine) -> None:
+        for _ in range(2):
+            bench.denoise(model, few)
+        results[name] = bench.peak(lambda: bench.denoise(model, few))
+        results[name]["step"] = results[name].pop("seconds") / few.steps
 
-    results = {"as it is": step(bench.engine)}
-    steps, recorded = bench.engine.bank_steps, bench.engine.graphs
-    bench.engine.bank_steps = 1
-    results["banks one by one"] = step(bench.engine)
-    bench.engine.bank_steps, bench.engine.graphs = steps, None
-    results["without graphs"] = step(bench.engine)
+    step("as it is")
+    recorded, at_once = engine.graphs, engine.halves_at_once
+    if bench.device.type == "cuda":
+        engine.halves_at_once = not at_once
+        step("halves one by one" if at_once else "halves at once")
+        engine.halves_at_once = at_once
     torch.backends.cudnn.benchmark = True
-    results["without graphs, cudnn.benchmark"] = step(bench.engine)
+    if recorded is not None:
+        recorded.clear()
+    step("cudnn.benchmark")
     torch.backends.cudnn.benchmark = False
-    bench.engine.graphs = recorded
-    results["torch's layers, NCHW"] = step(bench.twin)
-    for network in bench.twin.networks.values():
-        network.to(memory_format=torch.channels_last)
-    results["torch's layers, channels last"] = step(bench.twin)
-    bench.denoise_plainly(replace(few, steps=1))
-    results["twin, channels last"] = bench.seconds(lambda: bench.denoise_plainly(few)) / few.steps
-    for network in bench.twin.networks.values():
-        network.to(memory_format=torch.contiguous_format)
+    if recorded is not None:
+        recorded.clear()
+    steps, engine.bank_steps = engine.bank_steps, 1
+    step("banks one by one")
+    engine.bank_steps, engine.graphs = steps, None
+    step("without graphs")
+    engine.graphs = recorded
     return results
 
 

@@ -18,6 +18,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from einops import rearrange, repeat
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from magicanimate.appearance import reference_bank
 from magicanimate.attention import ReferenceBank, attend, install_attention, leave, project
@@ -84,6 +85,14 @@ def plain_attention(model: Model) -> Iterator[None]:
     finally:
         for network in networks:
             install_attention(network)
+
+
+@contextmanager
+def original_attention() -> Iterator[None]:
+    """On GPUs, the attention kernel of the original: FlashAttention 2, which xformers 0.0.22 takes for 16-bit heads of
+    up to 256; torch itself would take cuDNN's on newer ones."""
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 @torch.no_grad()

@@ -7,7 +7,15 @@ import torch
 
 from magicanimate import fused as layers
 from magicanimate import operations
-from magicanimate.fused import FusedBlock, FusedGEGLU, FusedGroupNorm, FusedResnet, FusedTransformer, fuse_network
+from magicanimate.fused import (
+    FusedBlock,
+    FusedGEGLU,
+    FusedGroupNorm,
+    FusedResnet,
+    FusedTransformer,
+    fuse_network,
+    join_products,
+)
 from magicanimate.latents import decode_latents, encode_images
 from magicanimate.sampler import SampleSettings, sample
 from magicanimate.weights import stored_state
@@ -69,6 +77,18 @@ def test_weights_keep_their_names():
         state = stored_state(after.networks[name])
         assert stored_state(network).keys() == state.keys()
         assert all(torch.equal(value, state[key]) for key, value in stored_state(network).items())
+
+
+def test_joined_products_make_the_same(plain):
+    model = fused()
+    for network in model.networks.values():
+        join_products(network)
+    torch.testing.assert_close(run(model)[0], plain[0], atol=1e-4, rtol=1e-3)
+    block = model.denoiser.mid_block.attentions[0].transformer_blocks[0]
+    assert block.sums
+    assert stored_state(model.denoiser).keys() == stored_state(random_model("rgb").denoiser).keys()
+    block.attn1.to_v.weight.data += randn(*block.attn1.to_v.weight.shape, seed=4)  # negative control: it is shared
+    assert (run(model)[0] - plain[0]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("part", ["norm1.weight", "conv1.bias", "conv2.bias", "time_emb_proj.bias"])

@@ -59,14 +59,17 @@ def test_gated_gelu_and_sum(dtype):
 @pytest.mark.parametrize("shape", [(3, 5, 40), (2, 3, 1280), (5, 1, 320)])
 @pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize("placed", [False, True])
-def test_add_norm(dtype, shape, added, placed):
+@pytest.mark.parametrize("later", [False, True])
+def test_add_norm(dtype, shape, added, placed, later):
     x, y = ((randn(*shape, seed=s) * 3 + s).to(DEVICE, dtype) for s in (1, 2))
-    weight, bias, *places = (randn(*size, seed=4).to(DEVICE, dtype) for size in (shape[2:], shape[2:], shape[1:]))
-    given = x, y if added else None, weight, bias, 1e-5, places[0] if placed else None
+    weight, bias, places = (randn(*size, seed=4).to(DEVICE, dtype) for size in (shape[2:], shape[2:], shape[1:]))
+    after = bias if later and added else None
+    given = x, y if added else None, weight, bias, 1e-5, places if placed else None, after
     total, normed = kernels.add_norm(*given)
     wide = [t.float() if isinstance(t, torch.Tensor) else t for t in given]
     expected = operations.add_norm(*wide)
-    assert torch.equal(total, x + y if added else x)
+    stored = x + y if added else x
+    assert torch.equal(total, stored if after is None else stored + after)
     near(normed, expected[1], dtype)
     assert (normed - expected[1].roll(1, -1)).abs().max() > 0.1
 
@@ -78,4 +81,8 @@ def test_short_attention(dtype, frames, heads, width):
         randn(3, frames, heads * width, seed=s).to(DEVICE, dtype).unflatten(2, (heads, width)).transpose(1, 2)
         for s in range(3)
     ]
-    near(kernels.short_attention(*given), operations.short_attention(*(x.float() for x in given)), dtype)
+    expected = operations.short_attention(*(x.float() for x in given))
+    near(kernels.short_attention(*given), expected, dtype)
+    joint = torch.cat([x.transpose(1, 2).flatten(2) for x in given], dim=2)
+    shares = [x.unflatten(2, (heads, width)).transpose(1, 2) for x in joint.chunk(3, dim=2)]
+    near(kernels.short_attention(*shares), expected, dtype)

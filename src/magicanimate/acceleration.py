@@ -19,7 +19,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from magicanimate.errors import InputError
-from magicanimate.fused import fuse_network
+from magicanimate.fused import fuse_network, join_products
 from magicanimate.graphs import CudaRecorder, Graphs
 from magicanimate.models import Model, load_network
 from magicanimate.runtime import fast_on_cpu
@@ -86,6 +86,9 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     quantise_model(model, options.quantise, device)
     if device.type == "cuda":
         model.bank_steps = BANK_STEPS
+        if options.quantise == "none" and not options.compile:
+            for network in model.running:
+                join_products(network)
         if options.graphs:
             model.graphs = Graphs(CudaRecorder(device))
     if options.compile:

@@ -20,6 +20,9 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
+JOINT = "joint"
+"""Where a self-attention has the weights of its three projections as one; see `fused.join_products`."""
+
 ReferenceBank = dict[str, Tensor]  # module path of a self-attention -> its input in the appearance encoder [B, T, D]
 ProjectedBank = dict[str, KeyValue]  # the same, through the denoiser's own key and value projections
 ProjectedText = dict[str, KeyValue]  # module path of a cross-attention -> the prompt through its projections
@@ -54,17 +57,25 @@ class SharedSourceAttention:
         if record is not None and encoder_hidden_states is None:
             record[self.path] = hidden_states
         rows, tokens, _ = hidden_states.shape
-        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        key, value = source[self.path] if isinstance(source, dict) else project(attn, source)
+        query, key, value = self._project(attn, hidden_states, encoder_hidden_states)
         if encoder_hidden_states is not None and value.shape[2] == 1:
             # Attention over a single token is that token's value, whatever query and key say.
             return expand_rows(leave(attn, value), rows).expand(-1, tokens, -1)
+        query = split_heads(attn.to_q(hidden_states), attn.heads) if query is None else query
         key, value = expand_rows(key, rows), expand_rows(value, rows)
         if bank is not None and self.path in bank:
             key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
             value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
-        query = split_heads(attn.to_q(hidden_states), attn.heads)
         return leave(attn, short_attention(query, key, value) if self.few else attend(query, key, value))
+
+    def _project(self, attn: Attention, hidden_NTD: Tensor, source: Text | None) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Query, if it comes with the others for nothing, key and value."""
+        joint = getattr(attn, JOINT, None)
+        if source is None and joint is not None:
+            query, key, value = (split_heads(x, attn.heads) for x in F.linear(hidden_NTD, joint).chunk(3, dim=-1))
+            return query, key, value
+        given = hidden_NTD if source is None else source
+        return None, *(given[self.path] if isinstance(given, dict) else project(attn, given))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

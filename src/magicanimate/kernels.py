@@ -23,6 +23,8 @@ PARTS = 32
 """Partial sums that are read at once."""
 FLAT = 2048
 """Elements of a program that works element by element."""
+COLUMNS = 256
+"""Of them, of one row, where rows count: all inner widths of the official size are multiples of it."""
 
 
 def group_norm(
@@ -83,19 +85,19 @@ def _sum_channels(
     base = x + row.to(tl.int64) * positions * channels
     if SHIFTED:
         added = tl.load(shift + row * shift_stride + c, mask=inside, other=0.0).to(tl.float32)
-    total = tl.zeros([CHANNELS], tl.float32)
-    squares = tl.zeros([CHANNELS], tl.float32)
+    total = tl.zeros([POSITIONS, CHANNELS], tl.float32)  # over positions at the end only: threads would have to meet
+    squares = tl.zeros([POSITIONS, CHANNELS], tl.float32)
     for first in range(start, end, POSITIONS):
         p = first + tl.arange(0, POSITIONS)
         mask = (p < end)[:, None] & inside[None, :]
         value = tl.load(base + p[:, None] * channels + c[None, :], mask=mask, other=0.0).to(tl.float32)
         if SHIFTED:
             value = tl.where(mask, value + added[None, :], 0.0)
-        total += tl.sum(value, 0)
-        squares += tl.sum(value * value, 0)
+        total += value
+        squares += value * value
     into = sums + (row * splits + split) * 2 * channels + c
-    tl.store(into, total, mask=inside)
-    tl.store(into + channels, squares, mask=inside)
+    tl.store(into, tl.sum(total, 0), mask=inside)
+    tl.store(into + channels, tl.sum(squares, 0), mask=inside)
 
 
 @triton.jit(do_not_specialize=["parts", "per_group"])
@@ -151,20 +153,24 @@ def _apply_norm(
 
 def gated_gelu(x_ND: Tensor) -> Tensor:
     """See `operations.gated_gelu`. x: contiguous, less than 2**31 elements."""
-    out = x_ND.new_empty(*x_ND.shape[:-1], x_ND.shape[-1] // 2)
-    _gated_gelu[(triton.cdiv(out.numel(), FLAT),)](x_ND, out, out.numel(), out.shape[-1], FLAT=FLAT)
+    width = x_ND.shape[-1] // 2
+    out = x_ND.new_empty(*x_ND.shape[:-1], width)
+    rows = out.numel() // width
+    grid = (triton.cdiv(rows, FLAT // COLUMNS), triton.cdiv(width, COLUMNS))
+    _gated_gelu[grid](x_ND, out, rows, width, ROWS=FLAT // COLUMNS, COLUMNS=COLUMNS)
     return out
 
 
-@triton.jit
-def _gated_gelu(x, out, count, width, FLAT: tl.constexpr):
-    i = tl.program_id(0) * FLAT + tl.arange(0, FLAT)
-    mask = i < count
-    at = x + (i // width) * 2 * width + i % width
+@triton.jit(do_not_specialize=["rows"])
+def _gated_gelu(x, out, rows, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
+    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    mask = (r < rows) & (c < width)
+    at = x + r * 2 * width + c
     value = tl.load(at, mask=mask, other=0.0).to(tl.float32)
     gate = tl.load(at + width, mask=mask, other=0.0).to(tl.float32)
     gelu = 0.5 * gate * (1.0 + tl.erf(gate * 0.7071067811865476))
-    tl.store(out + i, (value * gelu).to(out.dtype.element_ty), mask=mask)
+    tl.store(out + r * width + c, (value * gelu).to(out.dtype.element_ty), mask=mask)
 
 
 def add_biased(x_NChw: Tensor, y_NChw: Tensor, bias_C: Tensor) -> Tensor:
@@ -186,7 +192,13 @@ def _add_biased(x, y, bias, out, count, channels, FLAT: tl.constexpr):
 
 
 def add_norm(
-    x_NTC: Tensor, y_NTC: Tensor | None, weight_C: Tensor, bias_C: Tensor, eps: float, places_TC: Tensor | None
+    x_NTC: Tensor,
+    y_NTC: Tensor | None,
+    weight_C: Tensor,
+    bias_C: Tensor,
+    eps: float,
+    places_TC: Tensor | None,
+    later_C: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """See `operations.add_norm`. All are contiguous."""
     channels, frames = x_NTC.shape[-1], x_NTC.shape[-2]
@@ -196,16 +208,16 @@ def add_norm(
     total, normed = x_NTC if y_NTC is None else torch.empty_like(x_NTC), torch.empty_like(x_NTC)
     _add_norm[(triton.cdiv(rows, block),)](
         x_NTC, x_NTC if y_NTC is None else y_NTC, weight_C, bias_C, weight_C if places_TC is None else places_TC,
-        total, normed, rows, channels, frames, eps,
-        ROWS=block, WIDTH=width, ADDED=y_NTC is not None, PLACED=places_TC is not None,
+        weight_C if later_C is None else later_C, total, normed, rows, channels, frames, eps,
+        ROWS=block, WIDTH=width, ADDED=y_NTC is not None, PLACED=places_TC is not None, LATER=later_C is not None,
     )  # fmt: skip
     return total, normed
 
 
 @triton.jit(do_not_specialize=["rows", "frames"])
 def _add_norm(
-    x, y, weight, bias, places, total, normed, rows, channels, frames, eps,
-    ROWS: tl.constexpr, WIDTH: tl.constexpr, ADDED: tl.constexpr, PLACED: tl.constexpr,
+    x, y, weight, bias, places, later, total, normed, rows, channels, frames, eps,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr, ADDED: tl.constexpr, PLACED: tl.constexpr, LATER: tl.constexpr,
 ):  # fmt: skip
     """Some whole rows of channels. frames: T, after which the added places begin anew."""
     r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -217,8 +229,10 @@ def _add_norm(
     if ADDED:
         # What is normed is the sum as it is stored
         stored = (value + tl.load(y + at, mask=mask, other=0.0).to(tl.float32)).to(total.dtype.element_ty)
-        tl.store(total + at, stored, mask=mask)
         value = stored.to(tl.float32)
+        if LATER:
+            stored = (value + tl.load(later + c, mask=inside, other=0.0).to(tl.float32)[None, :]).to(stored.dtype)
+        tl.store(total + at, stored, mask=mask)
     centred = tl.where(mask, value - (tl.sum(value, 1) / channels)[:, None], 0.0)
     factor = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / channels + eps)
     result = centred * factor[:, None] * tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)[None, :]
@@ -230,11 +244,11 @@ def _add_norm(
 
 
 def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) -> Tensor:
-    """See `operations.short_attention`. All three are views of contiguous `[N, T, g d]`."""
+    """See `operations.short_attention`. All three have the same strides."""
     rows, heads, frames, width = query_NgTd.shape
     out = query_NgTd.new_empty(rows, frames, heads, width)
     _short_attention[(rows * heads,)](
-        query_NgTd, key_NgTd, value_NgTd, out, heads, frames, heads * width, width**-0.5,
+        query_NgTd, key_NgTd, value_NgTd, out, heads, frames, query_NgTd.stride(2), heads * width, width**-0.5,
         FRAMES=max(16, triton.next_power_of_2(frames)), HEAD=width, WIDTH=max(16, triton.next_power_of_2(width)),
         num_warps=1,
     )  # fmt: skip
@@ -243,10 +257,11 @@ def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) ->
 
 @triton.jit(do_not_specialize=["heads", "frames"])
 def _short_attention(
-    query, key, value, out, heads, frames, stride, factor,
+    query, key, value, out, heads, frames, stride, out_stride, factor,
     FRAMES: tl.constexpr, HEAD: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """All of one head of one row. HEAD: d; FRAMES and WIDTH: the next powers of two, from 16 on."""
+    """All of one head of one row. stride: from one frame to the next. HEAD: d; FRAMES and WIDTH: the next powers of
+    two, from 16 on."""
     row, head = tl.program_id(0) // heads, tl.program_id(0) % heads
     t = tl.arange(0, FRAMES)
     d = tl.arange(0, WIDTH)
@@ -260,4 +275,5 @@ def _short_attention(
     weights = tl.exp(scores - tl.max(scores, 1)[:, None])
     weights = weights / tl.sum(weights, 1)[:, None]
     mixed = tl.dot(weights.to(v.dtype), v, input_precision="ieee")
-    tl.store(out + at, mixed.to(out.dtype.element_ty), mask=mask)
+    into = row.to(tl.int64) * frames * out_stride + head * HEAD + t[:, None] * out_stride + d[None, :]
+    tl.store(out + into, mixed.to(out.dtype.element_ty), mask=mask)

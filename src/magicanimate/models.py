@@ -60,7 +60,8 @@ class Model:
     detail: adds to decoded frames what the picture shows; see detail.py.
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
     control_bucket: ControlNet sees a multiple of so many frames; bank_steps: the appearance encoder works for so many
-    steps at once; graphs: replays what steps compute; see acceleration.py.
+    steps at once; graphs: replays what steps compute; halves_at_once: those of guidance run beside each other on a
+    GPU; see acceleration.py.
     """
 
     config: ModelConfig
@@ -75,6 +76,7 @@ class Model:
     control_bucket: int = 1
     bank_steps: int = 1
     graphs: Graphs | None = None
+    halves_at_once: bool = False
 
     @property
     def networks(self) -> dict[str, nn.Module]:

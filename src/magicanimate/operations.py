@@ -121,26 +121,31 @@ def add_norm(
     bias_C: Tensor,
     eps: float,
     places_TC: Tensor | None = None,
+    later_C: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`x + y`, and its layer norm over the channels, plus the code of each place in the sequence if there is one.
 
-    Without y the first result is x itself.
+    Without y the first result is x itself. later: with y only, what is added to the sum after the norm was taken.
     """
     if takes_kernel(x_NTC) and x_NTC.is_contiguous() and (y_NTC is None or y_NTC.is_contiguous()):
         from magicanimate import kernels
 
-        return kernels.add_norm(x_NTC, y_NTC, weight_C, bias_C, eps, places_TC)
+        return kernels.add_norm(x_NTC, y_NTC, weight_C, bias_C, eps, places_TC, later_C)
     total = x_NTC if y_NTC is None else x_NTC + y_NTC
     normed = F.layer_norm(total, (total.shape[-1],), weight_C, bias_C, eps)
+    if later_C is not None:
+        total = total + later_C
     return total, normed if places_TC is None else add_to(normed, places_TC)
 
 
 def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) -> Tensor:
     """Attention over a few frames. The fused attention of GPUs is made for long sequences: it would fill an eighth of
-    each of its tiles. All three are `split_heads` of contiguous tensors."""
+    each of its tiles. All three are `split_heads` of contiguous tensors, or of equal shares of one."""
     _, _, frames, width = query_NgTd.shape
-    alike = query_NgTd.shape == key_NgTd.shape and all(
-        x.transpose(1, 2).is_contiguous() for x in (query_NgTd, key_NgTd, value_NgTd)
+    step = query_NgTd.stride(2)
+    alike = all(
+        x.shape == query_NgTd.shape and x.stride() == (frames * step, width, step, 1)
+        for x in (query_NgTd, key_NgTd, value_NgTd)
     )
     if takes_kernel(query_NgTd) and alike and frames <= LONGEST and width <= WIDEST:
         from magicanimate import kernels

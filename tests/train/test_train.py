@@ -236,6 +236,8 @@ def test_learning_rate_rises_holds_and_falls():
     assert rates[20] == rates[49] == 1.0
     assert all(a >= b for a, b in pairwise(rates[50:]))
     assert rates[-1] < 0.1
+    late = [learning_rate(20, loop, passed=passed) for passed in (0.1, 0.5, 0.75, 1.0, 2.0)]
+    assert late == pytest.approx([1.0, 1.0, 0.525, 0.05, 0.05])
 
 
 def test_other_vae_is_noticed(trained, tmp_path):

@@ -72,6 +72,9 @@ class LoopSettings(BaseModel):
     grid_every: int = Field(500, ge=1)
     log_every: int = Field(20, ge=1)
     minutes: float | None = Field(None, gt=0, description="stop after this long, with a checkpoint; repeat to go on")
+    by_clock: bool = Field(
+        False, description="the rate falls by the share of the minutes that have passed, if that is ahead of the steps'"
+    )
     save_minutes: float | None = Field(None, gt=0, description="also save when the last checkpoint is this old")
     best: tuple[str, ...] = Field(
         ("part_accuracy", "psnr"), description="held-out figures that choose the best weights, the first one first"
@@ -101,15 +104,16 @@ class NamesClips(Protocol):
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]: ...
 
 
-def learning_rate(step: int, settings: LoopSettings, first: int = 0) -> float:
+def learning_rate(step: int, settings: LoopSettings, first: int = 0, passed: float = 0.0) -> float:
     """Linear warm-up, constant, linear decay to a twentieth. Pure, so that a resumed run has the same rates.
 
-    first: the step at which the optimiser started from nothing, and its warm-up with it.
+    first: the step at which the optimiser started from nothing, and its warm-up with it. passed: the share of the time
+    that has passed, for runs that are bound by it.
     """
     up = min(1.0, (step - first + 1) / max(1, settings.warmup))
-    start = settings.steps * (1 - settings.decay)
-    down = 1.0 if step < start else 1 - 0.95 * (step - start) / max(1.0, settings.steps - start)
-    return settings.lr * up * down
+    done = max(step / settings.steps, min(1.0, passed))
+    beyond = max(0.0, done - (1 - settings.decay)) / settings.decay if settings.decay else 0.0
+    return settings.lr * up * (1 - 0.95 * beyond)
 
 
 class Ema:
@@ -176,6 +180,13 @@ def _passed(minutes: float | None, since: float) -> bool:
     return minutes is not None and time.perf_counter() - since >= 60 * minutes
 
 
+def _share_passed(settings: LoopSettings, began: float, processes: Processes) -> float:
+    """Of the minutes, for runs whose rate falls by the clock; the same in all processes."""
+    if not settings.by_clock or settings.minutes is None:
+        return 0.0
+    return processes.of_first((time.perf_counter() - began) / (60 * settings.minutes))
+
+
 def _step(
     stage: Stage,
     settings: LoopSettings,
@@ -185,10 +196,11 @@ def _step(
     device: torch.device,
     processes: Processes,
     ahead: Ahead | None = None,
+    passed: float = 0.0,
 ) -> dict[str, float]:
     """One update of the weights; this process's share of the figures for the log: sums over its batches."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, settings, first)
+        group["lr"] = learning_rate(step, settings, first, passed)
     weights = [p for _, p in stage.trainable()]
     _forget_gradients(weights)
     sums: dict[str, float | Tensor] = {}  # read at the end only: a GPU would have to be waited for
@@ -305,7 +317,8 @@ def _train(
     done, count = start, 0
     with Board(out, start, settings.tensorboard, processes.first) as board:
         for step, progress, task in _steps(start, settings, processes.first):
-            figures = _step(stage, settings, step, first, optimiser, device, processes, ahead)
+            passed = _share_passed(settings, began, processes)
+            figures = _step(stage, settings, step, first, optimiser, device, processes, ahead, passed)
             ema.update(step)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
