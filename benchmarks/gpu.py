@@ -62,17 +62,12 @@ class Bench:
     @cached_property
     def engine(self) -> Model:
         """The model as `animate` runs it."""
-        return accelerate_model(sized_model(self.chosen.model, self.device, self.dtype), self.device, self.fastest)
+        return accelerate_model(sized_model(self.chosen.model, self.device, self.dtype), self.device, Acceleration())
 
     @cached_property
     def twin(self) -> Model:
         """The same weights with torch's own layers and memory format."""
         return sized_model(self.chosen.model, self.device, self.dtype)
-
-    @property
-    def fastest(self) -> Acceleration:
-        """With graphs, where there can be any."""
-        return Acceleration(graphs=self.device.type == "cuda")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -198,7 +193,7 @@ def parity(bench: Bench) -> dict[str, Any]:
         inputs = tuple(torch.randn_like(x) for x in inputs)
         plain = plain_sample(twin, *(x.to(bench.device, dtype) for x in inputs), settings).cpu()
         exact = plain if exact is None else exact
-        engine = accelerate_model(twin, bench.device, Acceleration())
+        engine = accelerate_model(twin, bench.device, Acceleration(graphs=False))
         name = str(dtype).removeprefix("torch.")
         results[f"engine {name}"] = relative(sample(engine, *inputs, settings), exact)
         results[f"twin {name}"] = relative(plain, exact)
@@ -219,7 +214,7 @@ def build(bench: Bench) -> dict[str, Any]:
 
 def graphs(bench: Bench) -> dict[str, Any]:
     """Recorded and plain steps: the same bits, for two inputs one after the other; seconds a step, and memory."""
-    small = accelerate_model(sized_model("small", bench.device, bench.dtype), bench.device, bench.fastest)
+    small = accelerate_model(sized_model("small", bench.device, bench.dtype), bench.device, Acceleration())
     results: dict[str, Any] = {}
     for name, model, size in (("small", small, 64), (bench.chosen.model, bench.engine, bench.chosen.size)):
         for preset in ("original", "fast"):
@@ -230,24 +225,28 @@ def graphs(bench: Bench) -> dict[str, Any]:
 
 
 def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettings) -> dict[str, Any]:
-    """With and without graphs. control: whether results of different inputs are equal, too."""
+    """Without and with graphs, and with both halves of guidance at once. control: whether results of different inputs
+    are equal, too."""
     recorded = model.graphs
     if recorded is None:
         return {"left out": "needs a GPU"}
     torch.manual_seed(2)
     inputs = [tuple(torch.randn_like(x) for x in step_inputs(model, size, FRAMES)) for _ in range(2)]
-    made: dict[bool, list[Tensor]] = {}
+    made: dict[str, list[Tensor]] = {}
     result: dict[str, Any] = {}
-    recorded.clear()
-    for on in (False, True):
-        model.graphs = recorded if on else None
-        made[on] = [sample(model, *given, settings) for given in inputs]
+    ways = {"plain": (None, False), "graphs": (recorded, False)}
+    if bench.device.type == "cuda":
+        ways["halves at once"] = (recorded, True)
+    for way, (model.graphs, model.halves_at_once) in ways.items():
+        recorded.clear()
+        made[way] = [sample(model, *given, settings) for given in inputs]
         spent = bench.peak(lambda: sample(model, *inputs[0], settings))
-        result["graphs" if on else "plain"] = spent | {"step": spent["seconds"] / settings.steps}
-    pairs = list(zip(made[True], made[False], strict=True))
+        result[way] = spent | {"step": spent["seconds"] / settings.steps}
+    model.graphs, model.halves_at_once = recorded, False
+    pairs = [pair for way in ways for pair in zip(made[way], made["plain"], strict=True)]
     return result | {
         "equal": all(torch.equal(*pair) for pair in pairs), "error": max(relative(*pair) for pair in pairs),
-        "control": torch.equal(made[True][0], made[False][1]), "recordings": len(recorded),
+        "control": torch.equal(made["graphs"][0], made["plain"][1]), "recordings": len(recorded),
         "given_up": recorded.recorder is None,
     }  # fmt: skip
 
@@ -273,7 +272,10 @@ def against_twin(bench: Bench) -> dict[str, Any]:
     print(json.dumps(result), flush=True)
     made: dict[str, Tensor] = {}
     runs = [
-        {name: bench.seconds(lambda name=name, work=work: made.update({name: work(whole).cpu()})) for name, work in works.items()}
+        {
+            name: bench.seconds(lambda name=name, work=work: made.update({name: work(whole).cpu()}))
+            for name, work in works.items()
+        }
         for _ in range(2)
     ]
     result |= {"wholes": runs} | in_turns(runs, "whole")

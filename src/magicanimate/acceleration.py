@@ -47,14 +47,14 @@ class Acceleration:
     quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
     layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
     decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
-    graphs: what steps compute is recorded as CUDA graphs; see graphs.py.
+    graphs: what steps compute is recorded as CUDA graphs; see graphs.py. None: on NVIDIA GPUs, with plain layers.
     """
 
     quantise: Quantise = "none"
     offload: bool = False
     compile: bool = False
     decoder: Path | None = None
-    graphs: bool = False
+    graphs: bool | None = None
 
 
 def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
@@ -70,7 +70,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
         raise InputError("Layers that visit the GPU cannot be compiled: choose --offload or --compile.")
     if options.graphs and device.type != "cuda":
         raise InputError(f"--graphs records what an NVIDIA GPU does, and {device.type} is none; leave it out.")
-    if options.graphs and (options.offload or options.compile or options.quantise != "none"):
+    plain = not (options.offload or options.compile or options.quantise != "none")
+    if options.graphs and not plain:
         raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantise.")
     if options.decoder is not None:
         model.small_decoder = read_small_decoder(options.decoder, model)
@@ -86,10 +87,10 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     quantise_model(model, options.quantise, device)
     if device.type == "cuda":
         model.bank_steps = BANK_STEPS
-        if options.quantise == "none" and not options.compile:
+        if plain:
             for network in model.running:
                 join_products(network)
-        if options.graphs:
+        if plain and options.graphs is not False:
             model.graphs = Graphs(CudaRecorder(device))
     if options.compile:
         compile_model(model)
@@ -119,6 +120,7 @@ def widen_model(model: Model, casting: bool) -> None:
     if not casting:
         model.to(dtype=torch.float32)
         return
+    model.widened = torch.float32
     for module in (m for network in model.running for m in network.modules()):
         if isinstance(module, CAST):
             apply_layerwise_casting_hook(module, stored, torch.float32, non_blocking=False)

@@ -40,7 +40,7 @@ class Request:
     quantise: str = "none"
     offload: bool = False
     compile: bool = False
-    graphs: bool = False
+    graphs: bool | None = None
     decoder: Path | None = None
     control: str | None = None
     overwrite: bool = False

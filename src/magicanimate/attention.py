@@ -68,7 +68,9 @@ class SharedSourceAttention:
             value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
         return leave(attn, short_attention(query, key, value) if self.few else attend(query, key, value))
 
-    def _project(self, attn: Attention, hidden_NTD: Tensor, source: Text | None) -> tuple[Tensor | None, Tensor, Tensor]:
+    def _project(
+        self, attn: Attention, hidden_NTD: Tensor, source: Text | None
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
         """Query, if it comes with the others for nothing, key and value."""
         joint = getattr(attn, JOINT, None)
         if source is None and joint is not None:

@@ -189,11 +189,13 @@ def animate(
         typer.Option("--compile", help="Compile part of the networks' layers first.", rich_help_panel=_MODEL),
     ] = False,
     graphs: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--graphs", help="Record what steps compute as CUDA graphs and replay it.", rich_help_panel=_MODEL
+            "--graphs/--no-graphs",
+            help="Record what steps compute as CUDA graphs and replay it (default: on NVIDIA GPUs).",
+            rich_help_panel=_MODEL,
         ),
-    ] = False,
+    ] = None,
     decoder: Annotated[
         Path | None,
         typer.Option(help="Folder of a small decoder (AutoencoderTiny format) for this model.", rich_help_panel=_MODEL),

@@ -59,9 +59,9 @@ class Model:
 
     detail: adds to decoded frames what the picture shows; see detail.py.
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
-    control_bucket: ControlNet sees a multiple of so many frames; bank_steps: the appearance encoder works for so many
-    steps at once; graphs: replays what steps compute; halves_at_once: those of guidance run beside each other on a
-    GPU; see acceleration.py.
+    widened: in which format networks compute whose weights rest in a narrower one. control_bucket: ControlNet sees
+    a multiple of so many frames. bank_steps: the appearance encoder works for so many steps at once. graphs: replays
+    what steps compute. halves_at_once: those of guidance run beside each other on a GPU. See acceleration.py.
     """
 
     config: ModelConfig
@@ -73,6 +73,7 @@ class Model:
     detail: UNet2DModel | None = None
     small_decoder: AutoencoderTiny | None = None
     onload_device: torch.device | None = None
+    widened: torch.dtype | None = None
     control_bucket: int = 1
     bank_steps: int = 1
     graphs: Graphs | None = None
@@ -91,8 +92,9 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks compute."""
-        return self.onload_device or self.denoiser.device
+        """Where the networks compute. Of one weight: diffusers' own property looks at every layer's hooks, which takes
+        milliseconds, and it is read many times a step."""
+        return self.onload_device or self.denoiser.conv_in.weight.device
 
     @property
     def decoder(self) -> AutoencoderKL | AutoencoderTiny:
@@ -101,8 +103,8 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The networks' number format."""
-        return self.denoiser.dtype
+        """The number format that the networks compute in; of one weight, as the device."""
+        return self.widened or self.denoiser.conv_in.weight.dtype
 
     @property
     def latent_channels(self) -> int:
