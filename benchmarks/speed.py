@@ -73,7 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     about = describe(model, chosen, settings, arguments)
     print(json.dumps(about), flush=True)
     size = chosen.size or model.config.resolution[0]
-    for name, work in stages(model, size, chosen.frames).items():
+    around = stages(model, size, chosen.frames) if chosen.around else {}
+    for name, work in around.items():
         rows += measured({name: Work(work)}, device, chosen.repeat)
         print(line(rows[-1]), flush=True)
     variants = {"denoise": denoising(model, size, chosen.frames, settings)}
@@ -99,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, default=3, help="timed turns of each")
     parser.add_argument("--compile", action="store_true", help="as in animate; the twin stays as it is")
     parser.add_argument("--no-twin", dest="twin", action="store_false", help="leave the plain twin out")
+    parser.add_argument(
+        "--denoising-only", dest="around", action="store_false", help="leave out encoding, decoding and writing"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for speed.json and speed.png")
     return parser
 
@@ -185,11 +189,13 @@ def measured(works: dict[str, Work], device: torch.device, repeat: int, steps: i
         peaks[name] = peak_memory(device) if device.type == "cuda" else None
         if first.seconds > LONG:
             spent[name].append(first)
+            print(f"{name}: {first.seconds:.2f} s", flush=True)
     for turn in range(repeat):
         for name, work in works.items():
             if len(spent[name]) <= turn:
                 with work.around():
                     spent[name].append(timed(work.run, device)[1])
+                print(f"{name}: {spent[name][-1].seconds:.2f} s", flush=True)
     return [row(name, spent[name], counts[name], steps) | {"peak_memory": peaks[name]} for name in works]
 
 

@@ -2,9 +2,9 @@
 
 Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
 principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). Both sides
-of a limb, and of the head, are one area. An area that the picture does not show takes one of the same kind. Behind the
-person is the picture's background, filled from its border. Of several people each has areas of their own, and takes
-pixels from one person of the picture only.
+of a limb, and of the head, are one area; a head also turns around its own axis (turning.py). An area that the picture
+does not show takes one of the same kind. Behind the person is the picture's background, filled from its border. Of
+several people each has areas of their own, and takes pixels from one person of the picture only.
 
 It is a baseline of its own, and an input of models with `warp_input` (warped.py).
 
@@ -21,6 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from magicanimate.motion.densepose import FLIP_TABLE, HEAD
+from magicanimate.motion.turning import Ellipse, Turn, facing
 
 PARTS = len(FLIP_TABLE)
 TRUNK = (1, 2)
@@ -70,18 +71,28 @@ class Beyond(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """For each part of a target, the affine map of its pixels into the picture."""
+    """For each part of a target, the affine map of its pixels into the picture; and heads that turn, by area."""
 
     turn_P22: np.ndarray
     shift_P2: np.ndarray
+    turns: dict[int, Turn]
 
-    def origins(self, x_N: np.ndarray, y_N: np.ndarray, part_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The picture's pixels x [N], y [N], perhaps outside it, for pixels that move as their parts do."""
+    def origins(
+        self, x_N: np.ndarray, y_N: np.ndarray, part_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The picture's pixels x [N], y [N], perhaps outside it, for pixels that move as their parts do; and those that
+        it does not show, [N] bool."""
         from_x, from_y = (
             turn_P2[part_N, 0] * x_N + turn_P2[part_N, 1] * y_N + shift_P[part_N]
             for turn_P2, shift_P in zip(self.turn_P22.swapaxes(0, 1), self.shift_P2.T, strict=True)
         )
-        return np.rint(from_x).astype(int), np.rint(from_y).astype(int)
+        hidden = np.zeros(len(part_N), bool)
+        for head, turn in self.turns.items():
+            own = np.flatnonzero(part_N == head)
+            further_N2, hidden[own] = turn.moves(x_N[own], y_N[own])
+            from_x[own] += further_N2[:, 0]
+            from_y[own] += further_N2[:, 1]
+        return np.rint(from_x).astype(int), np.rint(from_y).astype(int), hidden
 
 
 def measure_areas(parts_HW: np.ndarray) -> Areas:
@@ -118,6 +129,11 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     second_P2 = np.where(mirrored_P[:, None], -second_P2, second_P2)
     extents_P2 = np.sqrt(np.stack([values_P2[every, along_P], values_P2[every, 1 - along_P]], 1))
     return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
+
+
+def ellipse(areas: Areas, area: int) -> Ellipse:
+    """The ellipse with an area's moments."""
+    return Ellipse(areas.centre_P2[area], areas.axes_P22[area], 2 * areas.extents_P2[area])
 
 
 def _box(parts_HW: np.ndarray) -> tuple[slice, slice]:
@@ -195,19 +211,20 @@ class PartWarp:
         self._loose = loose_HW if loose_HW.any() else parts_HW == 0
         self._owner_HW = people_HW
         self._areas = self._measured(self._area_HW)
+        self._faces = self._facing(parts_HW, self._area_HW, self._areas)
         self._source_P = _sources(self._areas.present_P)
         self._nearest, self._start_P, self._box_P4 = _nearest_pixels(self._area_HW, self._areas.present_P)
 
     def __call__(self, parts_HW: np.ndarray, people_HW: np.ndarray | None = None) -> Warped:
         """The picture for a target part map [H,W], with whose each of its pixels is [H,W]; None: all person 1's."""
         area_HW = self._areas_of(parts_HW, people_HW)
-        maps = self._maps(self._measured(area_HW))
+        maps = self._maps(parts_HW, area_HW)
         return self._warped(parts_HW, area_HW, maps)
 
     def with_surroundings(self, parts_HW: np.ndarray, people_HW: np.ndarray | None = None) -> tuple[Warped, Beyond]:
         """The same, and what lies beside the target's parts."""
         area_HW = self._areas_of(parts_HW, people_HW)
-        maps = self._maps(self._measured(area_HW))
+        maps = self._maps(parts_HW, area_HW)
         warped = self._warped(parts_HW, area_HW, maps)
         return warped, self._beyond(area_HW, maps, warped)
 
@@ -241,13 +258,14 @@ class PartWarp:
         y, x = y + rows.start, x + columns.start
         area_N = area_HW[y, x]
         source_N = self._source_P[area_N]
-        from_x, from_y = maps.origins(x, y, area_N)
+        from_x, from_y, hidden = maps.origins(x, y, area_N)
         left_N, top_N, right_N, bottom_N = self._box_P4[source_N].T
         column = np.clip(from_x, left_N, right_N) - left_N
         row = np.clip(from_y, top_N, bottom_N) - top_N
         pixel_N = self._nearest[self._start_P[source_N] + row * (right_N - left_N + 1) + column]
         picture_HWC[y, x] = self._pixels[pixel_N]
         known_HW[y, x] = np.where(self._parts[pixel_N] == parts_HW[y, x], KNOWN, STAND_IN)
+        known_HW[y[hidden], x[hidden]] = UNKNOWN
         known_HW[area_HW == PARTS * self._people] = UNKNOWN
         return Warped(picture_HWC, known_HW)
 
@@ -256,7 +274,7 @@ class PartWarp:
         height, width = area_HW.shape
         y, x, area_N = _surroundings(area_HW, round(BEYOND * height))
         source_N = self._source_P[area_N]
-        column, row = maps.origins(x, y, area_N)
+        column, row, _ = maps.origins(x, y, area_N)
         there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
         y, x, column, row, source_N = (values[there] for values in (y, x, column, row, source_N))
         loose = self._loose[row, column]
@@ -269,13 +287,30 @@ class PartWarp:
         moved_HW[y, x] = KNOWN
         return Beyond(picture_HWC, moved_HW)
 
-    def _maps(self, target: Areas) -> Maps:
+    def _facing(self, parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> dict[int, float | None]:
+        """Which way everybody's head faces, by area."""
+        found = {}
+        rows, columns = _box(area_HW)
+        cut, parts = area_HW[rows, columns], parts_HW[rows, columns]
+        for head in range(_SKULL, PARTS * self._people, PARTS):
+            y, x = np.nonzero(cut == head)
+            across_N = ellipse(areas, head).places(x + columns.start, y + rows.start)[:, 1]
+            found[head] = facing(across_N, parts[y, x] == HEAD[1])
+        return found
+
+    def _maps(self, parts_HW: np.ndarray, area_HW: np.ndarray) -> Maps:
         """Of a target's parts. Areas too small for a direction take the colour of the source's centre."""
+        target = self._measured(area_HW)
         source = Areas(*(values[self._source_P] for values in self._areas))
         scale_P2 = np.clip(source.extents_P2 / target.extents_P2, *SCALES)
         turn_P22 = (source.axes_P22 * scale_P2[:, None]) @ target.axes_P22.transpose(0, 2, 1)
         turn_P22 = np.where(target.present_P[:, None, None], turn_P22, 0.0)
-        return Maps(turn_P22, source.centre_P2 - (turn_P22 @ target.centre_P2[..., None])[..., 0])
+        turns = {}
+        for head, looks in self._facing(parts_HW, area_HW, target).items():
+            turn = Turn.between(ellipse(target, head), ellipse(self._areas, head), looks, self._faces[head])
+            if turn is not None:
+                turns[head] = turn
+        return Maps(turn_P22, source.centre_P2 - (turn_P22 @ target.centre_P2[..., None])[..., 0], turns)
 
 
 _NOBODYS = Areas(np.zeros(1, bool), np.zeros((1, 2)), np.eye(2)[None], np.ones((1, 2)))
