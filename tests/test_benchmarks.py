@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from benchmarks import gpu, memory, rest, speed
+from benchmarks import gpu, host, memory, rest, speed
 from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
 from scripts import gpu_session
@@ -107,6 +107,13 @@ def test_counted_memory_is_freed():
     assert counter.live == 4 * 1000
     del kept, view
     assert counter.live == 0
+
+
+def test_the_host_is_timed(capsys):
+    host.main(["--steps", "6", "--repeat", "1"])
+    printed = capsys.readouterr().out
+    assert float(printed.split()[0]) > 0
+    assert "(3 recordings)" in printed
 
 
 def test_pictures_are_compared():

@@ -79,13 +79,14 @@ def test_weights_keep_their_names():
         assert all(torch.equal(value, state[key]) for key, value in stored_state(network).items())
 
 
-def test_joined_products_make_the_same(plain):
+@pytest.mark.parametrize("sums", [False, True])
+def test_joined_products_make_the_same(plain, sums):
     model = fused()
     for network in model.networks.values():
-        join_products(network)
+        join_products(network, sums)
     torch.testing.assert_close(run(model)[0], plain[0], atol=1e-4, rtol=1e-3)
     block = model.denoiser.mid_block.attentions[0].transformer_blocks[0]
-    assert block.sums
+    assert block.sums == sums
     assert stored_state(model.denoiser).keys() == stored_state(random_model("rgb").denoiser).keys()
     block.attn1.to_v.weight.data += randn(*block.attn1.to_v.weight.shape, seed=4)  # negative control: it is shared
     assert (run(model)[0] - plain[0]).abs().max() > 1e-2

@@ -81,15 +81,15 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     model.to(device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # where kernels are launched
-    arrange_networks(model, device, fuse=not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype)))
+    fuse = not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype))
+    arrange_networks(model, device, fuse)
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
+    for network in model.running if fuse and options.quantise == "none" else []:
+        join_products(network, sums=device.type == "cuda")
     if device.type == "cuda":
         model.bank_steps = BANK_STEPS
-        if plain:
-            for network in model.running:
-                join_products(network)
         if plain and options.graphs is not False:
             model.graphs = Graphs(CudaRecorder(device))
     if options.compile:

@@ -246,13 +246,15 @@ def fuse_network(network: nn.Module) -> None:
             module.processor.few = ".motion_modules." in module.processor.path
 
 
-def join_products(network: nn.Module) -> None:
-    """Fewer and larger matrix products in a fused network on a GPU, in place: the three projections of a self-attention
-    as one, whose weights are shared, and sums that the last product of a feed-forward layer computes. Not for weights
-    that are stored in 8 bit."""
+def join_products(network: nn.Module, sums: bool) -> None:
+    """Fewer and larger matrix products, in place: the three projections of a self-attention as one, whose weights are
+    shared. Not for weights that are stored in 8 bit.
+
+    sums: the last product of a feed-forward layer also adds itself to the sum before. On CPUs slices are better.
+    """
     for module in network.modules():
         if isinstance(module, FusedBlock):
-            module.sums = isinstance(module.ff.net[-1], nn.Linear)
+            module.sums = sums and isinstance(module.ff.net[-1], nn.Linear)
         shared = isinstance(module, Attention) and isinstance(module.processor, SharedSourceAttention)
         if shared and not module.is_cross_attention:
             layers = (module.to_q, module.to_k, module.to_v)

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 FEWEST = 12  # pixels of a head that say which way it faces
-TAKEN = (
-    0.6  # of the angle between both heads: the nose, not the axis, carries the seam; least error on generated people
-)
+TAKEN = 0.6
+"""Of the angle between both heads: the nose carries the seam, not the axis. Least error on generated people."""
 STEEPEST = np.radians(75.0)  # beyond it the picture shows a head's side too narrowly
 _ANY = 1e-6  # radians: a turn, and no rounding
 _FLATTEST = 0.1  # squared half width, as a share, of the rows at crown and chin
