@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,7 @@ def become_the_command(
     from magicanimate.cli import main
 
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs, tests among them
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)

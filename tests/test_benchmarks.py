@@ -130,7 +130,7 @@ def test_the_gpu_session_measures_speed(tmp_path, monkeypatch):
 def test_recorded_steps_are_compared(tmp_path):
     bench = gpu.Bench(gpu.parser().parse_args(["--model", "small", "--device", "cpu", "--out", str(tmp_path)]))
     bench.chosen.device = torch.device("cpu")
-    model, settings = random_model("rgb"), SampleSettings(steps=6, guidance=2.0, window=8, overlap=2)
+    model, settings = random_model("rgb"), SampleSettings(steps=4, guidance=2.0, window=8, overlap=2)
     assert "left out" in gpu.compare_graphs(bench, model, 16, settings)
     model.graphs = Graphs(EagerRecorder())
     found = gpu.compare_graphs(bench, model, 16, settings)
