@@ -21,7 +21,7 @@ from seeded import randn
 
 
 def test_speed_measures_every_stage_and_the_twin(tmp_path):
-    given = "--model small --size 32 --frames 2 --steps 1 --repeat 1 --device cpu --preset original --out"
+    given = "--model shallow --size 32 --frames 2 --steps 1 --repeat 1 --device cpu --preset original --out"
     speed.main([*given.split(), str(tmp_path)])
     report = json.loads((tmp_path / "speed.json").read_text())
     stages = {stage["stage"]: stage for stage in report["stages"]}
@@ -31,7 +31,7 @@ def test_speed_measures_every_stage_and_the_twin(tmp_path):
     assert stages["denoise, plain twin"]["share_of_minimum"] < 1 == stages["denoise"]["share_of_minimum"]
     assert report["about"]["speed_up"] > 0
     assert "cores" in report["about"]["machine"]
-    assert report["about"]["command"].startswith("python benchmarks/speed.py --model small")
+    assert report["about"]["command"].startswith("python benchmarks/speed.py --model shallow")
     assert (tmp_path / "speed.png").stat().st_size > 1000
 
 
@@ -57,7 +57,7 @@ def test_the_twin_runs_in_the_memory_format_of_the_original(monkeypatch):
 
 
 def test_the_rest_beside_products_is_timed(capsys):
-    rest.main(["--model", "small", "--size", "32", "--frames", "2"])
+    rest.main(["--model", "shallow", "--size", "32", "--frames", "2"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["of"] for row in rows] == ["engine", "twin"]
     assert all(0 < row["seconds"] < 60 for row in rows)
@@ -146,7 +146,7 @@ def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
 
     parts = {"info": gpu.info, "attention": broken, "kernels": gpu.kernels, "profile": gpu.profile}
     monkeypatch.setattr(gpu, "PARTS", parts)
-    given = "--model small --size 32 --device cpu --dtype float32 --parts info attention kernels profile --out"
+    given = "--model shallow --size 32 --device cpu --dtype float32 --parts info attention kernels profile --out"
     gpu.main([*given.split(), str(tmp_path)])
     figures = json.loads((tmp_path / "gpu.json").read_text())
     assert list(figures) == list(parts)
