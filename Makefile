@@ -28,9 +28,9 @@ demo: $(STAMPS)/package
 	    --out $(DEMO_VIDEO) --seed 1 --overwrite
 	@echo "The video is at $(CURDIR)/$(DEMO_VIDEO)"
 
-# One thread per process: the tests run in parallel, and their networks are tiny.
+# One thread per process: the tests run in parallel, and their networks are tiny. Files in the order of tests/conftest.py.
 test: test-env
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-env: $(STAMPS)/test
 

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402
+from benchmarks.nowhere import NOWHERE, Nowhere  # noqa: E402
 from benchmarks.plain import plain_attention, plain_prediction  # noqa: E402
 from benchmarks.sizes import SIZES, sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count  # noqa: E402
 
 from magicanimate.conditions import ControlSource  # noqa: E402
@@ -50,12 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
 def count_step(name: str, size: int, frames: int) -> dict[str, int]:
     """FLOPs of one guided step by the plain twin and by the engine, and what the engine does once for a video."""
     settings = SampleSettings(steps=1, guidance=7.5)
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        model = sized_model(name)
+    with Nowhere(), torch.no_grad():
+        model = sized_model(name, NOWHERE)
         inputs = step_inputs(model, size, frames)
+        there, time = [tensor.to(NOWHERE) for tensor in inputs], torch.tensor(500, device=NOWHERE)
         text_2TD = model.empty_prompt.expand(2, -1, -1)
         with plain_attention(model):
-            plain = flops(lambda: plain_prediction(model, *inputs, torch.tensor(500), text_2TD, settings))
+            plain = flops(lambda: plain_prediction(model, *there, time, text_2TD, settings))
         return {"plain step": plain, **engine_flops(model, inputs, settings)}
 
 

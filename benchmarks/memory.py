@@ -21,9 +21,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, 
 
 import torch  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
+from benchmarks.nowhere import NOWHERE, Nowhere  # noqa: E402
 from benchmarks.sizes import sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from magicanimate.conditions import ControlSource  # noqa: E402
@@ -33,12 +33,9 @@ from magicanimate.runtime import DTYPES  # noqa: E402
 from magicanimate.sampler import Counter, SampleSettings, predict_video, prepare  # noqa: E402
 from magicanimate.windows import frame_groups, plan_windows  # noqa: E402
 
-NOWHERE = "meta"
-"""The device of tensors without content."""
 
-
-class DeviceMemory(TorchDispatchMode):
-    """Counts the bytes of all storages on the device of tensors without content; what goes back is zeros."""
+class DeviceMemory(Nowhere):
+    """Counts the bytes of all storages on the device of tensors without content."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,10 +43,7 @@ class DeviceMemory(TorchDispatchMode):
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        options = kwargs or {}
-        if func is torch.ops.aten._to_copy.default and options.get("device") == torch.device("cpu"):
-            return torch.zeros(args[0].shape, dtype=options.get("dtype", args[0].dtype))
-        result = func(*args, **options)
+        result = super().__torch_dispatch__(func, types, args, kwargs)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.device.type == NOWHERE:
                 self.add(leaf.untyped_storage())

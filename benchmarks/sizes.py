@@ -1,4 +1,4 @@
-"""Models with random weights in the sizes that are measured: `official`, `small`; or any model by name or folder."""
+"""Models with random weights in the sizes that are measured, `official` and `small`; or any model by name or folder."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from magicanimate.official import build_vae
 from magicanimate.solvers import ORIGINAL_SCHEDULE
 from magicanimate.weights import load_strict, stored_state
 
-# size -> channels of the networks, of the VAE, of the condition embedding, width of the prompt, groups of the norms
-SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int]] = {
-    "official": ((320, 640, 1280, 1280), (128, 256, 512, 512), (16, 32, 96, 256), 768, 32),
-    "small": ((32, 64, 64, 64), (16, 16, 32, 32), (8, 8, 16, 16), 32, 16),
+# size -> channels of the networks, of the VAE, of the condition embedding, width of the prompt, groups of the norms,
+# layers of a block
+SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int, int]] = {
+    "official": ((320, 640, 1280, 1280), (128, 256, 512, 512), (16, 32, 96, 256), 768, 32, 2),
+    "small": ((32, 64, 64, 64), (16, 16, 32, 32), (8, 8, 16, 16), 32, 16, 2),
+    "shallow": ((32, 64, 64, 64), (16, 16, 32, 32), (8, 8, 16, 16), 32, 16, 1),  # for tests
 }
-LAYERS, HEADS, PROMPT_TOKENS = 2, 8, 77
+HEADS, PROMPT_TOKENS = 8, 77
 
 
 def sized_model(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
     """A model of one of SIZES with random weights, or a real one."""
     if name not in SIZES:
         return load_model(name, dtype).to(device)
-    channels, vae_channels, condition_channels, width, groups = SIZES[name]
+    channels, vae_channels, condition_channels, width, groups, layers = SIZES[name]
     common: dict[str, Any] = {
-        "block_out_channels": channels, "layers_per_block": LAYERS, "cross_attention_dim": width,
+        "block_out_channels": channels, "layers_per_block": layers, "cross_attention_dim": width,
         "norm_num_groups": groups,
     }  # fmt: skip
     torch.manual_seed(0)
@@ -45,7 +47,7 @@ def sized_model(name: str, device: torch.device | str = "cpu", dtype: torch.dtyp
                 common | {"attention_head_dim": HEADS, "conditioning_embedding_out_channels": condition_channels}
             ),
             "vae": build_vae({
-                "block_out_channels": vae_channels, "layers_per_block": LAYERS, "latent_channels": 4,
+                "block_out_channels": vae_channels, "layers_per_block": layers, "latent_channels": 4,
                 "norm_num_groups": groups if groups < vae_channels[0] else vae_channels[0] // 2,
                 "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
             }),

@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from benchmarks.nowhere import NOWHERE
 from benchmarks.sizes import SIZES, sized_model
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -76,31 +77,32 @@ def build_stage(settings: TrainSettings, model: Model, data: LatentCache, device
     return stage
 
 
-def count(settings: TrainSettings, size: str, pixels: int) -> dict[str, float]:
-    """GiB of each kind of memory, counted; see the module's text."""
+def count(settings: TrainSettings, size: str, pixels: int) -> dict[str, dict[str, float]]:
+    """GiB of each kind of memory, counted, as the settings are and without checkpointing; see the module's text."""
     loop, nothing = settings.loop, LatentCache(np.zeros((1, 2)), np.zeros((1, 2)))
-    model = sized_model(size, "meta")
+    model = sized_model(size, NOWHERE)
     stage = build_stage(settings, model, nothing, torch.device("cpu"))
     networks = (*model.networks.values(), *stage.modules.values())
     weights = {p: p.numel() * p.element_size() for network in networks for p in network.parameters()}
     trained = [p for _, p in stage.trainable()]
     many = sum(p.numel() for p in trained)
     if loop.precision == "bfloat16":  # as under autocast, which has no meta device: all of the network is in it
-        model = sized_model(size, "meta", torch.bfloat16)
+        model = sized_model(size, NOWHERE, torch.bfloat16)
         stage = build_stage(settings, model, nothing, torch.device("cpu"))
     student = stage.student if isinstance(stage, DistillStage) else model
-    kept, block = activations(student, settings, pixels)
     bytes_of = {
         "weights": sum(weights.values()),
         "bfloat16 copies": 2 * many if loop.precision == "bfloat16" else 0,
         "gradients": 4 * many,
         "optimiser": sum(map(factors, trained)) if loop.optimizer == "adafactor" else 8 * many,
         "average": 4 * many if loop.ema else 0,
-        "activations": kept,
-        "block": block,
     }
-    result = {name: value / GIB for name, value in bytes_of.items()}
-    return {"trained_millions": many / 1e6, **result, "total": sum(result.values())}
+    results: dict[str, dict[str, float]] = {}
+    for way, checkpointing in (("without checkpointing", False), ("counted", loop.checkpointing)):
+        kept, block = activations(student, settings, pixels, checkpointing)
+        result = {name: value / GIB for name, value in {**bytes_of, "activations": kept, "block": block}.items()}
+        results[way] = {"trained_millions": many / 1e6, **result, "total": sum(result.values())}
+    return results
 
 
 def factors(weight: Tensor) -> int:
@@ -108,7 +110,7 @@ def factors(weight: Tensor) -> int:
     return 4 * (weight.numel() if weight.ndim < 2 else len(weight) + weight[0].numel())
 
 
-def activations(model: Model, settings: TrainSettings, pixels: int) -> tuple[int, int]:
+def activations(model: Model, settings: TrainSettings, pixels: int, checkpointing: bool) -> tuple[int, int]:
     """Bytes that autograd keeps of one batch's forward pass, each storage once, without the weights; and with
     checkpointing, of the largest block while it is computed again."""
     own = {p.untyped_storage()._cdata for network in model.networks.values() for p in network.parameters()}
@@ -134,7 +136,7 @@ def activations(model: Model, settings: TrainSettings, pixels: int) -> tuple[int
         blocks.append(sum(inside.values()))
         return result
 
-    if settings.loop.checkpointing:
+    if checkpointing:
         for network in (model.denoiser, model.appearance, model.control):
             network.enable_gradient_checkpointing(recomputed)
     with patch("magicanimate.attention.attend", FusedAttention.apply), saved_tensors_hooks(keeping(kept), lambda x: x):
@@ -158,11 +160,11 @@ def predict_on_nothing(model: Model, settings: TrainSettings, pixels: int) -> No
     single = settings.branches.single_frames
     samples, shots = settings.loop.batch, settings.branches.targets if single else settings.branches.window
     side = pixels // FACTOR
-    made: dict[str, Any] = {"device": "meta", "dtype": model.dtype}
+    made: dict[str, Any] = {"device": NOWHERE, "dtype": model.dtype}
     noisy = torch.empty(samples, model.latent_channels, shots, side, side, **made)
     reference = torch.empty(samples, model.latent_channels, side, side, **made)
     planes = torch.empty(samples * shots, 3, pixels, pixels, **made)
-    times = torch.empty(samples, dtype=torch.int64, device="meta")
+    times = torch.empty(samples, dtype=torch.int64, device=NOWHERE)
     predict_noisy(model, noisy, times, reference, planes, not single)
 
 
@@ -213,9 +215,10 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     for stage in arguments.stages:
         settings = recipe(arguments.recipes, stage, arguments.changes)
-        plain = settings.model_copy(update={"loop": settings.loop.model_copy(update={"checkpointing": False})})
         size = arguments.size, arguments.pixels
-        results[stage] = {"counted": count(settings, *size), "without checkpointing": count(plain, *size)["total"]}
+        counted = count(settings, *size)
+        plain = counted["without checkpointing"]["total"]
+        results[stage] = {"counted": counted["counted"], "without checkpointing": plain}
         if arguments.measure:
             results[stage]["measured"] = measure(settings, *size, arguments.steps, device)
         print(stage, json.dumps(rounded(results[stage])), flush=True)

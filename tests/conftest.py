@@ -11,7 +11,21 @@ from hypothesis import settings
 settings.register_profile("no deadline", deadline=None)  # tests run in parallel, on machines of any speed
 settings.load_profile("no deadline")
 
+# Files that take long, the longest first: begun last, one of them would leave the other workers idle at the end.
+LONG_FILES = [
+    "serve/test_page.py", "train/test_recipes.py", "serve/test_jobs.py", "train/test_loop.py", "test_train_fit.py",
+    "test_benchmarks.py", "test_ranks.py", "test_resume.py", "train/test_prepare.py", "test_doctor.py",
+    "batch/test_batch.py", "motion/test_cast.py", "synth/test_synth.py", "test_plain.py", "test_warped.py",
+    "test_cli.py", "test_synthdance.py", "train/test_memory.py", "train/test_options.py", "train/test_distill.py",
+]  # fmt: skip
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the others as they were found."""
+    root = Path(__file__).resolve().parent
+    place = {root / name: index for index, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from seeded import randn
 
 
 def test_speed_measures_every_stage_and_the_twin(tmp_path):
-    given = "--model small --size 32 --frames 2 --steps 1 --repeat 1 --device cpu --preset original --out"
+    given = "--model shallow --size 32 --frames 2 --steps 1 --repeat 1 --device cpu --preset original --out"
     speed.main([*given.split(), str(tmp_path)])
     report = json.loads((tmp_path / "speed.json").read_text())
     stages = {stage["stage"]: stage for stage in report["stages"]}
@@ -31,7 +31,7 @@ def test_speed_measures_every_stage_and_the_twin(tmp_path):
     assert stages["denoise, plain twin"]["share_of_minimum"] < 1 == stages["denoise"]["share_of_minimum"]
     assert report["about"]["speed_up"] > 0
     assert "cores" in report["about"]["machine"]
-    assert report["about"]["command"].startswith("python benchmarks/speed.py --model small")
+    assert report["about"]["command"].startswith("python benchmarks/speed.py --model shallow")
     assert (tmp_path / "speed.png").stat().st_size > 1000
 
 
@@ -57,7 +57,7 @@ def test_the_twin_runs_in_the_memory_format_of_the_original(monkeypatch):
 
 
 def test_the_rest_beside_products_is_timed(capsys):
-    rest.main(["--model", "small", "--size", "32", "--frames", "2"])
+    rest.main(["--model", "shallow", "--size", "32", "--frames", "2"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["of"] for row in rows] == ["engine", "twin"]
     assert all(0 < row["seconds"] < 60 for row in rows)
@@ -92,9 +92,9 @@ def test_machines_have_names(tmp_path):
 
 def test_memory_on_the_device_does_not_grow_with_the_video():
     """Two windows or three: the same peak. A larger picture has another one, so growth would be seen."""
-    peaks = [memory.counted_peak("small", 32, frames, torch.float16) for frames in (28, 40)]
+    peaks = [memory.counted_peak("shallow", 32, frames, torch.float16) for frames in (28, 40)]
     assert peaks[1] <= 1.005 * peaks[0]
-    assert memory.counted_peak("small", 64, 16, torch.float16) > 1.1 * peaks[0]
+    assert memory.counted_peak("shallow", 64, 16, torch.float16) > 1.1 * peaks[0]
 
 
 def test_counted_memory_is_freed():
@@ -137,7 +137,7 @@ def test_the_gpu_session_measures_speed(tmp_path, monkeypatch):
 def test_recorded_steps_are_compared(tmp_path):
     bench = gpu.Bench(gpu.parser().parse_args(["--model", "small", "--device", "cpu", "--out", str(tmp_path)]))
     bench.chosen.device = torch.device("cpu")
-    model, settings = random_model("rgb"), SampleSettings(steps=6, guidance=2.0, window=8, overlap=2)
+    model, settings = random_model("rgb"), SampleSettings(steps=4, guidance=2.0, window=8, overlap=2)
     assert "left out" in gpu.compare_graphs(bench, model, 16, settings)
     model.graphs = Graphs(EagerRecorder())
     found = gpu.compare_graphs(bench, model, 16, settings)
@@ -153,7 +153,7 @@ def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
 
     parts = {"info": gpu.info, "attention": broken, "kernels": gpu.kernels, "profile": gpu.profile}
     monkeypatch.setattr(gpu, "PARTS", parts)
-    given = "--model small --size 32 --device cpu --dtype float32 --parts info attention kernels profile --out"
+    given = "--model shallow --size 32 --device cpu --dtype float32 --parts info attention kernels profile --out"
     gpu.main([*given.split(), str(tmp_path)])
     figures = json.loads((tmp_path / "gpu.json").read_text())
     assert list(figures) == list(parts)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import children
 from magicanimate import __version__
 from magicanimate.cli import app
 from magicanimate.media import open_clip
@@ -114,30 +115,21 @@ def test_version():
 
 
 def test_an_interrupt_ends_with_3_and_leaves_nothing(inputs, tmp_path):
-    command = [sys.executable, "-m", "magicanimate", "animate", *map(str, inputs), "--steps", "900"]
-    process = subprocess.Popen(
-        [*command, "-o", str(tmp_path / "out.mp4")],
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background jobs, tests among them, are started with the signal ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    heard = ""
-    while "Denoising" not in heard:
-        line = process.stderr.readline()
-        assert line, heard
-        heard += line
+    log, folder = tmp_path / "printed.txt", tmp_path / "results"
+    folder.mkdir()
+    process = children.start(["animate", *map(str, inputs), "--steps", "900", "-o", str(folder / "out.mp4")], log)
+    while not log.exists() or "Denoising" not in log.read_text():
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.02)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     try:
-        _, rest = process.communicate(timeout=120)
+        assert children.codes([process], 120) == [3], log.read_text()
     finally:
         process.kill()
-    assert process.returncode == 3, heard + rest
-    assert "Interrupted" in rest
-    assert "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    assert "Interrupted" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.real

@@ -85,5 +85,5 @@ def test_work_at_the_official_size():
 
 
 def test_work_at_a_small_size():
-    counted = count_step("small", 128, 20)
+    counted = count_step("shallow", 128, 20)
     assert counted["engine step"] < 0.8 * counted["plain step"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import children
 from magicanimate import InputError, MagicAnimatePipeline
 from magicanimate.cli import app
 from magicanimate.media import open_clip
@@ -161,44 +160,44 @@ def test_the_pipeline_knows_its_job_again(model_folder, picture_path, motion_pat
 
 def command(picture, motion, model, out: Path, *options: str) -> list[str]:
     return [
-        sys.executable, "-m", "magicanimate", "animate", "--image", str(picture), "--motion", str(motion), "--model",
-        str(model), "--device", "cpu", "--steps", "30", "--scheduler", "euler-a", "-o", str(out), *options,
+        "animate", "--image", str(picture), "--motion", str(motion), "--model", str(model), "--device", "cpu",
+        "--steps", "16", "--scheduler", "euler-a", "-o", str(out), *options,
     ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(picture_path, motion_path, model_folder, tmp_path_factory) -> np.ndarray:
     out = tmp_path_factory.mktemp("whole") / "out.mp4"
-    arguments = command(picture_path, motion_path, model_folder, out)[3:]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert CliRunner().invoke(app, command(picture_path, motion_path, model_folder, out)).exit_code == 0
     return np.stack(list(open_clip(out)))
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 3)])
 def test_killed_and_resumed(picture_path, motion_path, model_folder, uninterrupted, tmp_path, sent, code):
     arguments = command(picture_path, motion_path, model_folder, tmp_path / "out.mp4", "--resume")
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "printed.part"
+    process = children.start(arguments, log)
     step = resume_folder(tmp_path / "out.mp4") / STEP_NAME
     deadline = time.monotonic() + 120
     while not step.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, sent)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == code, told
+    assert children.codes([process], 60) == [code], log.read_text()
+    told = log.read_text()
     assert ("--resume goes on" in told) == (code == 3)
     assert "Traceback" not in told
     assert step.exists()
     assert not (tmp_path / "out.mp4").exists()
 
-    refused = CliRunner().invoke(app, [*arguments[3:-1]])
+    refused = CliRunner().invoke(app, arguments[:-1])
     assert refused.exit_code == 2
     assert "--resume" in refused.stderr
-    other = CliRunner().invoke(app, [*arguments[3:], "--seed", "9"])
+    other = CliRunner().invoke(app, [*arguments, "--seed", "9"])
     assert (other.exit_code, "(seed)" in other.stderr) == (2, True)
 
-    result = CliRunner().invoke(app, arguments[3:])
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
     assert np.array_equal(np.stack(list(open_clip(tmp_path / "out.mp4"))), uninterrupted)
-    assert json.loads((tmp_path / "out.mp4.json").read_text())["settings"]["steps"] == 30
+    assert json.loads((tmp_path / "out.mp4.json").read_text())["settings"]["steps"] == 16
     left = {path.name for path in tmp_path.iterdir() if not path.name.endswith(".part")}
     assert left == {"out.mp4", "out.mp4.json"}

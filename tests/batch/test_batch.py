@@ -176,7 +176,7 @@ def worker(mark: str) -> int | None:
 @pytest.mark.slow
 def test_ray_and_a_worker_killed_in_the_middle_of_a_job(tmp_path, rows, model_folder):
     mark, folder = uuid.uuid4().hex, tmp_path / "videos"
-    path = listed(tmp_path / "jobs.jsonl", [rows[0] | {"steps": 40, "max_frames": None}, rows[1], {"image": "no.png"}])
+    path = listed(tmp_path / "jobs.jsonl", [rows[0] | {"steps": 20, "max_frames": None}, rows[1], {"image": "no.png"}])
     command = [sys.executable, "-m", "magicanimate", "batch", str(path), "-o", str(folder), "--workers", "1"]
     process = subprocess.Popen(
         [*command, "--model", str(model_folder), "--device", "cpu"],

@@ -16,6 +16,7 @@ from magicanimate.media import open_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"steps": 100, "max_frames": 4}
+KILLED = {"steps": 50, "max_frames": 4}  # long enough to be met running; it is computed twice
 
 
 def submit(service, picture_path, motion_path, **settings):
@@ -82,7 +83,7 @@ def test_what_only_the_worker_sees_fails_in_a_sentence(service, motion_path, pic
 
 def test_a_killed_worker_loses_no_job(service, picture_path, motion_path):
     client = service.client
-    jobs = [submit(service, picture_path, motion_path, seed=n, **({} if n else LONG)) for n in range(5)]
+    jobs = [submit(service, picture_path, motion_path, seed=n, **({} if n else KILLED)) for n in range(5)]
     service.until(lambda: client.state(jobs[0].id).state == "running")
     os.kill(service.worker_pid(), signal.SIGKILL)
     states = [client.wait(job.id, every=0.05) for job in jobs]
@@ -90,7 +91,7 @@ def test_a_killed_worker_loses_no_job(service, picture_path, motion_path):
 
 
 def test_a_killed_server_loses_no_job(service, picture_path, motion_path):
-    jobs = [submit(service, picture_path, motion_path, **(LONG if n == 0 else {})) for n in range(3)]
+    jobs = [submit(service, picture_path, motion_path, **(KILLED if n == 0 else {})) for n in range(3)]
     service.until(lambda: service.client.state(jobs[0].id).state == "running")
     service.server.kill()
     service.server.wait()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+import children
 from blocks import configuration, settings, write_blocks
 from magicanimate.cli import app
 from magicanimate.errors import InputError
@@ -95,15 +97,6 @@ def test_not_a_number_in_the_data_ends_the_command_with_code_2(trained, tmp_path
     assert torch.load(tmp_path / "out" / CHECKPOINT, weights_only=True)["step"] == stopped
 
 
-FULL_DISK = """
-import resource, sys
-from magicanimate.cli import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-sys.argv = ["magicanimate", *sys.argv[2:]]
-main()
-"""
-
-
 def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one_whole(trained, tmp_path):
     """Files end after 100 kB, as on a full disk: the real command, the kernel's own error."""
     content = configuration(trained, "vae", steps=2, save_every=2)
@@ -111,11 +104,11 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one_whole(train
     path = tmp_path / "vae.yaml"
     run(settings(path, content), CPU)
     before = (tmp_path / "vae" / CHECKPOINT).read_bytes()
-    command = [sys.executable, "-c", FULL_DISK, "100000", "train", str(path), "--set", "loop.steps=6"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == 2, result.stderr
-    assert "cannot be written (File too large); the previous one is kept whole" in " ".join(result.stderr.split())
-    assert "Traceback" not in result.stderr
+    log = tmp_path / "printed.txt"
+    child = children.start(["train", str(path), "--set", "loop.steps=6"], log, largest_file=100_000)
+    assert children.codes([child]) == [2], log.read_text()
+    assert "cannot be written (File too large); the previous one is kept whole" in " ".join(log.read_text().split())
+    assert "Traceback" not in log.read_text()
     assert (tmp_path / "vae" / CHECKPOINT).read_bytes() == before
     assert not list((tmp_path / "vae").glob("*.part"))
     assert torch.load(tmp_path / "vae" / CHECKPOINT, weights_only=True)["step"] == 2
@@ -206,10 +199,13 @@ def test_pictures_that_do_not_fit_the_latents(trained, tmp_path):
         run(settings(tmp_path / "odd.yaml", content), CPU)
 
 
-def command(processes: int, path: Path) -> list[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    own = ["-m", "magicanimate", "train", str(path), "--device", "cpu"]
-    return [*launcher, *own] if processes > 1 else [sys.executable, *own]
+def torchrun(path: Path) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*launcher, "-m", "magicanimate", "train", str(path), "--device", "cpu"],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
 
 
 def losses(out: Path) -> list[float]:
@@ -217,56 +213,75 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+def averages(out: Path) -> dict[str, torch.Tensor]:
+    return torch.load(out / CHECKPOINT, weights_only=True)["ema"]
 
 
-def kill_after(steps: int, processes: int, path: Path, out: Path) -> None:
-    """Start training and kill every process of it, without warning, once the log shows so many steps."""
-    job = subprocess.Popen(
-        command(processes, path), env=environment(), start_new_session=True, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def write_run(trained: Path, root: Path, name: str, **loop: object) -> Path:
+    """The configuration of a run that is worth killing, with its results in `root / name`."""
+    chosen = {"steps": 16, "batch": 2, "accumulate": 2, "save_every": 5, "grid_every": 100, "tensorboard": False}
+    content = configuration(trained, "appearance", **(chosen | loop)) | {"out": str(root / name)}
+    (root / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return root / f"{name}.yaml"
+
+
+def start_training(processes: int, path: Path, log: Path) -> list[BaseProcess]:
+    arguments = ["train", str(path), "--device", "cpu"]
+    return children.start_ranks(processes, arguments, log) if processes > 1 else [children.start(arguments, log)]
+
+
+def kill_after(steps: int, running: list[BaseProcess], out: Path) -> None:
+    """Kill every process of a training, without warning, once the log shows so many steps."""
     end = time.monotonic() + 600
     while not (out / LOG).exists() or len((out / LOG).read_text().splitlines()) < steps:
-        assert job.poll() is None, "training ended by itself"
+        assert all(process.is_alive() for process in running), "training ended by itself"
         assert time.monotonic() < end, "training does not get on"
         time.sleep(0.02)
-    os.killpg(job.pid, signal.SIGKILL)
-    job.wait()
+    for process in running:
+        process.kill()
+    assert children.codes(running) == [-signal.SIGKILL] * len(running)
+
+
+@pytest.fixture(scope="module")
+def alone(trained, tmp_path_factory) -> Path:
+    """A run that nobody disturbed, in this one process."""
+    root = tmp_path_factory.mktemp("alone")
+    run(read_settings(write_run(trained, root, "alone")), CPU)
+    return root / "alone"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_killed_and_repeated_is_as_good_as_uninterrupted(trained, tmp_path, processes):
+def test_killed_and_repeated_is_as_good_as_uninterrupted(trained, alone, tmp_path, processes):
     """SIGKILL in the middle, then the same command: the loss curve and the weights of a run that nobody disturbed."""
+    killed, log = write_run(trained, tmp_path, "killed"), tmp_path / "printed.txt"
+    kill_after(7, start_training(processes, killed, log), tmp_path / "killed")
+    assert 7 <= len(losses(tmp_path / "killed")) < 16
+    if processes == 1:
+        assert children.codes(start_training(1, killed, log)) == [0], log.read_text()
+        whole = alone
+    else:
+        again = torchrun(killed)
+        assert again.returncode == 0, again.stderr
+        assert again.stdout.count("Wrote ") == 1
+        undisturbed = start_training(2, write_run(trained, tmp_path, "whole"), log)
+        assert children.codes(undisturbed) == [0, 0], log.read_text()
+        whole = tmp_path / "whole"
+    assert log.read_text().count("Wrote ") == 1
+    assert losses(tmp_path / "killed") == losses(whole)
+    assert len(losses(whole)) == 16
+    resumed, uninterrupted = averages(tmp_path / "killed"), averages(whole)
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+    if processes > 1:  # in one process: the same batches, summed in another order
+        assert losses(alone) == pytest.approx(losses(whole), abs=2e-3)
 
-    def write(name: str, **loop: object) -> Path:
-        chosen = {"steps": 24, "batch": 2, "accumulate": 2, "save_every": 5, "grid_every": 100, "tensorboard": False}
-        content = configuration(trained, "appearance", **(chosen | loop)) | {"out": str(tmp_path / name)}
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
-        return tmp_path / f"{name}.yaml"
 
-    killed = write("killed")
-    kill_after(8, processes, killed, tmp_path / "killed")
-    reached = len(losses(tmp_path / "killed"))
-    assert 8 <= reached < 24
-    again = subprocess.run(command(processes, killed), env=environment(), capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    whole = subprocess.run(
-        command(processes, write("whole")), env=environment(), capture_output=True, text=True, check=False
-    )
-    assert whole.returncode == 0, whole.stderr
-    assert whole.stdout.count("Wrote ") == 1
-    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    assert len(losses(tmp_path / "whole")) == 24
-    checkpoints = [torch.load(tmp_path / n / CHECKPOINT, weights_only=True)["ema"] for n in ("killed", "whole")]
-    assert all(torch.equal(checkpoints[0][name], checkpoints[1][name]) for name in checkpoints[0])
-
-    run(read_settings(write("alone")), CPU)  # in this one process: the same batches, summed in another order
-    assert losses(tmp_path / "alone") == pytest.approx(losses(tmp_path / "whole"), abs=2e-3)
-    run(read_settings(write("other", seed=9)), CPU)
-    assert losses(tmp_path / "other") != pytest.approx(losses(tmp_path / "whole"), abs=2e-3)
+def test_another_seed_is_another_run(trained, alone, tmp_path):
+    """The equalities above notice other batches."""
+    run(read_settings(write_run(trained, tmp_path, "other", seed=9)), CPU)
+    assert losses(tmp_path / "other") != pytest.approx(losses(alone), abs=2e-3)
+    own, others = averages(alone), averages(tmp_path / "other")
+    assert not all(torch.equal(own[name], others[name]) for name in own)
 
 
 def test_gradients_travel_in_order_and_not_all_at_once():
@@ -281,8 +296,6 @@ def test_a_failure_of_several_processes_is_told_once(trained, tmp_path):
     """Too few batches for two processes, and clips that are not finite in one process only."""
     content = configuration(trained, "appearance") | {"out": str(tmp_path / "few")}
     (tmp_path / "few.yaml").write_text(yaml.safe_dump(content))
-    result = subprocess.run(
-        command(2, tmp_path / "few.yaml"), env=environment(), capture_output=True, text=True, check=False
-    )
+    result = torchrun(tmp_path / "few.yaml")
     assert result.returncode != 0
     assert result.stderr.count("2 processes cannot share 1 batch(es)") == 1

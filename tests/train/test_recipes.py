@@ -86,9 +86,10 @@ def test_initial_weights_are_stable_diffusions_and_animatediffs(pretrained):
     motion = read_weights(pretrained / SOURCES[ANIMATEDIFF][0] / WEIGHTS)
     state = stored_state(model.denoiser)
     assert all(torch.equal(state[name], (motion if ".motion_modules." in name else spatial)[name]) for name in state)
-    copied = [name for name in model.control.state_dict() if name in spatial]
+    control = model.control.state_dict()
+    copied = [name for name in control if name in spatial]
     assert len(copied) > 50
-    assert all(torch.equal(model.control.state_dict()[name], spatial[name]) for name in copied)
+    assert all(torch.equal(control[name], spatial[name]) for name in copied)
     assert all(torch.equal(value, spatial[name]) for name, value in stored_state(model.appearance).items())
     silent = [p for name, p in model.control.named_parameters() if name.startswith("controlnet_down_blocks")]
     assert not any(p.any() for p in silent)
@@ -111,15 +112,18 @@ def test_missing_pretrained_weights_are_named(pretrained, tmp_path, monkeypatch)
 def test_sd15_from_pretrained_weights_to_few_steps(pretrained, tmp_path):
     """All three stages of the recipe, on networks of its kind: window norms, RGB control, epsilon prediction."""
     root = tmp_path
-    write_blocks(root / "train", 3, 6, size=64)
-    write_blocks(root / "test", 2, 6, size=64)
-    places = [f"data={root / 'train'}", f"held_out={root / 'test'}", "preview_people=1", "branches.min_gap=0.2"]
-    small = ["loop.steps=2", "loop.batch=1", "loop.accumulate=2", "loop.grid_every=2"]
+    write_blocks(root / "train", 3, 4, size=64)
+    write_blocks(root / "test", 2, 4, size=64)
+    places = [f"data={root / 'train'}", f"held_out={root / 'test'}", "preview_people=1"]
+    small = ["loop.batch=1", "branches.min_gap=0.2"]
+    two, one = ([f"loop.{name}={n}" for name in ("steps", "grid_every", "accumulate")] for n in (2, 1))
     own = {
-        "appearance": [f"initial.folder={pretrained}", "model.resolution=[64,64]", "preview.steps=2"],
-        "temporal": [f"start={root}/appearance/model", "branches.window=4", "preview.steps=2"],
-        "distill": [f"start={root}/temporal/model", "branches.window=4", "branches.tau_2=0", "distill.teacher_steps=2"],
-    }
+        "appearance": [*two, f"initial.folder={pretrained}", "model.resolution=[64,64]", "preview.steps=1"],
+        "temporal": [*one, f"start={root}/appearance/model", "branches.window=2", "preview.steps=1"],
+        "distill": [
+            *one, f"start={root}/temporal/model", "branches.window=2", "branches.tau_2=0", "distill.teacher_steps=2",
+        ],
+    }  # fmt: skip
     for stage, changes in own.items():
         given = [part for change in (f"out={root / stage}", *places, *small, *changes) for part in ("--set", change)]
         result = CliRunner().invoke(app, ["train", str(CONFIGS / "sd15" / f"{stage}.yaml"), "--device", "cpu", *given])

@@ -85,8 +85,9 @@ def initial_control(folder: Path | None, unet: dict, spatial: State, source: Pat
         return fill(build(lambda: build_control(trained)), read_weights(folder / WEIGHTS), folder / WEIGHTS)
     shared = inspect.signature(ControlNetModel).parameters
     network = build_control({key: value for key, value in unet.items() if key in shared})
-    own = {name: value for name, value in network.state_dict().items() if name.startswith(OWN_CONTROL)}
-    copied = {name: value for name, value in spatial.items() if name in network.state_dict()}
+    fresh = network.state_dict()
+    own = {name: value for name, value in fresh.items() if name.startswith(OWN_CONTROL)}
+    copied = {name: value for name, value in spatial.items() if name in fresh}
     return fill(network, copied | own, source)
 
 

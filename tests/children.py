@@ -1,0 +1,67 @@
+"""Real processes that run the command, forked from one that has imported everything and computed nothing.
+
+Importing torch and diffusers takes longer than what most tests ask of a process. That `python -m magicanimate` and
+torchrun start the command too is shown by the tests that do not use this.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+PRELOADED = ["pytest", "magicanimate.pipeline", "magicanimate.train.run", "accelerate"]
+
+
+def start(arguments: Sequence[str], log: Path, largest_file: int = 0, **environment: str) -> BaseProcess:
+    """The command in a process of its own that prints into `log`; files may be cut off at so many bytes."""
+    import torch
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    given = list(arguments), log, largest_file, torch.get_num_threads(), environment
+    process = context.Process(target=become_the_command, args=given)
+    process.start()
+    return process
+
+
+def start_ranks(count: int, arguments: Sequence[str], log: Path) -> list[BaseProcess]:
+    """Processes that find each other as torchrun's do."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    return [start(arguments, log, RANK=str(i), LOCAL_RANK=str(i), **shared) for i in range(count)]
+
+
+def codes(processes: Sequence[BaseProcess], seconds: float = 300) -> list[int | None]:
+    """Exit codes, once all have ended; minus a signal's number for one that ended by it, None for one that goes on."""
+    for process in processes:
+        process.join(seconds)
+    return [process.exitcode for process in processes]
+
+
+def become_the_command(
+    arguments: list[str], log: Path, largest_file: int, threads: int, environment: dict[str, str]
+) -> None:
+    """In the new process."""
+    import torch
+
+    from magicanimate.cli import main
+
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs, tests among them
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    sys.argv = ["magicanimate", *arguments]
+    main()
