@@ -27,7 +27,7 @@ from magicanimate.acceleration import BANK_STEPS  # noqa: E402
 from magicanimate.graphs import Graphs  # noqa: E402
 from magicanimate.sampler import SampleSettings, sample  # noqa: E402
 
-THIN = ((32, 32, 32, 32), (16, 16, 16, 16), (8, 8, 8, 8), 32, 8)
+THIN = ((32, 32, 32, 32), (16, 16, 16, 16), (8, 8, 8, 8), 32, 8, 2)
 
 
 def nobody(work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
