@@ -28,6 +28,8 @@ def test_the_seam_tells_the_angle(degrees):
     assert facing(across, ahead) == pytest.approx(np.radians(degrees), abs=0.05)
     behind = facing(across, ~ahead)
     assert behind == pytest.approx(np.pi + np.radians(degrees), abs=0.05)
+    named = np.radians(degrees) if abs(degrees) < 45 else behind
+    assert facing(across, ~ahead, from_front=True) == pytest.approx(named, abs=0.05), "halves with each other's names"
 
 
 def test_one_half_is_a_side_and_few_pixels_say_nothing():

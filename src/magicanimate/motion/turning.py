@@ -17,6 +17,7 @@ FEWEST = 12  # pixels of a head that say which way it faces
 TAKEN = 0.6
 """Of the angle between both heads: the nose carries the seam, not the axis. Least error on generated people."""
 STEEPEST = np.radians(75.0)  # beyond it the picture shows a head's side too narrowly
+BACKWARDS = np.radians(45.0)  # off straight back: no head turns so far on its trunk
 _ANY = 1e-6  # radians: a turn, and no rounding
 _FLATTEST = 0.1  # squared half width, as a share, of the rows at crown and chin
 _SEAM = np.linspace(-1, 1, 401)
@@ -35,11 +36,12 @@ class Ellipse(NamedTuple):
         return (np.stack([x_N, y_N], 1) - self.centre_2) @ self.axes_22 / self.halves_2
 
 
-def facing(across_N: np.ndarray, second_N: np.ndarray) -> float | None:
+def facing(across_N: np.ndarray, second_N: np.ndarray, from_front: bool = False) -> float | None:
     """The angle around a head's upright axis at which its middle is seen, in radians; None for too few pixels.
 
-    across: places in units of the half width; second: pixels of the second half, bool. Angles grow to the right, and
-    heads that are seen from behind are beyond 90 degrees.
+    across: places in units of the half width; second: pixels of the second half, bool. from_front: so is the trunk, and
+    a head that looks back has halves with each other's names, as in a map that was mirrored. Angles grow to the right,
+    and heads that are seen from behind are beyond 90 degrees.
     """
     if len(second_N) < FEWEST:
         return None
@@ -48,7 +50,7 @@ def facing(across_N: np.ndarray, second_N: np.ndarray) -> float | None:
         return np.pi / 2 * (1 - 2 * second)
     ahead = across_N[second_N].mean() > across_N[~second_N].mean()  # the second half is to the right
     seam = float(np.arcsin(np.interp(1 - second if ahead else second, _SHARE, _SEAM)))
-    return seam if ahead else np.pi + seam
+    return seam if ahead or (from_front and abs(seam) < BACKWARDS) else np.pi + seam
 
 
 class Turn(NamedTuple):

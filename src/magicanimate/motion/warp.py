@@ -295,7 +295,8 @@ class PartWarp:
         for head in range(_SKULL, PARTS * self._people, PARTS):
             y, x = np.nonzero(cut == head)
             across_N = ellipse(areas, head).places(x + columns.start, y + rows.start)[:, 1]
-            found[head] = facing(across_N, parts[y, x] == HEAD[1])
+            back, front = (np.count_nonzero(cut == head - _SKULL + side) for side in TRUNK)
+            found[head] = facing(across_N, parts[y, x] == HEAD[1], front > back)
         return found
 
     def _maps(self, parts_HW: np.ndarray, area_HW: np.ndarray) -> Maps:
