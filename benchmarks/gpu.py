@@ -225,8 +225,7 @@ def graphs(bench: Bench) -> dict[str, Any]:
 
 
 def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettings) -> dict[str, Any]:
-    """Without and with graphs, and with both halves of guidance at once. control: whether results of different inputs
-    are equal, too."""
+    """With and without graphs. control: whether results of different inputs are equal, too."""
     recorded = model.graphs
     if recorded is None:
         return {"left out": "needs a GPU"}
@@ -234,16 +233,12 @@ def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettin
     inputs = [tuple(torch.randn_like(x) for x in step_inputs(model, size, FRAMES)) for _ in range(2)]
     made: dict[str, list[Tensor]] = {}
     result: dict[str, Any] = {}
-    ways = {"plain": (None, False), "graphs": (recorded, False)}
-    if bench.device.type == "cuda":
-        ways["halves at once"] = (recorded, True)
-    for way, (model.graphs, model.halves_at_once) in ways.items():
+    for way, model.graphs in {"plain": None, "graphs": recorded}.items():
         recorded.clear()
         made[way] = [sample(model, *given, settings) for given in inputs]
         spent = bench.peak(lambda: sample(model, *inputs[0], settings))
         result[way] = spent | {"step": spent["seconds"] / settings.steps}
-    model.graphs, model.halves_at_once = recorded, False
-    pairs = [pair for way in ways for pair in zip(made[way], made["plain"], strict=True)]
+    pairs = list(zip(made["graphs"], made["plain"], strict=True))
     return result | {
         "equal": all(torch.equal(*pair) for pair in pairs), "error": max(relative(*pair) for pair in pairs),
         "control": torch.equal(made["graphs"][0], made["plain"][1]), "recordings": len(recorded),
@@ -267,7 +262,9 @@ def against_twin(bench: Bench) -> dict[str, Any]:
     for _ in range(2):  # until kernels are chosen and compiled, steps recorded and memory is there
         for work in works.values():
             work(few)
-    steps = [{name: bench.seconds(lambda work=work: work(few)) / 5 for name, work in works.items()} for _ in range(3)]
+    steps = [
+        {name: bench.seconds(lambda work=work: work(few)) / few.steps for name, work in works.items()} for _ in range(3)
+    ]
     result: dict[str, Any] = {"steps": steps} | in_turns(steps, "step")
     print(json.dumps(result), flush=True)
     made: dict[str, Tensor] = {}
@@ -326,18 +323,14 @@ def variants(bench: Bench) -> dict[str, Any]:
     """Seconds a step of `original` without one optimisation or with another choice."""
     few, engine, results = bench.settings("original", 5), bench.engine, {}
 
-    def step(name: str, model: Model = engine) -> None:
+    def step(name: str) -> None:
         for _ in range(2):
-            bench.denoise(model, few)
-        results[name] = bench.peak(lambda: bench.denoise(model, few))
+            bench.denoise(engine, few)
+        results[name] = bench.peak(lambda: bench.denoise(engine, few))
         results[name]["step"] = results[name].pop("seconds") / few.steps
 
     step("as it is")
-    recorded, at_once = engine.graphs, engine.halves_at_once
-    if bench.device.type == "cuda":
-        engine.halves_at_once = not at_once
-        step("halves one by one" if at_once else "halves at once")
-        engine.halves_at_once = at_once
+    recorded = engine.graphs
     torch.backends.cudnn.benchmark = True
     if recorded is not None:
         recorded.clear()

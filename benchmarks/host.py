@@ -21,13 +21,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, 
 
 import torch  # noqa: E402
 from benchmarks.counting import step_inputs  # noqa: E402
-from benchmarks.sizes import SIZES, sized_model  # noqa: E402
+from benchmarks.sizes import sized_model  # noqa: E402
 
 from magicanimate.acceleration import BANK_STEPS  # noqa: E402
 from magicanimate.graphs import Graphs  # noqa: E402
 from magicanimate.sampler import SampleSettings, sample  # noqa: E402
-
-THIN = ((32, 32, 32, 32), (16, 16, 16, 16), (8, 8, 8, 8), 32, 8, 2)
 
 
 def nobody(work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
@@ -43,7 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--repeat", type=int, default=5)
     chosen = parser.parse_args(arguments)
-    SIZES["thin"] = THIN
     model = sized_model("thin")
     model.graphs, model.bank_steps = Graphs(nobody), BANK_STEPS
     settings = SampleSettings(steps=chosen.steps, guidance=7.5)

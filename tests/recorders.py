@@ -27,10 +27,3 @@ class EagerRecorder:
             torch._foreach_copy_(own, fresh)
 
         return replay, made
-
-
-class StuckRecorder:
-    """Replays nothing: the first results again and again."""
-
-    def __call__(self, work):
-        return lambda: None, work()

@@ -15,7 +15,7 @@ from magicanimate.conditions import FrameFeatures
 from magicanimate.control import Residuals
 from magicanimate.denoiser import Denoiser, Trunk, stem_input
 from magicanimate.policies import StepPlan
-from magicanimate.runtime import at_once, to_device
+from magicanimate.runtime import to_device
 
 if TYPE_CHECKING:
     from magicanimate.models import Model
@@ -79,7 +79,6 @@ def predict_window(
     work = WindowWork(
         layers=plan.layers, shallow=plan.shallow, keep_features=plan.keep_features,
         unconditional=guided and plan.new_difference, temporal=temporal, coordinates=model.config.coordinates,
-        at_once=model.halves_at_once,
     )  # fmt: skip
     halves = ("conditional", "unconditional") if work.unconditional else ("conditional",)
     conditional, difference, deep = model.compute(
@@ -101,7 +100,7 @@ def predict_window(
 
 
 class WindowWork(NamedTuple):
-    """What is computed of a window; see `StepPlan`. unconditional: that half, too. at_once: beside the other one."""
+    """What is computed of a window; see `StepPlan`. unconditional: that half, too."""
 
     layers: int
     shallow: bool
@@ -109,7 +108,6 @@ class WindowWork(NamedTuple):
     unconditional: bool
     temporal: bool
     coordinates: int
-    at_once: bool = False
 
 
 def window_halves(
@@ -142,20 +140,12 @@ def window_halves(
         return network.head(start, features, text, bank, work.layers).float()
 
     start = trunk(text, reference_Bchw)
-
-    def one() -> Tensor:
-        return half("conditional", start, text, bank)
-
-    def other() -> Tensor:
-        own = start
-        if reference_Bchw is not None or negative is not None:
-            own = trunk(negative or text, None if reference_Bchw is None else torch.zeros_like(reference_Bchw))
-        return half("unconditional", own, negative or text, None)
-
+    conditional = half("conditional", start, text, bank)
     if not work.unconditional:
-        return one(), None, deep
-    conditional, unconditional = at_once(one, other, latents_BcKhw.device) if work.at_once else (one(), other())
-    return conditional, conditional - unconditional, deep
+        return conditional, None, deep
+    if reference_Bchw is not None or negative is not None:
+        start = trunk(negative or text, None if reference_Bchw is None else torch.zeros_like(reference_Bchw))
+    return conditional, conditional - half("unconditional", start, negative or text, None), deep
 
 
 def to_model(x: Tensor, model: Model) -> Tensor:

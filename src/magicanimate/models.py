@@ -61,7 +61,7 @@ class Model:
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
     widened: in which format networks compute whose weights rest in a narrower one. control_bucket: ControlNet sees
     a multiple of so many frames. bank_steps: the appearance encoder works for so many steps at once. graphs: replays
-    what steps compute. halves_at_once: those of guidance run beside each other on a GPU. See acceleration.py.
+    what steps compute. See acceleration.py.
     """
 
     config: ModelConfig
@@ -77,7 +77,6 @@ class Model:
     control_bucket: int = 1
     bank_steps: int = 1
     graphs: Graphs | None = None
-    halves_at_once: bool = False
 
     @property
     def networks(self) -> dict[str, nn.Module]:

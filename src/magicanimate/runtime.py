@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import torch
@@ -48,23 +47,6 @@ def select_dtype(name: str = "auto", device: torch.device | None = None) -> torc
     if name not in DTYPES:
         raise InputError(f"Unknown number format {name!r}: choose auto, {', '.join(DTYPES)}.")
     return DTYPES[name]
-
-
-@cache
-def side_stream(device: torch.device) -> torch.cuda.Stream:
-    """A second queue of work on a GPU."""
-    return torch.cuda.Stream(device)
-
-
-def at_once(first: Callable[[], Any], second: Callable[[], Any], device: torch.device) -> tuple[Any, Any]:
-    """Two pieces of work on a GPU side by side: the small kernels of one leave room for those of the other."""
-    current, side = torch.cuda.current_stream(device), side_stream(device)
-    side.wait_stream(current)  # also for memory of this stream that came back since
-    with torch.cuda.stream(side):
-        made = second()
-    results = first(), made
-    current.wait_stream(side)
-    return results
 
 
 def fast_on_cpu(dtype: torch.dtype) -> bool:

@@ -65,7 +65,7 @@ class Turn(NamedTuple):
         """looks, looked: see `facing`; None if one of them is not known."""
         if looks is None or looked is None:
             return None
-        return cls(target, source, TAKEN * float((looks - looked + np.pi) % (2 * np.pi) - np.pi))
+        return cls(target, source, TAKEN * float(_half_turn(looks - looked)))
 
     def moves(self, x_N: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How much farther away than by an affine map a target's pixels are found in the picture, (x, y) `[N,2]`; and
@@ -74,7 +74,12 @@ class Turn(NamedTuple):
         width_N = np.sqrt(np.maximum(1 - up_N**2, _FLATTEST))
         place_N = np.clip(across_N / width_N, -1, 1)
         seen_N = np.arcsin(place_N)
-        angle_N = (seen_N - self.angle + np.pi) % (2 * np.pi) - np.pi
+        angle_N = _half_turn(seen_N - self.angle)
         further_N = np.sin(np.clip(angle_N, -STEEPEST, STEEPEST)) - place_N
         moves_N2 = (further_N * width_N * self.source.halves_2[1])[:, None] * self.source.axes_22[:, 1]
         return moves_N2, np.abs(angle_N) > np.maximum(STEEPEST, np.abs(seen_N) + _ANY)
+
+
+def _half_turn(angle: np.ndarray | float) -> np.ndarray | float:
+    """The same angle from -pi to pi."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
