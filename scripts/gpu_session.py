@@ -51,12 +51,11 @@ DATASETS = {
     "test": DatasetSettings(clips=48, frames=4, split="test", clips_per_shard=3),
     "clips_test": DatasetSettings(clips=12, frames=17, fps=12.5, split="test", first_seed=1000, clips_per_shard=1),
     "clips": DatasetSettings(clips=600, frames=17, fps=12.5, first_seed=520_000, clips_per_shard=5, rich=True),
-    "pictures": DatasetSettings(clips=6000, frames=2, first_seed=300_000, clips_per_shard=20, rich=True),
     "people": DatasetSettings(clips=8000, frames=4, first_seed=200_000, clips_per_shard=10, rich=True),
 }
 # stage -> (file in configs/tiny, training data, held-out data)
 TRAINING: dict[str, tuple[str, str, str]] = {
-    "vae": ("gpu_vae", "pictures", "test"),
+    "vae": ("gpu_vae", "people", "test"),
     "appearance": ("gpu", "people", "test"),
     "temporal": ("gpu_temporal", "clips", "clips_test"),
     "detail": ("gpu_detail", "people", "test"),

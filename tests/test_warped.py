@@ -14,7 +14,7 @@ from magicanimate.config import WARP_PLANES
 from magicanimate.detail import DetailSource, build_detail, new_detail
 from magicanimate.media import load_picture
 from magicanimate.models import Model, load_model, save_model
-from magicanimate.motion.densepose import render_parts
+from magicanimate.motion.densepose import HEAD, render_parts
 from magicanimate.motion.sources import open_motion
 from magicanimate.motion.warp import KNOWN, PartWarp
 from magicanimate.serve.page.shelf import SHELF
@@ -185,10 +185,15 @@ def test_a_picture_of_nobody_goes_without(pipe, opengl):
 @torch.no_grad()
 def test_trust_takes_the_pictures_own_pixels():
     network = new_detail(4, (16, 16)).eval()  # no correction, and mostly the decoded frame
-    decoded, source = torch.rand(1, 3, SIZE, SIZE), DetailSource(picture(), parts())
-    warped, known = PartWarp(picture(), parts())(parts())
+    person = parts()
+    person[4:14, 18:30] = HEAD[0]
+    decoded, source = torch.rand(1, 3, SIZE, SIZE), DetailSource(picture(), person)
+    warped, known = PartWarp(picture(), person)(person)
     certain = torch.from_numpy(known == KNOWN)
     target = (torch.from_numpy(warped).movedim(-1, 0)[None] / 255)[..., certain]
-    learnt, trusting = (source(network, decoded, parts()[None], trust)[..., certain] for trust in (0.0, 20.0))
-    torch.testing.assert_close(trusting, target, atol=1e-3, rtol=0)
+    learnt, some, much = (source(network, decoded, person[None], trust)[..., certain] for trust in (0.0, 4.0, 50.0))
+    torch.testing.assert_close(much, target, atol=1e-3, rtol=0)
     assert (learnt - target).abs().mean() > 0.1
+    head, body = (torch.from_numpy(seen)[certain] for seen in (person >= HEAD[0], parts() > 0))
+    off = (some - target).abs()
+    assert off[..., head].mean() < 0.7 * off[..., body].mean(), "faces first"

@@ -25,12 +25,14 @@ from magicanimate.config import PARTS
 from magicanimate.control import parts_to_planes
 from magicanimate.errors import InputError
 from magicanimate.latents import depth_to_space, space_to_depth
+from magicanimate.motion.densepose import HEAD
 from magicanimate.motion.warp import KNOWN, PartWarp, each_frame
 
 _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
 _MADE = 3 + _SOURCES  # correction, share of each source
 _AT_ONCE = 4  # frames: more of them no longer fit a processor's cache, fewer leave it idle between layers
+_TRUST_ELSEWHERE = 0.4  # of that in heads: of a face a blur is the worst, of an arm a tear
 _FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
 
@@ -94,8 +96,8 @@ def add_detail(
 ) -> Tensor:
     """Frames [N,3,H,W] in about [0,1], of decoded ones in [0,1] and part maps uint8.
 
-    trust: logits that the picture's own pixels are given beyond what was learnt, where they are parts of the body. The
-    network learns to be right on average, which is blurred where it is not sure; with trust, frames are sharper and a
+    trust: logits that the picture's own pixels are given beyond what was learnt, in heads; less on other parts. The
+    network learns to be right on average, which is blurred where it is not sure; with trust, faces are sharper and a
     little less exact.
     """
     patch = patch_of(network)
@@ -105,8 +107,9 @@ def add_detail(
     planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
     made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
     decoded, own, loose = made[:, 3:].split(1, 1)
+    in_heads = torch.where(parts_NHW[:, None] >= HEAD[0], 1.0, _TRUST_ELSEWHERE).to(seen.dtype)
     # Not for hair and loose cloth, of which it is less sure whose they are
-    shares = torch.cat([decoded, own + trust * known, loose], 1).softmax(1)
+    shares = torch.cat([decoded, own + trust * in_heads * known, loose], 1).softmax(1)
     frames = made[:, :3]
     for share, picture in zip(shares.split(1, 1), pictures, strict=True):
         frames = torch.addcmul(frames, share, picture)

@@ -150,6 +150,23 @@ def test_only_what_belongs_to_somebody_moves_along_and_is_filled():
     assert not with_loose(parts, np.zeros_like(seen)).any(), "no parts where nobody is seen"
 
 
+def test_hair_stays_with_the_head_whatever_is_beside_it():
+    parts, target = person(), person()
+    target[12:18, 40:58] = 19  # the arm is lifted, to beside the hair
+    target[26:32, 38:58] = 0
+    seen = parts > 0
+    seen[10:24, 34:39] = seen[10:24, 20:24] = True
+    reference = picture(parts)
+    reference[seen & (parts == 0)] = 255
+    own = with_loose(parts, seen)
+    _, (beyond, moved) = PartWarp(reference, own).with_surroundings(target)
+    hair = seen & (parts == 0)
+    assert (beyond[hair] == 255).all()
+    assert (moved[hair] == KNOWN).all()
+    headless = np.where(own == 23, 0, own).astype(np.uint8)
+    assert (PartWarp(reference, headless).with_surroundings(target)[1].picture_HWC[hair] != 255).any()
+
+
 def test_background_is_filled_from_outside_the_person():
     parts = person()
     filled, known = fill_background(picture(parts), parts)

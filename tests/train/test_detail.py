@@ -12,6 +12,7 @@ from blocks import configuration, settings, weights, write_blocks
 from magicanimate.errors import InputError
 from magicanimate.models import load_model
 from magicanimate.synth.dataset import open_dataset
+from magicanimate.train.detail import nearest_truth
 from magicanimate.train.run import run
 from magicanimate.train.views import MIRRORED_PARTS, ViewSettings
 from magicanimate.train.warps import small_frames, with_errors
@@ -25,6 +26,7 @@ DETAIL = {
     "wrong_warp": 0.3,
     "wrong_frame": 0.5,
     "adversarial": 0.01,
+    "tolerance": 1,
 }
 
 
@@ -34,6 +36,16 @@ def detail_settings(trained, folder, **changes):
         del content[name]
     content |= {"start": str(trained / "appearance" / "model"), "detail": DETAIL, "preview": {"steps": 2}}
     return settings(folder / "detail.yaml", content | changes)
+
+
+def test_the_nearest_truth_follows_what_is_off_its_place():
+    truth = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    output = truth.roll((2, -1), (2, 3))
+    inside = (..., slice(6, -6), slice(6, -6))
+    assert torch.equal(nearest_truth(output, truth, 2)[inside], output[inside])
+    assert not torch.equal(nearest_truth(output, truth, 1)[inside], output[inside])
+    assert torch.equal(nearest_truth(output, truth, 0), truth)
+    assert torch.equal(nearest_truth(truth, truth, 3), truth)
 
 
 def test_it_learns_resumes_and_ends_in_a_model(trained, tmp_path):

@@ -31,8 +31,9 @@ UPRIGHT = [*TRUNK, _SKULL]
 SMALLEST = 12  # pixels that an area needs for a direction
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
 CLOTH = 0.02  # of the picture's height: how far clothes and hair mostly reach beyond the parts
-RIM = 0.008  # the same where the picture's own map has them: its errors, and soft edges
+RIM = 0.016  # the same where the picture's own map has them: its errors, and soft edges
 BEYOND = 0.1  # and at most
+HAIR = 2.0  # times the head's own radii: what is loose within it is hair
 LOOSE = PARTS
 """In the picture's own map: hair and clothes beyond the parts. A map without it says nothing about them."""
 _BLURS = (0.01, 0.02, 0.04, 0.08)  # of its height too: of the filled background, a stronger one farther inside
@@ -211,6 +212,8 @@ class PartWarp:
         self._loose = loose_HW if loose_HW.any() else parts_HW == 0
         self._owner_HW = people_HW
         self._areas = self._measured(self._area_HW)
+        self._hair_HW = _hair(self._area_HW, loose_HW, self._areas, people_HW)
+        self._hairy = [int(head) for head in np.unique(self._hair_HW) if head]
         self._faces = self._facing(parts_HW, self._area_HW, self._areas)
         self._source_P = _sources(self._areas.present_P)
         self._nearest, self._start_P, self._box_P4 = _nearest_pixels(self._area_HW, self._areas.present_P)
@@ -271,8 +274,18 @@ class PartWarp:
 
     def _beyond(self, area_HW: np.ndarray, maps: Maps, warped: Warped) -> Beyond:
         picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros(area_HW.shape, np.uint8)
-        height, width = area_HW.shape
-        y, x, area_N = _surroundings(area_HW, round(BEYOND * height))
+        beside_y, beside_x, area_N = _surroundings(area_HW, round(BEYOND * len(area_HW)))
+        taken = [self._moved_along(area_N, beside_y, beside_x, maps)]
+        taken += [self._hair_of(head, beside_y, beside_x, maps) for head in self._hairy]
+        for y, x, row, column in taken:
+            picture_HWC[y, x] = self._pixels[row * area_HW.shape[1] + column]
+            moved_HW[y, x] = KNOWN
+        return Beyond(picture_HWC, moved_HW)
+
+    def _moved_along(self, area_N: np.ndarray, y: np.ndarray, x: np.ndarray, maps: Maps) -> tuple[np.ndarray, ...]:
+        """Those of the pixels that may have moved as their nearest areas did, and where they come from: y, x, row and
+        column [N]."""
+        height, width = self._area_HW.shape
         source_N = self._source_P[area_N]
         column, row, _ = maps.origins(x, y, area_N)
         there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
@@ -282,10 +295,16 @@ class PartWarp:
             owner = self._owner_HW[row, column]
             loose &= (owner == 0) | (owner == source_N // PARTS + 1)
         free = loose | (self._area_HW[row, column] == source_N)  # not somebody's other arm
-        y, x = y[free], x[free]
-        picture_HWC[y, x] = self._pixels[row[free] * width + column[free]]
-        moved_HW[y, x] = KNOWN
-        return Beyond(picture_HWC, moved_HW)
+        return y[free], x[free], row[free], column[free]
+
+    def _hair_of(self, head: int, y: np.ndarray, x: np.ndarray, maps: Maps) -> tuple[np.ndarray, ...]:
+        """Those of the pixels that a head's hair covers, whatever part is nearest to them, and where it comes from: y,
+        x, row and column [N]."""
+        height, width = self._hair_HW.shape
+        column, row, _ = maps.origins(x, y, np.full(len(x), head))
+        at = np.flatnonzero((column >= 0) & (row >= 0) & (column < width) & (row < height))
+        at = at[self._hair_HW[row[at], column[at]] == head]
+        return y[at], x[at], row[at], column[at]
 
     def _facing(self, parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> dict[int, float | None]:
         """Which way everybody's head faces, by area."""
@@ -361,6 +380,27 @@ def _surroundings(parts_HW: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndar
     distance, (row, column) = ndimage.distance_transform_edt(cut == 0, return_indices=True)
     y, x = np.nonzero((distance > 0) & (distance <= reach))
     return y + rows.start, x + columns.start, cut[row[y, x], column[y, x]]
+
+
+def _hair(area_HW: np.ndarray, loose_HW: np.ndarray, areas: Areas, people_HW: np.ndarray | None) -> np.ndarray:
+    """The head, by area, whose hair each loose pixel is: it lies around it, or is nearest to it of all parts. 0 for all
+    others. [H,W]"""
+    hair_HW = np.zeros_like(area_HW)
+    y, x = np.nonzero(loose_HW)
+    if not (len(y) and area_HW.any()):
+        return hair_HW
+    row, column = ndimage.distance_transform_edt(area_HW == 0, return_distances=False, return_indices=True)
+    nearest_N = area_HW[row[y, x], column[y, x]]
+    owner_N = np.zeros(len(y), int) if people_HW is None else people_HW[y, x]
+    for head in range(_SKULL, len(areas.present_P) - 1, PARTS):
+        if not areas.present_P[head]:
+            continue
+        around_N = np.linalg.norm(ellipse(areas, head).places(x, y), axis=1) < HAIR
+        person = head // PARTS
+        own_N = (nearest_N == head) | (around_N & (nearest_N // PARTS == person))
+        own_N &= (owner_N == 0) | (owner_N == person + 1)
+        hair_HW[y[own_N], x[own_N]] = head
+    return hair_HW
 
 
 def _body_centre(parts_HW: np.ndarray) -> np.ndarray:
