@@ -16,7 +16,7 @@ from magicanimate.media import load_picture
 from magicanimate.models import Model, load_model, save_model
 from magicanimate.motion.densepose import HEAD, render_parts
 from magicanimate.motion.sources import open_motion
-from magicanimate.motion.warp import KNOWN, PartWarp
+from magicanimate.motion.warp import KNOWN, LOOSE, STAND_IN, PartWarp
 from magicanimate.serve.page.shelf import SHELF
 from magicanimate.settings import make_settings
 from magicanimate.train.changes import with_warp_input
@@ -72,7 +72,7 @@ def test_hair_and_cloth_beside_a_part_move_with_it():
     target = parts(12)
     _, (beyond, moved) = warp.with_surroundings(target)
     assert (beyond[40:43, 38:54] == 255).all()
-    assert (moved[40:43, 38:54] == KNOWN).all()
+    assert (moved[40:43, 38:54] == STAND_IN).all()
     assert (moved[target > 0] == 0).all()
     assert (warp(target).picture_HWC[40:43, 38:54] != 255).all()
 
@@ -187,11 +187,18 @@ def test_trust_takes_the_pictures_own_pixels():
     network = new_detail(4, (16, 16)).eval()  # no correction, and mostly the decoded frame
     person = parts()
     person[4:14, 18:30] = HEAD[0]
-    decoded, source = torch.rand(1, 3, SIZE, SIZE), DetailSource(picture(), person)
-    warped, known = PartWarp(picture(), person)(person)
+    own = person.copy()
+    own[4:14, 30:33] = LOOSE
+    decoded, source = torch.rand(1, 3, SIZE, SIZE), DetailSource(picture(), own)
+    warped, known = PartWarp(picture(), own)(person)
     certain = torch.from_numpy(known == KNOWN)
     target = (torch.from_numpy(warped).movedim(-1, 0)[None] / 255)[..., certain]
-    learnt, some, much = (source(network, decoded, person[None], trust)[..., certain] for trust in (0.0, 4.0, 50.0))
+    frames = [source(network, decoded, person[None], trust) for trust in (0.0, 4.0, 50.0)]
+    loose = torch.from_numpy(own == LOOSE)
+    hair = torch.from_numpy(picture()).movedim(-1, 0)[None][..., loose] / 255
+    torch.testing.assert_close(frames[2][..., loose], hair, atol=1e-3, rtol=0)
+    assert (frames[0][..., loose] - hair).abs().mean() > 0.1
+    learnt, some, much = (frame[..., certain] for frame in frames)
     torch.testing.assert_close(much, target, atol=1e-3, rtol=0)
     assert (learnt - target).abs().mean() > 0.1
     head, body = (torch.from_numpy(seen)[certain] for seen in (person >= HEAD[0], parts() > 0))

@@ -32,7 +32,8 @@ _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
 _MADE = 3 + _SOURCES  # correction, share of each source
 _AT_ONCE = 4  # frames: more of them no longer fit a processor's cache, fewer leave it idle between layers
-_TRUST_ELSEWHERE = 0.4  # of that in heads: of a face a blur is the worst, of an arm a tear
+_TRUST_ELSEWHERE = 0.25  # of that in heads: of a face a blur is the worst, of an arm a tear
+_TRUST_IN_HAIR = 0.4  # likewise: more of it shows the hair's cut edges
 _FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
 
@@ -81,14 +82,15 @@ class Sources(NamedTuple):
     known_N1HW: Tensor
     beyond_N3HW: Tensor
     moved_N1HW: Tensor
+    hair_N1HW: Tensor
 
 
 def find_sources(warp: PartWarp, parts_NHW: np.ndarray, people_NHW: np.ndarray | None = None) -> Sources:
     """For the motion's part maps [N,H,W] uint8, and whose their pixels are where there are several people."""
     warped, beyond = zip(*(warp.with_surroundings(*maps) for maps in each_frame(parts_NHW, people_NHW)), strict=True)
     pictures = [torch.from_numpy(np.stack([one[0] for one in many])).movedim(-1, 1) / 255 for many in (warped, beyond)]
-    marks = [torch.from_numpy(np.stack([one[1] for one in many]))[:, None] / KNOWN for many in (warped, beyond)]
-    return Sources(pictures[0], marks[0], pictures[1], marks[1])
+    known, moved = (torch.from_numpy(np.stack([one[1] for one in many]))[:, None] for many in (warped, beyond))
+    return Sources(pictures[0], known / KNOWN, pictures[1], (moved > 0).float(), (moved == KNOWN).float())
 
 
 def add_detail(
@@ -96,20 +98,20 @@ def add_detail(
 ) -> Tensor:
     """Frames [N,3,H,W] in about [0,1], of decoded ones in [0,1] and part maps uint8.
 
-    trust: logits that the picture's own pixels are given beyond what was learnt, in heads; less on other parts. The
-    network learns to be right on average, which is blurred where it is not sure; with trust, faces are sharper and a
-    little less exact.
+    trust: logits that the picture's own pixels are given beyond what was learnt, in heads; some of it in hair and on
+    other parts. The network learns to be right on average, which is blurred where it is not sure; with trust, faces are
+    sharper and a little less exact.
     """
     patch = patch_of(network)
-    warped, known, beyond, moved = sources
+    warped, known, beyond, moved, hair = sources
     pictures = (decoded_N3HW, warped, beyond)
     seen = torch.cat([*(picture * 2 - 1 for picture in pictures), known, moved], 1)
     planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
     made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
     decoded, own, loose = made[:, 3:].split(1, 1)
     in_heads = torch.where(parts_NHW[:, None] >= HEAD[0], 1.0, _TRUST_ELSEWHERE).to(seen.dtype)
-    # Not for hair and loose cloth, of which it is less sure whose they are
-    shares = torch.cat([decoded, own + trust * in_heads * known, loose], 1).softmax(1)
+    # Not for loose cloth, of which it is less sure whose it is
+    shares = torch.cat([decoded, own + trust * in_heads * known, loose + trust * _TRUST_IN_HAIR * hair], 1).softmax(1)
     frames = made[:, :3]
     for share, picture in zip(shares.split(1, 1), pictures, strict=True):
         frames = torch.addcmul(frames, share, picture)

@@ -42,10 +42,22 @@ def test_the_nearest_truth_follows_what_is_off_its_place():
     truth = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     output = truth.roll((2, -1), (2, 3))
     inside = (..., slice(6, -6), slice(6, -6))
-    assert torch.equal(nearest_truth(output, truth, 2)[inside], output[inside])
-    assert not torch.equal(nearest_truth(output, truth, 1)[inside], output[inside])
-    assert torch.equal(nearest_truth(output, truth, 0), truth)
-    assert torch.equal(nearest_truth(truth, truth, 3), truth)
+    body = torch.ones(2, 1, 32, 32, dtype=torch.bool)
+    assert torch.equal(nearest_truth(output, truth, body, 2)[inside], output[inside])
+    assert not torch.equal(nearest_truth(output, truth, body, 1)[inside], output[inside])
+    assert torch.equal(nearest_truth(output, truth, body, 0), truth)
+    assert torch.equal(nearest_truth(truth, truth, body, 3), truth)
+
+
+def test_outlines_stay_where_they_are():
+    body = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    body[..., 10:22] = True
+    truth = body.expand(1, 3, 32, 32).float()
+    thinner = torch.zeros_like(truth)
+    thinner[..., 12:20] = 1
+    assert torch.equal(nearest_truth(thinner, truth, body, 3), truth)
+    everywhere = torch.ones_like(body)
+    assert torch.equal(nearest_truth(thinner, truth, everywhere, 3)[:, :, 8:-8], thinner[:, :, 8:-8])
 
 
 def test_it_learns_resumes_and_ends_in_a_model(trained, tmp_path):

@@ -64,8 +64,8 @@ class Warped(NamedTuple):
 
 class Beyond(NamedTuple):
     """What lies beside the parts and may be hair, a skirt, a loose sleeve, or only background: the warped picture
-    [H,W,3] uint8 with everything near the parts moved as the nearest part is, and where that was done [H,W] uint8,
-    KNOWN or UNKNOWN."""
+    [H,W,3] uint8 with hair moved as its head is and everything else near the parts as the nearest one is, and where
+    that was done [H,W] uint8: KNOWN for hair, STAND_IN for the rest, UNKNOWN."""
 
     picture_HWC: np.ndarray
     moved_HW: np.ndarray
@@ -275,11 +275,11 @@ class PartWarp:
     def _beyond(self, area_HW: np.ndarray, maps: Maps, warped: Warped) -> Beyond:
         picture_HWC, moved_HW = warped.picture_HWC.copy(), np.zeros(area_HW.shape, np.uint8)
         beside_y, beside_x, area_N = _surroundings(area_HW, round(BEYOND * len(area_HW)))
-        taken = [self._moved_along(area_N, beside_y, beside_x, maps)]
-        taken += [self._hair_of(head, beside_y, beside_x, maps) for head in self._hairy]
-        for y, x, row, column in taken:
+        taken = [(STAND_IN, self._moved_along(area_N, beside_y, beside_x, maps))]
+        taken += [(KNOWN, self._hair_of(head, beside_y, beside_x, maps)) for head in self._hairy]
+        for mark, (y, x, row, column) in taken:
             picture_HWC[y, x] = self._pixels[row * area_HW.shape[1] + column]
-            moved_HW[y, x] = KNOWN
+            moved_HW[y, x] = mark
         return Beyond(picture_HWC, moved_HW)
 
     def _moved_along(self, area_N: np.ndarray, y: np.ndarray, x: np.ndarray, maps: Maps) -> tuple[np.ndarray, ...]:

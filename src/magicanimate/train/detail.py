@@ -58,7 +58,7 @@ class DetailSettings(BaseModel):
     )
     adversarial: float = Field(0.0, ge=0, description="weight of a discriminator's judgement: sharper, less exact")
     tolerance: int = Field(
-        0, ge=0, description="pixels by which people may be off their place at no cost: sharper, less exact"
+        0, ge=0, description="pixels by which what is on a body may be off its place at no cost: sharper, less exact"
     )
 
 
@@ -95,6 +95,7 @@ class Crops(NamedTuple):
     known: Tensor
     beyond: Tensor
     moved: Tensor
+    hair: Tensor
 
 
 class DetailStage(DrawsAhead):
@@ -130,13 +131,11 @@ class DetailStage(DrawsAhead):
         return Crops(*(torch.stack(column) for column in zip(*crops, strict=True)))
 
     def loss_of(self, drawn: Crops, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
-        decoded, truth, parts, *planes = moved(drawn, self._device)
-        sources = Sources(*planes)
-        output = add_detail(self._network, decoded, sources, parts)
+        decoded, truth, parts, *sources = moved(drawn, self._device)
+        output = add_detail(self._network, decoded, Sources(*sources), parts)
         weight = 1 + _PERSON * (parts > 0)[:, None]
         weight = weight / weight.mean()
-        person = (parts > 0)[:, None] | (sources.moved_N1HW > 0)
-        error = output - torch.where(person, nearest_truth(output, truth, self._settings.tolerance), truth)
+        error = output - nearest_truth(output, truth, (parts > 0)[:, None], self._settings.tolerance)
         edges = [error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1) for axis in (2, 3)]
         pixels = (weight * error.square()).mean()
         loss = (weight * error.abs()).mean() + 4 * pixels + _EDGES * sum(edge.mean() for edge in edges)
@@ -178,22 +177,22 @@ class DetailStage(DrawsAhead):
 
 
 @torch.no_grad()
-def nearest_truth(output_B3HW: Tensor, truth_B3HW: Tensor, tolerance: int) -> Tensor:
-    """For each pixel, the true one at most `tolerance` rows and columns away whose surroundings are most like those of
-    the output's. [B,3,H,W]
+def nearest_truth(output_B3HW: Tensor, truth_B3HW: Tensor, body_B1HW: Tensor, tolerance: int) -> Tensor:
+    """For each pixel of the body, its true one at most `tolerance` rows and columns away whose surroundings are most
+    like those of the output's; for all others, the true one. [B,3,H,W]
 
     A warp is sharp, but some pixels off in places. Compared pixel by pixel it is worse than a blurred frame, which
-    nobody would prefer; compared with this, it is not.
+    nobody would prefer; compared with this, it is not. Outlines have to be where they are.
     """
     height, width = truth_B3HW.shape[2:]
-    around = F.pad(truth_B3HW, (tolerance,) * 4, mode="replicate")
+    around = F.pad(torch.cat([truth_B3HW, body_B1HW.to(truth_B3HW)], 1), (tolerance,) * 4, mode="replicate")
     reach = range(-tolerance, tolerance + 1)
     nearest, least = truth_B3HW, _unlikeness(output_B3HW, truth_B3HW)
     for row, column in itertools.product(reach, reach):
         there = around[:, :, tolerance + row :, tolerance + column :][:, :, :height, :width]
-        unlike = _unlikeness(output_B3HW, there)
-        closer = unlike < least
-        nearest, least = torch.where(closer, there, nearest), torch.where(closer, unlike, least)
+        unlike = _unlikeness(output_B3HW, there[:, :3])
+        closer = (unlike < least) & body_B1HW & (there[:, 3:] > 0)
+        nearest, least = torch.where(closer, there[:, :3], nearest), torch.where(closer, unlike, least)
     return nearest
 
 
