@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magicanimate.motion.warp import (
-    KNOWN,
-    LOOSE,
-    STAND_IN,
-    UNKNOWN,
-    PartWarp,
-    fill_background,
-    measure_areas,
-    sources_of,
-    with_loose,
-)
+from magicanimate.motion.areas import measure_areas, sources_of
+from magicanimate.motion.warp import KNOWN, LOOSE, STAND_IN, UNKNOWN, PartWarp, fill_background, with_loose
 
 SIZE = 64
 

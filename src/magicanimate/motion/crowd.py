@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from magicanimate.motion.areas import AREAS
 from magicanimate.motion.densepose import HEAD, resize_parts
 from magicanimate.motion.packed import PackedFrames
-from magicanimate.motion.warp import AREAS
 
 STRANGER = 255
 """Somebody beside the people who are followed."""

@@ -1,10 +1,10 @@
 """The picture, warped to a motion by body parts: no network, no training.
 
 Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
-principal axes of both areas agree (the motion model of first-order methods such as MRAA, with known parts). Both sides
-of a limb, and of the head, are one area; a head also turns around its own axis (turning.py). An area that the picture
-does not show takes one of the same kind. Behind the person is the picture's background, filled from its border. Of
-several people each has areas of their own, and takes pixels from one person of the picture only.
+principal axes of both areas agree (areas.py; the motion model of first-order methods such as MRAA, with known parts). A
+head also turns around its own axis (turning.py). An area that the picture does not show takes one of the same kind.
+Behind the person is the picture's background, filled from its border. Of several people each has areas of their own,
+and takes pixels from one person of the picture only.
 
 It is a baseline of its own, and an input of models with `warp_input` (warped.py).
 
@@ -20,15 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from magicanimate.motion.densepose import FLIP_TABLE, HEAD
-from magicanimate.motion.turning import Ellipse, Turn, facing
+from magicanimate.motion.areas import AREAS, PARTS, SKULL, TRUNK, Areas, box, ellipse, measure_areas, sources_of
+from magicanimate.motion.densepose import HEAD
+from magicanimate.motion.turning import Turn, facing
 
-PARTS = len(FLIP_TABLE)
-TRUNK = (1, 2)
-_SKULL = HEAD[0]  # the area of both halves
-UPRIGHT = [*TRUNK, _SKULL]
-"""Areas with an upper end; the directions of all others are those of their longer axes."""
-SMALLEST = 12  # pixels that an area needs for a direction
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
 CLOTH = 0.02  # of the picture's height: how far clothes and hair mostly reach beyond the parts
 RIM = 0.016  # the same where the picture's own map has them: its errors, and soft edges
@@ -39,20 +34,6 @@ LOOSE = PARTS
 _BLURS = (0.01, 0.02, 0.04, 0.08)  # of its height too: of the filled background, a stronger one farther inside
 KNOWN, STAND_IN, UNKNOWN = 255, 128, 0
 """Pixels of the same part, or of open background; those of another part; guesses."""
-# Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's look different.
-_ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
-AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
-"""[25] what each part moves with: the number of one of its parts."""
-
-
-class Areas(NamedTuple):
-    """Of each area: whether it is large enough, centre (x, y), principal axes (columns, the one along it first) and
-    extents along them, in pixels."""
-
-    present_P: np.ndarray
-    centre_P2: np.ndarray
-    axes_P22: np.ndarray
-    extents_P2: np.ndarray
 
 
 class Warped(NamedTuple):
@@ -96,72 +77,6 @@ class Maps(NamedTuple):
         return np.rint(from_x).astype(int), np.rint(from_y).astype(int), hidden
 
 
-def measure_areas(parts_HW: np.ndarray) -> Areas:
-    """Moments of all areas of a map. First axes point away from the trunk, those of head and trunk up the body; no axes
-    are mirrored."""
-    rows, columns = _box(parts_HW)
-    cut = parts_HW[rows, columns]
-    y, x = np.nonzero(cut)
-    label = cut[y, x]
-    for area in UPRIGHT:
-        hidden_y, hidden_x = np.nonzero(_behind(cut, area))
-        y, x = np.concatenate([y, hidden_y]), np.concatenate([x, hidden_x])
-        label = np.concatenate([label, np.full(len(hidden_y), area, label.dtype)])
-    y, x = y + rows.start, x + columns.start
-    count_P = np.bincount(label, minlength=PARTS)
-    present_P = count_P >= SMALLEST
-    share_P = np.maximum(count_P, 1)
-    centre_P2 = np.stack([np.bincount(label, v, PARTS) / share_P for v in (x, y)], 1)
-    away_N2 = np.stack([x, y], 1) - centre_P2[label]
-    covariance_P22 = np.empty((PARTS, 2, 2))
-    for i, j in ((0, 0), (0, 1), (1, 1)):
-        sums_P = np.bincount(label, away_N2[:, i] * away_N2[:, j], PARTS)
-        covariance_P22[:, i, j] = covariance_P22[:, j, i] = sums_P / np.maximum(count_P - 1, 1)
-    values_P2, vectors_P22 = np.linalg.eigh(covariance_P22 + 0.25 * np.eye(2))
-    away_P2 = centre_P2 - _body_centre(parts_HW)
-    away_P2[UPRIGHT] = away_P2[_SKULL] if present_P[_SKULL] and away_P2[_SKULL].any() else (0, -1)
-    along_P = np.ones(PARTS, int)  # the longer axis
-    along_P[UPRIGHT] = np.abs((vectors_P22 * away_P2[..., None]).sum(1)).argmax(1)[UPRIGHT]
-    every = np.arange(PARTS)
-    first_P2, second_P2 = vectors_P22[every, :, along_P], vectors_P22[every, :, 1 - along_P]
-    inwards_P = (first_P2 * away_P2).sum(1) < 0
-    first_P2 = np.where(inwards_P[:, None], -first_P2, first_P2)
-    mirrored_P = first_P2[:, 0] * second_P2[:, 1] - first_P2[:, 1] * second_P2[:, 0] < 0
-    second_P2 = np.where(mirrored_P[:, None], -second_P2, second_P2)
-    extents_P2 = np.sqrt(np.stack([values_P2[every, along_P], values_P2[every, 1 - along_P]], 1))
-    return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
-
-
-def ellipse(areas: Areas, area: int) -> Ellipse:
-    """The ellipse with an area's moments."""
-    return Ellipse(areas.centre_P2[area], areas.axes_P22[area], 2 * areas.extents_P2[area])
-
-
-def _box(parts_HW: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns that hold all parts; empty where there are none."""
-    spans = [np.flatnonzero(parts_HW.any(axis)) for axis in (1, 0)]
-    rows, columns = (slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0) for at in spans)
-    return rows, columns
-
-
-def _behind(parts_HW: np.ndarray, area: int) -> np.ndarray:
-    """Where an area goes on behind other parts: these have it on both sides, in their row or column. [H,W] bool.
-
-    Without this, an arm that passes before the trunk would move and stretch what is on it.
-    """
-    own_HW = parts_HW == area
-    if not own_HW.any():
-        return own_HW
-    return (_between(own_HW) | _between(own_HW.T).T) & ~own_HW & (parts_HW > 0)
-
-
-def _between(own_HW: np.ndarray) -> np.ndarray:
-    """Pixels from the first to the last own one of their row. [H,W] bool."""
-    first_H, last_H = own_HW.argmax(1), own_HW.shape[1] - 1 - own_HW[:, ::-1].argmax(1)
-    at_W = np.arange(own_HW.shape[1])
-    return (at_W >= first_H[:, None]) & (at_W <= last_H[:, None]) & own_HW.any(1)[:, None]
-
-
 def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
     """Part map(s) of a picture with LOOSE where somebody is seen beside the parts, and no parts where nobody is."""
     return np.where(person_HW, np.where(parts_HW > 0, parts_HW, LOOSE), 0).astype(np.uint8)
@@ -170,12 +85,6 @@ def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
 def each_frame(parts_FHW: np.ndarray, people_FHW: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """What a `PartWarp` is called with, frame by frame: parts [H,W], and whose they are."""
     return zip(parts_FHW, repeat(None) if people_FHW is None else people_FHW, strict=False)
-
-
-def sources_of(area: int) -> list[int]:
-    """Areas of the picture that may stand in for an area, the best first."""
-    other = {1: 2, 2: 1}.get(area, int(AREAS[FLIP_TABLE[area]]))
-    return list(dict.fromkeys([area, other]))
 
 
 def fill_background(picture_HWC: np.ndarray, own_HW: np.ndarray) -> Warped:
@@ -256,7 +165,7 @@ class PartWarp:
 
     def _warped(self, parts_HW: np.ndarray, area_HW: np.ndarray, maps: Maps) -> Warped:
         picture_HWC, known_HW = (array.copy() for array in self._background)
-        rows, columns = _box(area_HW)
+        rows, columns = box(area_HW)
         y, x = np.nonzero(self._source_P[area_HW[rows, columns]] > 0)
         y, x = y + rows.start, x + columns.start
         area_N = area_HW[y, x]
@@ -285,36 +194,38 @@ class PartWarp:
     def _moved_along(self, area_N: np.ndarray, y: np.ndarray, x: np.ndarray, maps: Maps) -> tuple[np.ndarray, ...]:
         """Those of the pixels that may have moved as their nearest areas did, and where they come from: y, x, row and
         column [N]."""
-        height, width = self._area_HW.shape
         source_N = self._source_P[area_N]
         column, row, _ = maps.origins(x, y, area_N)
-        there = (source_N > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        there = (source_N > 0) & self._contains(row, column)
         y, x, column, row, source_N = (values[there] for values in (y, x, column, row, source_N))
         loose = self._loose[row, column]
         if self._owner_HW is not None:  # not somebody else's hair
-            owner = self._owner_HW[row, column]
-            loose &= (owner == 0) | (owner == source_N // PARTS + 1)
+            loose &= _may_be_of(self._owner_HW[row, column], source_N)
         free = loose | (self._area_HW[row, column] == source_N)  # not somebody's other arm
         return y[free], x[free], row[free], column[free]
 
     def _hair_of(self, head: int, y: np.ndarray, x: np.ndarray, maps: Maps) -> tuple[np.ndarray, ...]:
         """Those of the pixels that a head's hair covers, whatever part is nearest to them, and where it comes from: y,
         x, row and column [N]."""
-        height, width = self._hair_HW.shape
         column, row, _ = maps.origins(x, y, np.full(len(x), head))
-        at = np.flatnonzero((column >= 0) & (row >= 0) & (column < width) & (row < height))
+        at = np.flatnonzero(self._contains(row, column))
         at = at[self._hair_HW[row[at], column[at]] == head]
         return y[at], x[at], row[at], column[at]
+
+    def _contains(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Whether places are inside the picture. [N] bool"""
+        height, width = self._area_HW.shape
+        return (row >= 0) & (column >= 0) & (row < height) & (column < width)
 
     def _facing(self, parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> dict[int, float | None]:
         """Which way everybody's head faces, by area."""
         found = {}
-        rows, columns = _box(area_HW)
+        rows, columns = box(area_HW)
         cut, parts = area_HW[rows, columns], parts_HW[rows, columns]
-        for head in range(_SKULL, PARTS * self._people, PARTS):
+        for head in range(SKULL, PARTS * self._people, PARTS):
             y, x = np.nonzero(cut == head)
             across_N = ellipse(areas, head).places(x + columns.start, y + rows.start)[:, 1]
-            back, front = (np.count_nonzero(cut == head - _SKULL + side) for side in TRUNK)
+            back, front = (np.count_nonzero(cut == head - SKULL + side) for side in TRUNK)
             found[head] = facing(across_N, parts[y, x] == HEAD[1], front > back)
         return found
 
@@ -372,10 +283,10 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
 
 def _surroundings(parts_HW: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels beside the parts, at most `reach` away: y [N], x [N] and the nearest part [N]."""
-    box = _box(parts_HW)
-    if box[0].stop == 0:
+    spans = box(parts_HW)
+    if spans[0].stop == 0:
         return np.zeros(0, int), np.zeros(0, int), np.zeros(0, int)
-    rows, columns = (slice(max(0, side.start - reach), side.stop + reach) for side in box)
+    rows, columns = (slice(max(0, side.start - reach), side.stop + reach) for side in spans)
     cut = parts_HW[rows, columns]
     distance, (row, column) = ndimage.distance_transform_edt(cut == 0, return_indices=True)
     y, x = np.nonzero((distance > 0) & (distance <= reach))
@@ -386,29 +297,21 @@ def _hair(area_HW: np.ndarray, loose_HW: np.ndarray, areas: Areas, people_HW: np
     """The head, by area, whose hair each loose pixel is: it lies around it, or is nearest to it of all parts. 0 for all
     others. [H,W]"""
     hair_HW = np.zeros_like(area_HW)
-    y, x = np.nonzero(loose_HW)
-    if not (len(y) and area_HW.any()):
+    if not loose_HW.any():
         return hair_HW
-    row, column = ndimage.distance_transform_edt(area_HW == 0, return_distances=False, return_indices=True)
-    nearest_N = area_HW[row[y, x], column[y, x]]
+    y, x, nearest_N = _surroundings(area_HW, sum(area_HW.shape))
+    y, x, nearest_N = (values[loose_HW[y, x]] for values in (y, x, nearest_N))
     owner_N = np.zeros(len(y), int) if people_HW is None else people_HW[y, x]
-    for head in range(_SKULL, len(areas.present_P) - 1, PARTS):
+    for head in range(SKULL, len(areas.present_P) - 1, PARTS):
         if not areas.present_P[head]:
             continue
         around_N = np.linalg.norm(ellipse(areas, head).places(x, y), axis=1) < HAIR
-        person = head // PARTS
-        own_N = (nearest_N == head) | (around_N & (nearest_N // PARTS == person))
-        own_N &= (owner_N == 0) | (owner_N == person + 1)
+        own_N = (nearest_N == head) | (around_N & (nearest_N // PARTS == head // PARTS))
+        own_N &= _may_be_of(owner_N, head)
         hair_HW[y[own_N], x[own_N]] = head
     return hair_HW
 
 
-def _body_centre(parts_HW: np.ndarray) -> np.ndarray:
-    """Centre (x, y) of the trunk, or of everything where no trunk shows."""
-    mask = np.isin(parts_HW, TRUNK)
-    if not mask.any():
-        mask = parts_HW > 0
-    if not mask.any():
-        return np.zeros(2)
-    y, x = np.nonzero(mask)
-    return np.array([x.mean(), y.mean()])
+def _may_be_of(owner_N: np.ndarray, area: np.ndarray | int) -> np.ndarray:
+    """Whether pixels of nobody in particular (0), or of person 1, 2, ..., may be of an area's person. [N] bool"""
+    return (owner_N == 0) | (owner_N == area // PARTS + 1)

@@ -133,9 +133,10 @@ class DetailStage(DrawsAhead):
     def loss_of(self, drawn: Crops, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
         decoded, truth, parts, *sources = moved(drawn, self._device)
         output = add_detail(self._network, decoded, Sources(*sources), parts)
-        weight = 1 + _PERSON * (parts > 0)[:, None]
+        body = (parts > 0)[:, None]
+        weight = 1 + _PERSON * body
         weight = weight / weight.mean()
-        error = output - nearest_truth(output, truth, (parts > 0)[:, None], self._settings.tolerance)
+        error = output - nearest_truth(output, truth, body, self._settings.tolerance)
         edges = [error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1) for axis in (2, 3)]
         pixels = (weight * error.square()).mean()
         loss = (weight * error.abs()).mean() + 4 * pixels + _EDGES * sum(edge.mean() for edge in edges)
