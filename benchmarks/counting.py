@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from benchmarks.nowhere import NOWHERE, Nowhere  # noqa: E402
 from benchmarks.plain import plain_attention, plain_prediction  # noqa: E402
 from benchmarks.sizes import SIZES, sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_flop_count  # noqa: E402
 
 from magicanimate.conditions import ControlSource  # noqa: E402
 from magicanimate.models import Model  # noqa: E402
@@ -90,15 +91,19 @@ def engine_flops(model: Model, inputs: tuple[Tensor, Tensor, Tensor], settings: 
 
 def flops(work: Callable[[], Any]) -> int:
     """FLOPs of a piece of work."""
-    # The counter knows the fused attention of GPUs, but not the CPU's.
-    cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with FlopCounterMode(display=False, custom_mapping={cpu_attention: attention_flops}) as counter:
+    with FlopCounterMode(display=False, custom_mapping=of_cpus()) as counter:
         work()
     return counter.get_total_flops()
 
 
-def attention_flops(query_shape: Any, key_shape: Any, value_shape: Any, *unused: Any, **unused_too: Any) -> int:
-    return sdpa_flop_count(query_shape, key_shape, value_shape)
+def of_cpus() -> dict[Any, Callable[..., int]]:
+    """What the counter does not know: fused attention of CPUs, and products with packed weights. Of shapes."""
+    mkldnn = torch.ops.mkldnn
+    return {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+        mkldnn._convolution_pointwise: lambda x, w, *_, out_shape, **__: conv_flop_count(x, w, out_shape),
+        mkldnn._linear_pointwise: lambda x, *_, out_shape, **__: 2 * x[-1] * prod(out_shape),
+    }
 
 
 if __name__ == "__main__":

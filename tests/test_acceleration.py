@@ -16,6 +16,7 @@ from magicanimate.acceleration import (
     offload_model,
     wants_channels_last,
 )
+from magicanimate.cpu_layers import PackedConv2d, has_packed_layers
 from magicanimate.errors import InputError
 from magicanimate.fused import FusedResnet
 from magicanimate.latents import decode_latents
@@ -103,6 +104,23 @@ def test_layers_are_put_together_anew_on_cpus(monkeypatch, plain):
     monkeypatch.setattr(acceleration, "fast_on_cpu", lambda dtype: False)
     widened = accelerate_model(random_model("rgb").to(dtype=torch.bfloat16), CPU, Acceleration())
     assert FusedResnet.__name__ not in layers(widened)
+
+
+@pytest.mark.skipif(not has_packed_layers(), reason="torch has no packed layers here")
+def test_weights_are_packed_on_cpus_with_sixteen_bit_arithmetic(monkeypatch, plain):
+    """Not if they are in 8 bit. What they were is still known, for runs that are resumed."""
+    monkeypatch.setattr(acceleration, "can_pack", lambda dtype: True)
+    model = accelerate_model(random_model("rgb"), CPU, Acceleration())
+    assert isinstance(model.denoiser.conv_in, PackedConv2d)
+    assert (model.dtype, model.device) == (torch.float32, CPU)
+    torch.testing.assert_close(run(model), plain, atol=1e-4, rtol=1e-3)
+    changed = random_model("rgb")
+    changed.denoiser.conv_in.weight.data[0] += 1
+    assert weights_digest(model) != weights_digest(accelerate_model(changed, CPU, Acceleration()))
+    in_8_bit = accelerate_model(random_model("rgb"), CPU, Acceleration(quantise="int8"))
+    assert not isinstance(in_8_bit.denoiser.conv_in, PackedConv2d)
+    monkeypatch.setattr(acceleration, "can_pack", lambda dtype: False)
+    assert weights_digest(model) == weights_digest(accelerate_model(random_model("rgb"), CPU, Acceleration()))
 
 
 def test_offloaded_networks_compute_the_same(plain):

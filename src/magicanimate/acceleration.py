@@ -1,8 +1,8 @@
 """How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
-Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic are chosen
-here, for each network.
+Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic and of
+packed weights (cpu_layers.py) are chosen here.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
+from magicanimate.cpu_layers import can_pack
 from magicanimate.errors import InputError
-from magicanimate.fused import fuse_network, join_products
+from magicanimate.fused import fuse_network, join_products, pack_network
 from magicanimate.graphs import CudaRecorder, Graphs
 from magicanimate.models import Model, load_network
+from magicanimate.resume import weights_digest
 from magicanimate.runtime import fast_on_cpu
 
 Quantise = Literal["none", "int8", "fp8"]
@@ -86,8 +88,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
         widen_model(model, casting=options.quantise == "none" and not options.compile)
     quantise_model(model, options.quantise, device)
-    for network in model.running if fuse and options.quantise == "none" else []:
-        join_products(network, sums=device.type == "cuda")
+    if fuse and options.quantise == "none":
+        join_or_pack(model, device)
     if device.type == "cuda":
         model.bank_steps = BANK_STEPS
         if plain and options.graphs is not False:
@@ -104,6 +106,17 @@ def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
             network.to(memory_format=torch.channels_last)
             if fuse:
                 fuse_network(network)
+
+
+def join_or_pack(model: Model, device: torch.device) -> None:
+    """Matrix products of fused networks as the device likes them, in place. Not for weights in 8 bit."""
+    packs = device.type == "cpu" and can_pack(model.dtype)
+    model.digest = weights_digest(model) if packs else None
+    for network in model.running:
+        if packs:
+            pack_network(network)
+        else:
+            join_products(network, sums=device.type == "cuda")
 
 
 def wants_channels_last(network: Any, device: torch.device) -> bool:

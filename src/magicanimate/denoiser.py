@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 NormScope = Literal["window", "frame"]
 SLICE_ROWS = 1024
-"""Rows that a feed-forward layer works on at once on a CPU: enough for matrix products, few enough for its cache."""
+"""Rows in float32 that a feed-forward layer works on at once on a CPU: enough for matrix products, few enough for its
+cache."""
 
 
 @dataclass
@@ -135,10 +136,16 @@ class SlicedFeedForward(FeedForward):
     def forward(self, hidden_states: Tensor, *unused: Any, **unused_too: Any) -> Tensor:
         """`[..., D] -> [..., D]`."""
         rows_ND = hidden_states.flatten(0, -2)
-        if hidden_states.device.type != "cpu" or hidden_states.requires_grad or len(rows_ND) <= SLICE_ROWS:
+        rows = slice_rows(rows_ND)
+        if hidden_states.device.type != "cpu" or hidden_states.requires_grad or len(rows_ND) <= rows:
             return super().forward(hidden_states)
         run = super().forward
-        return torch.cat([run(part) for part in rows_ND.split(SLICE_ROWS)]).unflatten(0, hidden_states.shape[:-1])
+        return torch.cat([run(part) for part in rows_ND.split(rows)]).unflatten(0, hidden_states.shape[:-1])
+
+
+def slice_rows(x: Tensor) -> int:
+    """How many rows of this format a feed-forward layer works on at once on a CPU."""
+    return SLICE_ROWS * torch.float32.itemsize // x.element_size()
 
 
 class Denoiser(UNetMotionModel):

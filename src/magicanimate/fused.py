@@ -21,7 +21,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from magicanimate.attention import JOINT, SharedSourceAttention, Text
-from magicanimate.denoiser import SLICE_ROWS, FrameGroupNorm, WindowGroupNorm
+from magicanimate.cpu_layers import PackedConv2d, PackedGEGLU, PackedLinear
+from magicanimate.denoiser import FrameGroupNorm, WindowGroupNorm, slice_rows
 from magicanimate.operations import add_biased, add_norm, add_to, gated_gelu, group_norm
 
 
@@ -77,7 +78,7 @@ class FusedResnet(nn.Module):
             x, bias = convolve(self.conv2, x, self.conv2.bias[None])
         else:
             x, bias = convolve(self.conv2, x, (self.conv2.bias + self.conv_shortcut.bias)[None])
-            input_tensor = without_bias(self.conv_shortcut, input_tensor)
+            input_tensor = with_bias(self.conv_shortcut, input_tensor, None)
         return add_to(x, input_tensor) if bias is None else add_biased(input_tensor, x, bias[0])
 
     @staticmethod
@@ -182,21 +183,23 @@ class FusedGEGLU(GEGLU):
         return gated_gelu(self.proj(hidden_states))
 
 
-def convolve(conv: nn.Conv2d, x_NChw: Tensor, shift_NC: Tensor) -> tuple[Tensor, Tensor | None]:
+def convolve(conv: nn.Conv2d | PackedConv2d, x_NChw: Tensor, shift_NC: Tensor) -> tuple[Tensor, Tensor | None]:
     """A convolution with `shift`, `[N, C]` or `[1, C]`, in place of its bias; and what of that is left to be added.
 
     On a GPU that is all of it, since it joins what is computed next. On a CPU a bias costs nothing.
     """
     if x_NChw.is_cuda:
-        return without_bias(conv, x_NChw), shift_NC
+        return with_bias(conv, x_NChw, None), shift_NC
     if len(shift_NC) > 1:
-        return add_to(without_bias(conv, x_NChw), shift_NC[:, :, None, None]), None
-    return F.conv2d(x_NChw, conv.weight, shift_NC[0], conv.stride, conv.padding), None
+        return add_to(with_bias(conv, x_NChw, None), shift_NC[:, :, None, None]), None
+    return with_bias(conv, x_NChw, shift_NC[0]), None
 
 
-def without_bias(conv: nn.Conv2d, x_NChw: Tensor) -> Tensor:
-    """A convolution whose bias is added later."""
-    return F.conv2d(x_NChw, conv.weight, None, conv.stride, conv.padding)
+def with_bias(conv: nn.Conv2d | PackedConv2d, x_NChw: Tensor, bias_C: Tensor | None) -> Tensor:
+    """A convolution with another bias than its own."""
+    if isinstance(conv, PackedConv2d):
+        return conv.convolve(x_NChw, bias_C)
+    return F.conv2d(x_NChw, conv.weight, bias_C, conv.stride, conv.padding)
 
 
 def layer_norm(
@@ -212,7 +215,7 @@ def add_feed_forward(layer: nn.Module, x_NTC: Tensor, normed_NTC: Tensor) -> Ten
     """`x + layer(normed)`; on CPUs slice by slice, as `SlicedFeedForward` does, in the memory of x."""
     if normed_NTC.is_cuda or torch.is_grad_enabled():
         return x_NTC + layer(normed_NTC)
-    rows, given = (z.view(-1, z.shape[-1]).split(SLICE_ROWS) for z in (x_NTC, normed_NTC))
+    rows, given = (z.view(-1, z.shape[-1]).split(slice_rows(z)) for z in (x_NTC, normed_NTC))
     for own, normed in zip(rows, given, strict=True):
         own += layer(normed)
     return x_NTC
@@ -264,6 +267,18 @@ def join_products(network: nn.Module, sums: bool) -> None:
             for layer, share in zip(layers, joint.chunk(3), strict=True):
                 layer.weight = nn.Parameter(share, requires_grad=False)
             module.register_buffer(JOINT, joint, persistent=False)
+
+
+def pack_network(network: nn.Module) -> None:
+    """Pack the weights of a network's convolutions and linear layers for CPUs, in place; see cpu_layers.py."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear or (isinstance(module, FusedTransformer) and isinstance(child, nn.Conv2d)):
+                replace(module, name, PackedLinear(child))
+            elif PackedConv2d.replaces(child):
+                replace(module, name, PackedConv2d(child))
+            elif isinstance(child, FusedGEGLU) and child.proj.bias is not None:
+                replace(module, name, PackedGEGLU(child))
 
 
 def replace(parent: nn.Module, name: str, child: nn.Module) -> None:

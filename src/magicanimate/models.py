@@ -61,7 +61,7 @@ class Model:
     small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
     widened: in which format networks compute whose weights rest in a narrower one. control_bucket: ControlNet sees
     a multiple of so many frames. bank_steps: the appearance encoder works for so many steps at once. graphs: replays
-    what steps compute. See acceleration.py.
+    what steps compute. digest: of weights that can no longer be read (resume.py). See acceleration.py.
     """
 
     config: ModelConfig
@@ -77,6 +77,7 @@ class Model:
     control_bucket: int = 1
     bank_steps: int = 1
     graphs: Graphs | None = None
+    digest: str | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -93,7 +94,7 @@ class Model:
     def device(self) -> torch.device:
         """Where the networks compute. Of one weight: diffusers' own property looks at every layer's hooks, which takes
         milliseconds, and it is read many times a step."""
-        return self.onload_device or self.denoiser.conv_in.weight.device
+        return self.onload_device or self.denoiser.conv_norm_out.weight.device
 
     @property
     def decoder(self) -> AutoencoderKL | AutoencoderTiny:
@@ -103,7 +104,7 @@ class Model:
     @property
     def dtype(self) -> torch.dtype:
         """The number format that the networks compute in; of one weight, as the device."""
-        return self.widened or self.denoiser.conv_in.weight.dtype
+        return self.widened or self.denoiser.conv_norm_out.weight.dtype
 
     @property
     def latent_channels(self) -> int:

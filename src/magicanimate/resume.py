@@ -130,6 +130,8 @@ def weights_digest(model: Model) -> str:
     """A short name for a model's weights: of some values of every tensor, since reading all would take long."""
     from torch import Tensor
 
+    if model.digest is not None:
+        return model.digest
     state = hashlib.sha256()
     for network in model.networks.values():
         for name, tensor in network.state_dict().items():
