@@ -8,7 +8,7 @@ from torch import nn
 
 from magicanimate import denoiser, operations
 from magicanimate import fused as layers
-from magicanimate.cpu_layers import PackedGEGLU, has_packed_layers
+from magicanimate.cpu_layers import PackedConv2d, PackedGEGLU, has_packed_layers
 from magicanimate.fused import (
     FusedBlock,
     FusedGEGLU,
@@ -104,12 +104,27 @@ def test_packed_layers_make_the_same(plain):
         torch.testing.assert_close(made, expected, atol=1e-4, rtol=1e-3)
     left = {type(m) for network in model.networks.values() for m in network.modules()} & {nn.Conv2d, nn.Linear}
     assert not left
+    assert {m.by_windows for m in model.denoiser.modules() if isinstance(m, PackedConv2d)} == {True, False}
     block = model.denoiser.mid_block.attentions[0].transformer_blocks[0]
     assert isinstance(block.ff.net[0], PackedGEGLU)
     for bias in (block.ff.net[0].gate_bias, block.ff.net[0].value_bias, model.denoiser.conv_in.bias):
         before = run(model)[0]
         bias.data += randn(*bias.shape, seed=4)  # negative control
         assert (run(model)[0] - before).abs().max() > 1e-3
+
+
+@pytest.mark.skipif(not has_packed_layers(), reason="torch has no packed layers here")
+@pytest.mark.parametrize("first", [4, 8])
+def test_a_packed_convolution_takes_pictures_of_any_size(first):
+    """And what a picture gives does not depend on those before it."""
+    stock = nn.Conv2d(32, 48, 3, padding=1).requires_grad_(False)
+    packed = PackedConv2d(stock)
+    for size in (first, 4, 8, 5, 3):
+        x = randn(3, 32, size, size, seed=size)
+        torch.testing.assert_close(packed(x), stock(x), atol=1e-5, rtol=1e-4)
+        assert (packed(x) - stock(x.transpose(2, 3)).transpose(2, 3)).abs().max() > 0.1  # negative control
+        assert torch.equal(packed(x), PackedConv2d(stock)(x))
+        assert packed.by_windows == (size <= 4)
 
 
 @pytest.mark.parametrize("part", ["norm1.weight", "conv1.bias", "conv2.bias", "time_emb_proj.bias"])

@@ -11,12 +11,15 @@ from __future__ import annotations
 import platform
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.activations import GEGLU
+from einops import rearrange
 from torch import Tensor, nn
 
 from magicanimate.runtime import fast_on_cpu
 
 _MACHINES = ("x86_64", "AMD64")  # elsewhere oneDNN has other kernels behind it, which nobody has measured
+_FEW = 16  # positions of a picture: 4x4
 
 
 def can_pack(dtype: torch.dtype) -> bool:
@@ -32,13 +35,21 @@ def has_packed_layers() -> bool:
 
 
 class PackedConv2d(nn.Module):
-    """A convolution in place of `stock`: channels last, as its result."""
+    """A convolution in place of `stock`: channels last, as its result.
+
+    A kernel of oneDNN's works on 16 positions of a row. Where rows are shorter than that, one matrix product with all
+    windows is faster, so it is packed for the one or the other in the first call, and anew when the size changes: what
+    a picture gives must not depend on those before it.
+    """
 
     def __init__(self, stock: nn.Conv2d) -> None:
         super().__init__()
         self.bias = stock.bias
         self.places = (stock.padding, stock.stride, stock.dilation, stock.groups)
-        self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(stock.weight.detach().to_mkldnn(), *self.places)
+        self.simple = (stock.kernel_size, *self.places) == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+        self.weight: nn.Parameter | None = stock.weight  # until it is packed
+        self.packed: Tensor
+        self.by_windows = False
 
     def forward(self, input: Tensor) -> Tensor:
         """`[N, C, h, w] -> [N, C', h', w']`."""
@@ -46,8 +57,29 @@ class PackedConv2d(nn.Module):
 
     def convolve(self, x_NChw: Tensor, bias_C: Tensor | None) -> Tensor:
         """With a bias of the caller's."""
+        height, width = x_NChw.shape[2:]
+        by_windows = self.simple and height * width <= _FEW
+        if self.weight is not None or by_windows != self.by_windows:
+            self._pack(by_windows)
         x_NChw = x_NChw.contiguous(memory_format=torch.channels_last)
-        return torch.ops.mkldnn._convolution_pointwise(x_NChw, self.packed, bias_C, *self.places, "none", [], None)
+        mkldnn = torch.ops.mkldnn
+        if not by_windows:
+            return mkldnn._convolution_pointwise(x_NChw, self.packed, bias_C, *self.places, "none", [], None)
+        rows_PD = mkldnn._linear_pointwise(all_windows(x_NChw), self.packed, bias_C, "none", [], None)
+        return rearrange(rows_PD, "(n h w) d -> n d h w", h=height, w=width)
+
+    def _pack(self, by_windows: bool) -> None:
+        if self.weight is not None:
+            weight = self.weight.detach()
+        elif self.by_windows:
+            weight = rearrange(self.packed.to_dense(), "d (i j c) -> d c i j", i=3, j=3)
+        else:
+            weight = self.packed.to_dense()
+        if by_windows:
+            self.packed = pack(rearrange(weight, "d c i j -> d (i j c)"))
+        else:
+            self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.places)
+        self.weight, self.by_windows = None, by_windows
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
@@ -81,6 +113,12 @@ class PackedGEGLU(GEGLU):
         mkldnn = torch.ops.mkldnn
         gate = mkldnn._linear_pointwise(hidden_states, self.gate, self.gate_bias, "gelu", [], "none")
         return mkldnn._linear_pointwise.binary(hidden_states, gate, self.value, self.value_bias, "mul")
+
+
+def all_windows(x_NChw: Tensor) -> Tensor:
+    """What a convolution of 3x3 with padding sees at each of its positions: `[N*h*w, 9*C]`, channels last."""
+    padded_NhwC = F.pad(rearrange(x_NChw, "n c h w -> n h w c"), (0, 0, 1, 1, 1, 1))
+    return rearrange(padded_NhwC.unfold(1, 3, 1).unfold(2, 3, 1), "n h w c i j -> (n h w) (i j c)")
 
 
 def pack(weight: Tensor) -> Tensor:
