@@ -61,7 +61,7 @@ LAYERS = [
     {"conditions", "warped"},
     {"control"},
     {"attention", "windows", "latents"},
-    {"operations", "kernels", "graphs"},
+    {"operations", "kernels", "graphs", "cpu_layers"},
     {"synth"},
     {"synth.dance"},
     {"synth.dataset"},
