@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     model, settings = sized_model(chosen.model, dtype=DTYPES[chosen.dtype]), SampleSettings(steps=1, guidance=7.5)
     twin = on_the_same_weights(model)
-    arrange_networks(model, model.device, fuse=True)  # as `accelerate_model` does where the CPU has the number format
+    arrange_networks(model, model.device, fuse=True)  # as `accelerate_model` does, but for packed weights
     works = {
         "engine": denoising(model, chosen.size, chosen.frames, settings),
         "twin": plain_denoising(twin, chosen.size, chosen.frames, settings),

@@ -45,11 +45,10 @@ class PackedConv2d(nn.Module):
     def __init__(self, stock: nn.Conv2d) -> None:
         super().__init__()
         self.bias = stock.bias
-        self.places = (stock.padding, stock.stride, stock.dilation, stock.groups)
-        self.simple = (stock.kernel_size, *self.places) == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
-        self.weight: nn.Parameter | None = stock.weight  # until it is packed
-        self.packed: Tensor
-        self.by_windows = False
+        self.geometry = (stock.padding, stock.stride, stock.dilation, stock.groups)
+        self.simple = (stock.kernel_size, *self.geometry) == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+        self.packed = stock.weight.detach()
+        self.by_windows: bool | None = None  # it is not packed yet
 
     def forward(self, input: Tensor) -> Tensor:
         """`[N, C, h, w] -> [N, C', h', w']`."""
@@ -59,27 +58,24 @@ class PackedConv2d(nn.Module):
         """With a bias of the caller's."""
         height, width = x_NChw.shape[2:]
         by_windows = self.simple and height * width <= _FEW
-        if self.weight is not None or by_windows != self.by_windows:
+        if by_windows != self.by_windows:
             self._pack(by_windows)
         x_NChw = x_NChw.contiguous(memory_format=torch.channels_last)
         mkldnn = torch.ops.mkldnn
         if not by_windows:
-            return mkldnn._convolution_pointwise(x_NChw, self.packed, bias_C, *self.places, "none", [], None)
+            return mkldnn._convolution_pointwise(x_NChw, self.packed, bias_C, *self.geometry, "none", [], None)
         rows_PD = mkldnn._linear_pointwise(all_windows(x_NChw), self.packed, bias_C, "none", [], None)
         return rearrange(rows_PD, "(n h w) d -> n d h w", h=height, w=width)
 
     def _pack(self, by_windows: bool) -> None:
-        if self.weight is not None:
-            weight = self.weight.detach()
-        elif self.by_windows:
-            weight = rearrange(self.packed.to_dense(), "d (i j c) -> d c i j", i=3, j=3)
-        else:
-            weight = self.packed.to_dense()
+        weight = self.packed if self.by_windows is None else self.packed.to_dense()
+        if self.by_windows:
+            weight = rearrange(weight, "d (i j c) -> d c i j", i=3, j=3)
         if by_windows:
             self.packed = pack(rearrange(weight, "d c i j -> d (i j c)"))
         else:
-            self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.places)
-        self.weight, self.by_windows = None, by_windows
+            self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *self.geometry)
+        self.by_windows = by_windows
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
