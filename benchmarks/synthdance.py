@@ -5,7 +5,8 @@
     python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results --methods ours --people 8
 
 The study (YAML) names the methods and the comparisons to be printed. Every method sees the first frame of a clip and
-the part maps of the others. A method whose result is in --out already is not computed again; --methods restricts the
+the part maps of all; what warps the first frame also sees where its person has hair and clothes, as it would find
+them in a photograph. A method whose result is in --out already is not computed again; --methods restricts the
 work. Writes NAME.json for every method, `comparisons.json`, `tables.md` and `sheet.png`.
 """
 
@@ -16,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,11 +35,13 @@ from magicanimate.baselines.gan import animate, load_generator  # noqa: E402
 from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
 from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
 from magicanimate.evaluate.standin import StandinFrames, load_standin  # noqa: E402
+from magicanimate.latents import NoiseMode  # noqa: E402
 from magicanimate.models import load_model  # noqa: E402
 from magicanimate.motion.densepose import PALETTE_25  # noqa: E402
 from magicanimate.motion.warp import PartWarp  # noqa: E402
 from magicanimate.sampler import SampleSettings  # noqa: E402
 from magicanimate.synth.dance import FPS, INDEX, Item, items, read_item  # noqa: E402
+from magicanimate.train.changes import with_noise  # noqa: E402
 from magicanimate.train.preview import HeldOut, generate  # noqa: E402
 
 SEED = 0
@@ -54,7 +57,7 @@ class Method(BaseModel):
     kind: Literal["copy", "warp", "gan", "model"]
     folder: Path | None = None
     temporal: bool = True
-    noise: Literal["shared", "independent", "static"] | None = None
+    noise: NoiseMode | None = None
     sampling: dict[str, Any] = Field(default_factory=dict, description="SampleSettings, for example overlap: 0")
 
 
@@ -84,11 +87,13 @@ class Study(BaseModel):
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the benchmark: pictures [33,H,W,3] and part maps [33,H,W]; frame 0 is the reference."""
+    """One clip of the benchmark: pictures [33,H,W,3] and part maps [33,H,W]; frame 0 is the reference, own [H,W] its
+    own map."""
 
     item: Item
     rgb: np.ndarray
     parts: np.ndarray
+    own: np.ndarray
 
 
 Animator = Callable[[Clip], np.ndarray]
@@ -107,19 +112,18 @@ def animator(method: Method) -> Animator:
         return lambda clip: animate(generator, clip.rgb[0], clip.parts[0], clip.parts[1:])
     model = load_model(method.folder)
     if method.noise:
-        model = replace(model, config=model.config.model_copy(update={"noise": method.noise}))
+        model = with_noise(model, method.noise)
     settings = SampleSettings.for_model(model, temporal=method.temporal, **method.sampling)
 
     def diffuse(clip: Clip) -> np.ndarray:
-        return generate(
-            model, HeldOut.of_clips(clip.rgb[None], clip.parts[None]), settings, seed=SEED + clip.item.motion
-        )[0]
+        held = HeldOut.of_clips(clip.rgb[None], clip.parts[None], clip.own[None])
+        return generate(model, held, settings, seed=SEED + clip.item.motion)[0]
 
     return diffuse
 
 
 def warp(clip: Clip) -> np.ndarray:
-    one = PartWarp(clip.rgb[0], clip.parts[0])
+    one = PartWarp(clip.rgb[0], clip.own)
     return np.stack([one(parts).picture_HWC for parts in clip.parts[1:]])
 
 

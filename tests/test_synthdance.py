@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,3 +79,11 @@ def test_methods_are_told_apart(study):
     assert (frames["copy"] == clip.rgb[0]).all()
     for a, b in (("copy", "warp"), ("warp", "ours"), ("ours", "per-frame")):
         assert (frames[a] != frames[b]).any()
+
+
+def test_what_warps_is_shown_hair_and_clothes_of_the_reference(study):
+    plan = Study.model_validate(yaml.safe_load(study.read_text()))
+    clip = next(clips(plan, 1, 1))
+    bare = replace(clip, own=clip.parts[0])
+    changed = {name: (animator(m)(clip) != animator(m)(bare)).any() for name, m in plan.methods.items()}
+    assert changed == {"copy": False, "warp": True, "ours": True, "per-frame": True}

@@ -28,6 +28,8 @@ from magicanimate.latents import depth_to_space, space_to_depth
 from magicanimate.motion.densepose import HEAD
 from magicanimate.motion.warp import KNOWN, PartWarp, each_frame
 
+PATCH, CHANNELS = 2, (16, 32, 64, 96)
+"""Of a fresh network. Fine levels place edges to the pixel, narrow ones cost little."""
 _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
 _MADE = 3 + _SOURCES  # correction, share of each source
@@ -45,7 +47,7 @@ def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
         raise InputError(f"The detail network's configuration cannot be used: {error}") from error
 
 
-def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2DModel:
+def new_detail(patch: int = PATCH, channels: tuple[int, ...] = CHANNELS, groups: int = 8) -> UNet2DModel:
     """A fresh network that passes the decoded frame on, nearly. `channels`: the last level is the coarsest."""
     network = build_detail(
         {
@@ -70,9 +72,14 @@ def patch_of(network: UNet2DModel) -> int:
     return round((network.config["out_channels"] / _MADE) ** 0.5)
 
 
+def sizes_of(network: UNet2DModel) -> tuple[int, ...]:
+    """The channels of a network's levels, the coarsest last."""
+    return tuple(network.config["block_out_channels"])
+
+
 def granularity(network: UNet2DModel) -> int:
     """Pixels that both sides of a picture must be a multiple of."""
-    return patch_of(network) * 2 ** (len(network.config["block_out_channels"]) - 1)
+    return patch_of(network) * 2 ** (len(sizes_of(network)) - 1)
 
 
 class Sources(NamedTuple):

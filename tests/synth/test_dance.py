@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from magicanimate.cli import app
 from magicanimate.errors import InputError
+from magicanimate.motion.warp import LOOSE
 from magicanimate.synth.dance import FRAMES, INDEX, PIXELS, build, compared, items, read_item, render_item
 
 pytestmark = pytest.mark.usefixtures("opengl")
@@ -34,12 +35,18 @@ def test_forty_people_with_four_motions_each():
 def test_reading_gives_the_rendered_pixels(small):
     folder, _ = small
     first, second = items(1, 2)
-    rgb, parts = read_item(folder, first.name)
-    assert rgb.shape == (FRAMES + 1, SIZE, SIZE, 3)
-    expected = render_item(first, SIZE)
-    assert (rgb == expected[0]).all()
-    assert (parts == expected[1]).all()
-    assert (read_item(folder, second.name)[1] != parts).any()  # another motion
+    read = read_item(folder, first.name)
+    assert read.rgb_FHWC.shape == (FRAMES + 1, SIZE, SIZE, 3)
+    assert all((array == expected).all() for array, expected in zip(read, render_item(first, SIZE), strict=True))
+    assert (read_item(folder, second.name).parts_FHW != read.parts_FHW).any()  # another motion
+
+
+def test_the_references_own_map_has_hair_and_clothes(small):
+    shown = read_item(small[0], next(items(1, 1)).name)
+    loose = shown.own_HW == LOOSE
+    assert loose.any()
+    assert (shown.parts_FHW[0][loose] == 0).all()
+    assert (shown.own_HW[~loose] == shown.parts_FHW[0][~loose]).mean() > 0.99
 
 
 def test_building_again_adds_what_is_missing_and_keeps_the_hash(small):
@@ -64,7 +71,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
 
 def test_the_index_says_what_it_is(small):
     content = json.loads((small[0] / INDEX).read_text())
-    assert (content["name"], content["version"], content["sha256"]) == ("SynthDance-test", 1, small[1])
+    assert (content["name"], content["version"], content["sha256"]) == ("SynthDance-test", 2, small[1])
     assert len(np.unique(list(content["clips"].values()))) == 2
 
 

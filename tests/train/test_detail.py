@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from blocks import configuration, settings, weights, write_blocks
+from magicanimate.detail import CHANNELS, PATCH, new_detail, patch_of, sizes_of
 from magicanimate.errors import InputError
 from magicanimate.models import load_model
 from magicanimate.synth.dataset import open_dataset
-from magicanimate.train.detail import nearest_truth
+from magicanimate.train.detail import DetailSettings, initial_network, nearest_truth
 from magicanimate.train.run import run
 from magicanimate.train.views import MIRRORED_PARTS, ViewSettings
 from magicanimate.train.warps import small_frames, with_errors
@@ -58,6 +59,17 @@ def test_outlines_stay_where_they_are():
     assert torch.equal(nearest_truth(thinner, truth, body, 3), truth)
     everywhere = torch.ones_like(body)
     assert torch.equal(nearest_truth(thinner, truth, everywhere, 3)[:, :, 8:-8], thinner[:, :, 8:-8])
+
+
+def test_a_network_of_other_sizes_is_a_fresh_one():
+    own = new_detail(4, (16, 16))
+    for asked in ({}, {"patch": 4}, {"channels": (16, 16)}, {"patch": 4, "channels": (16, 16)}):
+        assert initial_network(own, DetailSettings(**asked)) is own
+    finer = initial_network(own, DetailSettings(patch=2))
+    assert (patch_of(finer), sizes_of(finer)) == (2, CHANNELS)
+    assert sizes_of(initial_network(own, DetailSettings(channels=(8, 16)))) == (8, 16)
+    fresh = initial_network(None, DetailSettings())
+    assert (patch_of(fresh), sizes_of(fresh)) == (PATCH, CHANNELS)
 
 
 def test_it_learns_resumes_and_ends_in_a_model(trained, tmp_path):

@@ -42,6 +42,15 @@ def test_temporal_stage_changes_motion_modules_only(trained):
     assert all(".motion_modules." in name for name in changed)
 
 
+def test_a_model_may_go_on_with_other_noise(trained, tmp_path):
+    """It is trained with it, and keeps it."""
+    content = configuration(trained, "temporal") | {"out": str(tmp_path / "same"), "noise": "static"}
+    folders = [trained / "temporal" / "model", run(settings(tmp_path / "same.yaml", content), CPU)]
+    assert [load_model(folder).config.noise for folder in folders] == ["shared", "static"]
+    before, after = (weights(folder) for folder in folders)
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+
+
 def test_appearance_stage_changes_everything_but_motion_modules(trained):
     content = torch.load(trained / "appearance" / CHECKPOINT, weights_only=True)
     trainable = set(content["ema"])
@@ -260,6 +269,7 @@ def test_other_vae_is_noticed(trained, tmp_path):
         ({"loop": {"steps": 0}}, "loop.steps"),
         ({"vae_folder": "somewhere"}, "vae_folder"),
         ({"vae": {"further_channels": 8}}, "vae.start"),
+        ({"noise": "static"}, "without start"),
     ],
 )
 def test_bad_configuration_is_one_sentence(tmp_path, change, message):

@@ -3,8 +3,9 @@
 40 people of the test split, 4 motions each, 32 frames at 12.5 per second, every motion drawn for this clip alone. A
 clip's first frame is the reference, at least a second away from the others.
 
-Folder: `target/NAME/frame_00000.png` .. (frame 0: the reference), `parts/NAME/...` (their DensePose maps), and
-`benchmark.json` with seeds and hashes. NAME is `p07_m2`: person 7, motion 2.
+Folder: `target/NAME/frame_00000.png` .. (frame 0: the reference), `parts/NAME/...` (their DensePose maps),
+`person/NAME/frame_00000.png` (where the reference shows the person, with hair and clothes), and `benchmark.json` with
+seeds and hashes. NAME is `p07_m2`: person 7, motion 2.
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from magicanimate.errors import InputError
 from magicanimate.motion.densepose import PALETTE_25, render_parts
+from magicanimate.motion.warp import with_loose
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import clip_times
 
-NAME, VERSION = "SynthDance-test", 1
+NAME, VERSION = "SynthDance-test", 2  # 1 had the same pixels, and no `person`
 PEOPLE, MOTIONS, FRAMES, FPS = 40, 4, 32, 12.5
 FIRST_PERSON, FIRST_MOTION = 7000, 8000  # seeds of the test split that no preview and no other benchmark uses
 INDEX = "benchmark.json"
 PIXELS = {128: "ed4ad40d64dfcfcda6466dfa1f37ed9f09b8279c87843510012fd1154b1550ff"}
-"""Hash by size, as rendered by Mesa 22.3's llvmpipe, of the whole benchmark."""
+"""Hash by size, as rendered by Mesa 22.3's llvmpipe, of the whole benchmark's pictures and part maps."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,18 @@ class Item:
     motion: int
 
 
+class Shown(NamedTuple):
+    """What a clip consists of, uint8; frame 0 is the reference."""
+
+    rgb_FHWC: np.ndarray
+    """[33,H,W,3]"""
+    parts_FHW: np.ndarray
+    """[33,H,W]"""
+    own_HW: np.ndarray
+    """The reference's own map: its parts, and hair and clothes beside them (`warp.LOOSE`), as `find_person` finds them
+    in a photograph."""
+
+
 def items(people: int = PEOPLE, motions: int = MOTIONS) -> Iterator[Item]:
     """The clips in order; fewer people or motions give a part of the same benchmark."""
     for i in range(people):
@@ -51,18 +66,18 @@ def items(people: int = PEOPLE, motions: int = MOTIONS) -> Iterator[Item]:
             yield Item(f"p{i:02d}_m{m}", FIRST_PERSON + i, FIRST_MOTION + MOTIONS * i + m)
 
 
-def render_item(item: Item, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures [33,H,W,3] and part maps [33,H,W], uint8; frame 0 is the reference."""
+def render_item(item: Item, size: int) -> Shown:
+    """One clip."""
     clip = render_clip(item.person, clip_times(item.motion, FRAMES + 1, FPS), size, "test", item.motion)
-    return clip.rgb, clip.parts
+    return Shown(clip.rgb, clip.parts, with_loose(clip.parts[0], clip.person[0]))
 
 
-def _write_frames(folder: Path, frames_FHWC: np.ndarray) -> None:
-    """A folder of pictures, complete or not there."""
+def _write_frames(folder: Path, frames: np.ndarray) -> None:
+    """A folder of pictures [F,H,W,3] or [F,H,W], complete or not there."""
     temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for i, frame in enumerate(frames_FHWC):
+    for i, frame in enumerate(frames):
         Image.fromarray(frame).save(temporary / f"frame_{i:05d}.png", compress_level=1)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
@@ -70,8 +85,10 @@ def _write_frames(folder: Path, frames_FHWC: np.ndarray) -> None:
 
 def _write_item(folder: Path, item: Item, size: int) -> str:
     """Write one clip; the hash of its pixels."""
-    rgb, parts = render_item(item, size)
-    for name, frames in (("parts", render_parts(parts)), ("target", rgb)):  # the target last: it marks completion
+    rgb, parts, own_HW = render_item(item, size)
+    seen_1HW = (own_HW[None] > 0).astype(np.uint8) * 255
+    kinds = {"parts": render_parts(parts), "person": seen_1HW, "target": rgb}  # the target last: it marks completion
+    for name, frames in kinds.items():
         _write_frames(folder / name / item.name, frames)
     return hashlib.sha256(rgb.tobytes() + parts.tobytes()).hexdigest()
 
@@ -140,8 +157,8 @@ def compared(digest: str, size: int) -> str:
     return "the same as ours" if digest == PIXELS[size] else "not quite ours: another graphics driver or generator"
 
 
-def read_item(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures [33,H,W,3] and part maps [33,H,W] of one clip, as they were rendered."""
+def read_item(folder: Path, name: str) -> Shown:
+    """One clip, as it was rendered."""
 
     def frames(kind: str) -> np.ndarray:
         files = sorted((folder / kind / name).glob("frame_*.png"))
@@ -153,4 +170,5 @@ def read_item(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     table = np.zeros(2**16, np.uint8)
     table[PALETTE_25[:, 0].astype(int) * 256 + PALETTE_25[:, 1]] = np.arange(25)
     colours = frames("parts").astype(int)
-    return frames("target"), table[colours[..., 0] * 256 + colours[..., 1]]
+    parts = table[colours[..., 0] * 256 + colours[..., 1]]
+    return Shown(frames("target"), parts, with_loose(parts[0], frames("person")[0] > 0))

@@ -1,4 +1,5 @@
-"""Models that are changed before training goes on: another VAE, another kind of control, the warp as an input."""
+"""Models that are changed before training goes on: another VAE, another kind of control, the warp as an input,
+other noise."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from magicanimate.config import ControlKind, ModelConfig
 from magicanimate.control import Control, build_control
 from magicanimate.denoiser import build_denoiser
 from magicanimate.errors import InputError
+from magicanimate.latents import NoiseMode
 from magicanimate.models import Model
 
 _FIRST = "controlnet_cond_embedding.conv_in.weight"
@@ -97,3 +99,8 @@ def with_warp_input(model: Model) -> Model:
     first = control.state_dict()[_FIRST].zero_()
     first[:, : model.config.control_planes] = model.control.state_dict()[_FIRST]
     return replace(model, config=config, control=control)
+
+
+def with_noise(model: Model, mode: NoiseMode) -> Model:
+    """A model whose frames have another kind of noise, in training and unless a job says otherwise."""
+    return replace(model, config=model.config.model_copy(update={"noise": mode}))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from magicanimate.config import ControlKind, ModelConfig
 from magicanimate.errors import InputError
+from magicanimate.latents import NoiseMode
 from magicanimate.train.detail import DetailSettings
 from magicanimate.train.diffusion import BranchSettings
 from magicanimate.train.distill import DistillSettings
@@ -105,6 +106,9 @@ class TrainSettings(BaseModel):
     warp_input: bool = Field(
         False, description="with start: give its ControlNet the warped picture too, where it does without"
     )
+    noise: NoiseMode | None = Field(
+        None, description="with start: the noise of its frames from here on, in training too"
+    )
     branches: BranchSettings | None = None
     distill: DistillSettings | None = None
     detail: DetailSettings | None = None
@@ -132,6 +136,8 @@ class TrainSettings(BaseModel):
         sources = [name for name in ("start", "initial", "networks") if getattr(self, name) is not None]
         if len(sources) > 1:
             raise ValueError(f"only one of {' and '.join(sources)} can say where the networks come from")
+        if self.noise and not self.start:
+            raise ValueError("noise changes a model that is gone on with; without start it is model.noise")
         if self.vae_folder and self.stage != "appearance":
             raise ValueError(f"stage {self.stage} has the VAE of the model that it starts from, not vae_folder")
         if self.vae and self.vae.further_channels and self.vae.start is None:

@@ -18,12 +18,23 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from magicanimate.baselines.gan import PatchDiscriminator
 from magicanimate.control import parts_to_planes
-from magicanimate.detail import Sources, add_detail, find_sources, granularity, new_detail
+from magicanimate.detail import (
+    CHANNELS,
+    PATCH,
+    Sources,
+    add_detail,
+    find_sources,
+    granularity,
+    new_detail,
+    patch_of,
+    sizes_of,
+)
 from magicanimate.errors import InputError
 from magicanimate.models import Model
 from magicanimate.motion.densepose import HEAD
@@ -40,6 +51,7 @@ _HEAD = 15.0  # extra weight of heads in the discriminator's judgement: small, a
 _DRIFT = 0.12  # spread of the colours' errors in frames that are made worse
 _TOGETHER = 8  # clips that the model is run on at once
 _EDGES = 0.5  # weight of differences between neighbouring pixels
+_JUDGED = 4  # the discriminator's space-to-depth factor
 _ALIKE = 7  # side of the squares that are compared to find out where the truth is most like a frame
 
 
@@ -48,8 +60,10 @@ class DetailSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    patch: int = Field(4, ge=1, description="its space-to-depth factor")
-    channels: tuple[int, ...] = (32, 64, 96)
+    patch: int | None = Field(
+        None, ge=1, description="its space-to-depth factor; where the model has a network of another size, a fresh one"
+    )
+    channels: tuple[int, ...] | None = Field(None, description="of its levels, the coarsest last; likewise")
     clips: int = Field(600, ge=1, description="clips of the data that the model is run on")
     crop: int = Field(128, ge=16, description="side of the random crops in pixels")
     wrong_warp: float = Field(0.2, ge=0, le=1, description="share of samples whose reference's part map has errors")
@@ -60,6 +74,15 @@ class DetailSettings(BaseModel):
     tolerance: int = Field(
         0, ge=0, description="pixels by which what is on a body may be off its place at no cost: sharper, less exact"
     )
+
+
+def initial_network(own: UNet2DModel | None, settings: DetailSettings) -> UNet2DModel:
+    """The model's own network, or a fresh one where it has none or the settings name other sizes."""
+    if own is not None:
+        asked = (settings.patch or patch_of(own), settings.channels or sizes_of(own))
+        if asked == (patch_of(own), sizes_of(own)):
+            return own
+    return new_detail(settings.patch or PATCH, settings.channels or CHANNELS)
 
 
 def make_samples(
@@ -111,14 +134,14 @@ class DetailStage(DrawsAhead):
         sampling: SampleSettings,
         device: torch.device,
     ) -> None:
-        network = (model.detail or new_detail(settings.patch, settings.channels)).to(device).requires_grad_(True)
+        network = initial_network(model.detail, settings).to(device).requires_grad_(True)
         crop = min(settings.crop, data.settings.size)
         if crop % granularity(network):
             raise InputError(f"detail.crop must be a multiple of {granularity(network)}.")
         self._crop, self._settings = crop, settings
         self.modules: dict[str, nn.Module] = {"detail": network}
         if settings.adversarial:
-            self.modules["discriminator"] = PatchDiscriminator(settings.patch).to(device)
+            self.modules["discriminator"] = PatchDiscriminator(_JUDGED).to(device)
         self.model = replace(model, detail=network)
         self._network, self._data, self._samples, self._device = network, data, samples, device
         self._preview = Preview(self.model, held, sampling)

@@ -22,7 +22,7 @@ from magicanimate.models import Model, load_model, save_model
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
-from magicanimate.train.changes import with_new_control, with_vae, with_warp_input
+from magicanimate.train.changes import with_new_control, with_noise, with_vae, with_warp_input
 from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.detail import DetailStage, make_samples
 from magicanimate.train.diffusion import DiffusionStage
@@ -255,7 +255,9 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
             model = with_vae(model, _vae(settings.vae_folder))
         if settings.control is not None:
             model = with_new_control(model, settings.control)
-        return (with_warp_input(model) if settings.warp_input else model).to(device)
+        if settings.warp_input:
+            model = with_warp_input(model)
+        return (with_noise(model, settings.noise) if settings.noise else model).to(device)
     assert settings.model is not None
     if settings.initial is not None:
         return initial_model(settings.model, settings.initial).to(device)
