@@ -31,6 +31,7 @@ from magicanimate.runtime import select_device
 from magicanimate.sampler import SampleSettings
 from magicanimate.synth.clip import Clip, render_clip
 from magicanimate.synth.dataset import clip_times
+from magicanimate.train.changes import with_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 
 CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split
@@ -132,7 +133,7 @@ def measure(
         still_frames = np.repeat(moving.references[:, None], moving.targets.shape[1], 1)
         record("clips, copy the reference", moving_figures(still_frames, moving))
         record("clips, VAE ceiling", moving_figures(reconstruct(model, moving.targets), moving))
-        own_noise = replace(model, config=model.config.model_copy(update={"noise": "independent"}))
+        own_noise = with_noise(model, "independent")
         for noise, chosen in (("", model), (", own noise for each frame", own_noise)):
             for switch in ("on", "off"):
                 frames = generate(chosen, moving, replace(settings, temporal=switch == "on"), batch=1)

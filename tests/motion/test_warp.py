@@ -123,6 +123,32 @@ def test_an_arm_before_the_trunk_does_not_move_what_is_on_it():
     assert (PartWarp(reference, before)(after).picture_HWC[after == 2] != alone[after == 2]).any()
 
 
+@pytest.mark.parametrize(("soft", "left"), [(0, False), (1, False), (3, True)])
+def test_an_arm_leaves_none_of_its_edge_on_the_trunk(soft, left):
+    """Its colours reach further than its part. What reaches further than edges do stays."""
+    before, after = person(), person(shift=12)
+    before[26:32, 38:58], before[30:36, 26:40] = 0, 19
+    reference = picture(before)
+    arm, trunk = reference[32, 30].copy(), reference[45, 30].copy()
+    reference[30 - soft : 36 + soft, 26:36] = arm
+    out = PartWarp(reference, before)(after).picture_HWC
+    assert (out[after == 2] == arm).all(-1).any() == left
+    assert (out[after == 2] == trunk).all(-1).mean() > 0.6
+    assert (out[after == 19] == arm).all(-1).all()
+
+
+def test_heads_and_what_arms_cover_nearly_are_taken_up_to_the_arm():
+    before = person()
+    before[26:32, 38:58], before[14:18, 28:34] = 0, 4  # a hand before the face
+    reference = picture(before)
+    reference[13, 28:34] = 200
+    out = PartWarp(reference, before)(before).picture_HWC
+    assert (out[13, 28:34] == 200).all()
+    thin = person()
+    thin[24:46, 23:36] = 19  # a trunk of one column, beside an arm
+    assert (PartWarp(picture(thin), thin)(thin).picture_HWC == picture(thin)).all()
+
+
 def test_only_what_belongs_to_somebody_moves_along_and_is_filled():
     parts, target = person(), person(shift=12)
     seen = parts > 0

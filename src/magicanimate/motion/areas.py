@@ -25,6 +25,9 @@ _ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
 AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
 """[25] what each part moves with: the number of one of its parts."""
 
+ARMS = sorted({int(area) for area in AREAS[[3, 4, *range(15, 23)]]})
+"""The areas of hands and arms, which may lie before all others."""
+
 
 class Areas(NamedTuple):
     """Of each area: whether it is large enough, centre (x, y), principal axes (columns, the one along it first) and

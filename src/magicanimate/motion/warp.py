@@ -20,13 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from magicanimate.motion.areas import AREAS, PARTS, SKULL, TRUNK, Areas, box, ellipse, measure_areas, sources_of
+from magicanimate.motion.areas import AREAS, ARMS, PARTS, SKULL, TRUNK, Areas, box, ellipse, measure_areas, sources_of
 from magicanimate.motion.densepose import HEAD
 from magicanimate.motion.turning import Turn, facing
 
 SCALES = (0.5, 2.0)  # how much an area may shrink or grow along an axis
 CLOTH = 0.02  # of the picture's height: how far clothes and hair mostly reach beyond the parts
 RIM = 0.016  # the same where the picture's own map has them: its errors, and soft edges
+ASIDE = 0.012  # likewise: what lies beside an arm and is not taken for what is behind it
 BEYOND = 0.1  # and at most
 HAIR = 2.0  # times the head's own radii: what is loose within it is hair
 LOOSE = PARTS
@@ -265,20 +266,33 @@ def _first_present(part: int, present_P: np.ndarray) -> int:
 
 
 def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each position of each part's box, the picture's nearest pixel inside the part: numbers of pixels, boxes one
-    after the other; where each box starts [P]; and the boxes [P,4] (left, top, right, bottom, all inside)."""
-    width = parts_HW.shape[1]
+    """For each position of each part's box, the picture's nearest pixel inside the part, and not at the rim of an arm
+    before it: numbers of pixels, boxes one after the other; where each box starts [P]; and the boxes [P,4] (left, top,
+    right, bottom, all inside)."""
+    width, rim_HW = parts_HW.shape[1], _rim_of_arms(parts_HW)
     found, start_P, box_P4 = [], np.zeros(len(present_P), int), np.zeros((len(present_P), 4), int)
     total = 0
     boxes = ndimage.find_objects(parts_HW.astype(int), max_label=len(present_P) - 1)
     for part in np.flatnonzero(present_P):
         rows, columns = boxes[part - 1]
         outside = parts_HW[rows, columns] != part
+        taken = outside | rim_HW[rows, columns]
+        outside = outside if taken.all() else taken
         row, column = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
         found.append(((row + rows.start) * width + column + columns.start).ravel())
         start_P[part], total = total, total + outside.size
         box_P4[part] = columns.start, rows.start, columns.stop - 1, rows.stop - 1
     return np.concatenate(found) if found else np.zeros(0, int), start_P, box_P4
+
+
+def _rim_of_arms(area_HW: np.ndarray) -> np.ndarray:
+    """Pixels of trunks and legs beside arms and hands, whose colours they have: edges are soft and maps not exact. Not
+    of heads, where what is nearest may be hair for skin. [H,W] bool"""
+    arms_HW, head_HW = (np.isin(area_HW % PARTS, areas) & (area_HW > 0) for areas in (ARMS, [SKULL]))
+    if not arms_HW.any():
+        return arms_HW
+    reach = max(1, round(ASIDE * len(area_HW)))
+    return ndimage.binary_dilation(arms_HW, iterations=reach) & ~arms_HW & ~head_HW
 
 
 def _surroundings(parts_HW: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
