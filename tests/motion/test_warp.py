@@ -56,6 +56,41 @@ def test_texture_is_turned_with_the_part():
     assert out[54:60, 38:44].mean() > 195
 
 
+def hanging(forearm: slice | None) -> np.ndarray:
+    """A trunk, and beside it an upper arm whose centre is a little above the trunk's, with a forearm or without."""
+    parts = np.zeros((SIZE, SIZE), np.uint8)
+    parts[14:46, 22:36], parts[12:44, 38:44] = 2, 16
+    if forearm:
+        parts[forearm, 38:44] = 20
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("forearm", "right"), [(slice(44, 60), True), (slice(2, 12), False), (slice(9, 12), False), (None, False)]
+)
+def test_an_arm_lies_along_its_limb_and_not_away_from_the_trunk(forearm, right):
+    """A sleeve is at the shoulder when the arm hangs down, too, if a forearm is seen below it."""
+    before = np.zeros((SIZE, SIZE), np.uint8)
+    before[14:46, 22:36], before[16:22, 38:54], before[16:22, 54:64] = 2, 16, 20
+    reference = picture(before)
+    reference[16:22, 38:46], reference[16:22, 46:54] = 255, 0  # sleeve, and bare arm
+    after = hanging(forearm)
+    out = PartWarp(reference, before)(after).picture_HWC
+    assert (out[14:24, 38:44] == 255).all() == right
+    assert (out[32:42, 38:44] == 0).all() == right
+
+
+def test_stray_pixels_of_a_limb_say_nothing_about_its_direction():
+    arm = hanging(slice(44, 60))
+    stray = arm.copy()
+    stray[44:60, 38:44], stray[44:47, 38:43] = 0, 20  # below, where the forearm was: 15 pixels beside 192
+    alone = hanging(None)
+    axes = [measure_areas(parts).axes_P22[16, :, 0] for parts in (arm, stray, alone)]
+    np.testing.assert_allclose(axes[0], [0, 1], atol=1e-6)
+    np.testing.assert_allclose(axes[1], axes[2])
+    np.testing.assert_allclose(axes[1], [0, -1], atol=1e-6)
+
+
 def test_a_hidden_part_takes_the_other_side_of_its_limb():
     before, after = person(arm=19), person(arm=21)
     out, known = PartWarp(picture(before), before)(after)

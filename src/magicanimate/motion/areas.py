@@ -7,6 +7,7 @@ Legend: H W pixels, N points, P areas: 25.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,14 @@ SKULL = HEAD[0]  # the area of both halves
 UPRIGHT = [*TRUNK, SKULL]
 """Areas with an upper end; the directions of all others are those of their longer axes."""
 SMALLEST = 12  # pixels that an area needs for a direction
+STRAY = 0.1  # of a limb's largest area: what is no more is a misread edge of something else
 # Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's look different.
 _ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
 AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
 """[25] what each part moves with: the number of one of its parts."""
 
+LIMBS = ((16, 20, 3), (15, 19, 4), (7, 11, 6), (8, 12, 5))
+"""Areas of a limb, from the trunk on."""
 ARMS = sorted({int(area) for area in AREAS[[3, 4, *range(15, 23)]]})
 """The areas of hands and arms, which may lie before all others."""
 
@@ -61,7 +65,7 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
         sums_P = np.bincount(label, away_N2[:, i] * away_N2[:, j], PARTS)
         covariance_P22[:, i, j] = covariance_P22[:, j, i] = sums_P / np.maximum(count_P - 1, 1)
     values_P2, vectors_P22 = np.linalg.eigh(covariance_P22 + 0.25 * np.eye(2))
-    away_P2 = centre_P2 - _body_centre(parts_HW)
+    away_P2 = _outwards(centre_P2, np.where(present_P, count_P, 0), _body_centre(parts_HW))
     away_P2[UPRIGHT] = away_P2[SKULL] if present_P[SKULL] and away_P2[SKULL].any() else (0, -1)
     along_P = np.ones(PARTS, int)  # the longer axis
     along_P[UPRIGHT] = np.abs((vectors_P22 * away_P2[..., None]).sum(1)).argmax(1)[UPRIGHT]
@@ -73,6 +77,20 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     second_P2 = np.where(mirrored_P[:, None], -second_P2, second_P2)
     extents_P2 = np.sqrt(np.stack([values_P2[every, along_P], values_P2[every, 1 - along_P]], 1))
     return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
+
+
+def _outwards(centre_P2: np.ndarray, count_P: np.ndarray, body_2: np.ndarray) -> np.ndarray:
+    """From each area's end nearer to the trunk to the other one, roughly: along its limb where more of that is seen, as
+    the elbow of an arm beside the trunk may be nearer to its centre than the shoulder; else away from the trunk. [P,2]
+    """
+    away_P2 = centre_P2 - body_2
+    for limb in map(list, LIMBS):
+        seen = [area for area in limb if count_P[area] > STRAY * count_P[limb].max()]
+        for nearer, farther in pairwise(seen):
+            away_P2[nearer] = centre_P2[farther] - centre_P2[nearer]
+        if len(seen) > 1:
+            away_P2[seen[-1]] = centre_P2[seen[-1]] - centre_P2[seen[-2]]
+    return away_P2
 
 
 def ellipse(areas: Areas, area: int) -> Ellipse:
