@@ -34,7 +34,7 @@ _SOURCES = 3  # decoded, warped, beyond
 _SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
 _MADE = 3 + _SOURCES  # correction, share of each source
 _AT_ONCE = 4  # frames: more of them no longer fit a processor's cache, fewer leave it idle between layers
-_TRUST_ELSEWHERE = 0.4  # of that in heads: of a face a blur is the worst, of an arm a tear
+_TRUST_ELSEWHERE = 0.25  # of that in heads: of a face a blur is the worst, of an arm a tear
 _TRUST_IN_HAIR = 0.4  # likewise: more of it shows the hair's cut edges
 _FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
