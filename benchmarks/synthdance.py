@@ -229,6 +229,8 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--tables-only", action="store_true", help="only write the tables of what is there")
     arguments = parser.parse_args(given)
     study = Study.model_validate(yaml.safe_load(arguments.study.read_text()))
+    if not (study.data / INDEX).is_file():
+        parser.error(f"{study.data} holds no benchmark; build it with: magicanimate synth {study.data} --benchmark")
     people, motions = arguments.people or study.people, arguments.motions or study.motions
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)

@@ -87,3 +87,12 @@ def test_what_warps_is_shown_hair_and_clothes_of_the_reference(study):
     bare = replace(clip, own=clip.parts[0])
     changed = {name: (animator(m)(clip) != animator(m)(bare)).any() for name, m in plan.methods.items()}
     assert changed == {"copy": False, "warp": True, "ours": True, "per-frame": True}
+
+
+def test_a_study_without_its_data_says_what_to_do(study, tmp_path, capsys):
+    content = yaml.safe_load(study.read_text()) | {"data": str(tmp_path / "nothing")}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")])
+    assert "holds no benchmark; build it with: magicanimate synth" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
