@@ -9,6 +9,7 @@ Legend: B samples, H W pixels of a crop.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -136,8 +137,9 @@ class DetailStage(DrawsAhead):
     ) -> None:
         network = initial_network(model.detail, settings).to(device).requires_grad_(True)
         crop = min(settings.crop, data.settings.size)
-        if crop % granularity(network):
-            raise InputError(f"detail.crop must be a multiple of {granularity(network)}.")
+        side = math.lcm(granularity(network), _JUDGED)
+        if crop % side:
+            raise InputError(f"detail.crop must be a multiple of {side}.")
         self._crop, self._settings = crop, settings
         self.modules: dict[str, nn.Module] = {"detail": network}
         if settings.adversarial:
