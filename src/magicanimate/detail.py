@@ -47,7 +47,7 @@ def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
         raise InputError(f"The detail network's configuration cannot be used: {error}") from error
 
 
-def new_detail(patch: int = PATCH, channels: tuple[int, ...] = CHANNELS, groups: int = 8) -> UNet2DModel:
+def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2DModel:
     """A fresh network that passes the decoded frame on, nearly. `channels`: the last level is the coarsest."""
     network = build_detail(
         {

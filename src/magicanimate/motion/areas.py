@@ -27,10 +27,10 @@ _ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
 AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
 """[25] what each part moves with: the number of one of its parts."""
 
-LIMBS = ((16, 20, 3), (15, 19, 4), (7, 11, 6), (8, 12, 5))
-"""Areas of a limb, from the trunk on."""
-ARMS = sorted({int(area) for area in AREAS[[3, 4, *range(15, 23)]]})
-"""The areas of hands and arms, which may lie before all others."""
+LIMBS = ([16, 20, 3], [15, 19, 4], [7, 11, 6], [8, 12, 5])
+"""Areas of a limb, from the trunk on: arms first."""
+ARMS = [*LIMBS[0], *LIMBS[1]]
+"""With their hands; they may lie before all other areas."""
 
 
 class Areas(NamedTuple):
@@ -84,12 +84,10 @@ def _outwards(centre_P2: np.ndarray, count_P: np.ndarray, body_2: np.ndarray) ->
     the elbow of an arm beside the trunk may be nearer to its centre than the shoulder; else away from the trunk. [P,2]
     """
     away_P2 = centre_P2 - body_2
-    for limb in map(list, LIMBS):
+    for limb in LIMBS:
         seen = [area for area in limb if count_P[area] > STRAY * count_P[limb].max()]
         for nearer, farther in pairwise(seen):
-            away_P2[nearer] = centre_P2[farther] - centre_P2[nearer]
-        if len(seen) > 1:
-            away_P2[seen[-1]] = centre_P2[seen[-1]] - centre_P2[seen[-2]]
+            away_P2[[nearer, farther]] = centre_P2[farther] - centre_P2[nearer]
     return away_P2
 
 

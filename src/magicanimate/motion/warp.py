@@ -276,8 +276,8 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
     for part in np.flatnonzero(present_P):
         rows, columns = boxes[part - 1]
         outside = parts_HW[rows, columns] != part
-        taken = outside | rim_HW[rows, columns]
-        outside = outside if taken.all() else taken
+        barred = outside | rim_HW[rows, columns]
+        outside = outside if barred.all() else barred
         row, column = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
         found.append(((row + rows.start) * width + column + columns.start).ravel())
         start_P[part], total = total, total + outside.size
@@ -288,11 +288,9 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
 def _rim_of_arms(area_HW: np.ndarray) -> np.ndarray:
     """Pixels of trunks and legs beside arms and hands, whose colours they have: edges are soft and maps not exact. Not
     of heads, where what is nearest may be hair for skin. [H,W] bool"""
-    arms_HW, head_HW = (np.isin(area_HW % PARTS, areas) & (area_HW > 0) for areas in (ARMS, [SKULL]))
-    if not arms_HW.any():
-        return arms_HW
-    reach = max(1, round(ASIDE * len(area_HW)))
-    return ndimage.binary_dilation(arms_HW, iterations=reach) & ~arms_HW & ~head_HW
+    arms_HW = np.isin(area_HW % PARTS, ARMS)
+    beside_HW = ndimage.binary_dilation(arms_HW, iterations=max(1, round(ASIDE * len(area_HW))))
+    return beside_HW & ~np.isin(area_HW % PARTS, [*ARMS, SKULL])
 
 
 def _surroundings(parts_HW: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -79,10 +79,8 @@ class DetailSettings(BaseModel):
 
 def initial_network(own: UNet2DModel | None, settings: DetailSettings) -> UNet2DModel:
     """The model's own network, or a fresh one where it has none or the settings name other sizes."""
-    if own is not None:
-        asked = (settings.patch or patch_of(own), settings.channels or sizes_of(own))
-        if asked == (patch_of(own), sizes_of(own)):
-            return own
+    if own is not None and settings.patch in (None, patch_of(own)) and settings.channels in (None, sizes_of(own)):
+        return own
     return new_detail(settings.patch or PATCH, settings.channels or CHANNELS)
 
 

@@ -257,7 +257,9 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
             model = with_new_control(model, settings.control)
         if settings.warp_input:
             model = with_warp_input(model)
-        return (with_noise(model, settings.noise) if settings.noise else model).to(device)
+        if settings.noise is not None:
+            model = with_noise(model, settings.noise)
+        return model.to(device)
     assert settings.model is not None
     if settings.initial is not None:
         return initial_model(settings.model, settings.initial).to(device)
