@@ -73,7 +73,7 @@ LAYERS = [
     {"synth.loose"},
     {"synth.outfit", "synth.background"},
     {"person"},
-    {"person.matte"},
+    {"person.segmentation"},
     {"person.networks"},
     {"body"},
     {"body.people"},
