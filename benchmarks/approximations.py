@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from skimage.metrics import structural_similarity  # noqa: E402
 
-from magicanimate.pipeline import MagicAnimatePipeline  # noqa: E402
-from magicanimate.settings import make_settings  # noqa: E402
+from magicanimate.animation.pipeline import MagicAnimatePipeline  # noqa: E402
+from magicanimate.animation.settings import make_settings  # noqa: E402
 
 DEMO = ROOT / "src" / "magicanimate" / "assets" / "demo"
 FEW: dict[str, dict[str, Any]] = {

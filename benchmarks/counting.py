@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402
-from benchmarks.nowhere import NOWHERE, Nowhere  # noqa: E402
-from benchmarks.plain import plain_attention, plain_prediction  # noqa: E402
-from benchmarks.sizes import SIZES, sized_model  # noqa: E402
+from benchmarks.meta_device import NOWHERE, Nowhere  # noqa: E402
+from benchmarks.sized_models import SIZES, sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_flop_count  # noqa: E402
 
-from magicanimate.conditions import ControlSource  # noqa: E402
-from magicanimate.models import Model  # noqa: E402
-from magicanimate.policies import Kept, plan_step  # noqa: E402
-from magicanimate.sampler import Counter, SampleSettings, predict_video, prepare  # noqa: E402
-from magicanimate.windows import frame_groups, plan_windows  # noqa: E402
+from magicanimate.models.model import Model  # noqa: E402
+from magicanimate.sampling.control_features import ControlSource  # noqa: E402
+from magicanimate.sampling.loop import Counter, SampleSettings, predict_video, prepare  # noqa: E402
+from magicanimate.sampling.reuse import Kept, plan_step  # noqa: E402
+from magicanimate.sampling.windows import frame_groups, plan_windows  # noqa: E402
+from plain import plain_attention, plain_prediction  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:

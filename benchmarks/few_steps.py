@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from benchmarks.quality import moving_people, still_people
 
-from magicanimate.acceleration import Acceleration, accelerate_model
+from magicanimate.engine.acceleration import Acceleration, accelerate_model
 from magicanimate.evaluate.basic import psnr
 from magicanimate.evaluate.frames import ssim
-from magicanimate.latents import encode_images, initial_noise
-from magicanimate.models import Model, load_model
-from magicanimate.policies import FeatureReuse, Policies
-from magicanimate.sampler import SampleSettings, sample
+from magicanimate.models.model import Model, load_model
+from magicanimate.networks.vae import encode_images, initial_noise
+from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.reuse import FeatureReuse, Policies
 from magicanimate.train.preview import HeldOut, figures, generate
 
 

@@ -24,23 +24,24 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmarks.counting import step_inputs  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
-from benchmarks.plain import original_attention, plain_sample  # noqa: E402
-from benchmarks.sizes import SIZES, sized_model  # noqa: E402
+from benchmarks.sized_models import SIZES, sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from magicanimate import operations, runtime  # noqa: E402
-from magicanimate.acceleration import Acceleration, accelerate_model  # noqa: E402
-from magicanimate.models import Model  # noqa: E402
-from magicanimate.motion.densepose import render_parts  # noqa: E402
-from magicanimate.pipeline import MagicAnimatePipeline, sample_settings  # noqa: E402
-from magicanimate.sampler import SampleSettings, sample  # noqa: E402
-from magicanimate.settings import make_settings  # noqa: E402
+from magicanimate.animation.pipeline import MagicAnimatePipeline, sample_settings  # noqa: E402
+from magicanimate.animation.settings import make_settings  # noqa: E402
+from magicanimate.engine import device as runtime  # noqa: E402
+from magicanimate.engine import operations  # noqa: E402
+from magicanimate.engine.acceleration import Acceleration, accelerate_model  # noqa: E402
+from magicanimate.models.model import Model  # noqa: E402
+from magicanimate.parts.densepose import render_parts  # noqa: E402
+from magicanimate.sampling.loop import SampleSettings, sample  # noqa: E402
+from plain import original_attention, plain_sample  # noqa: E402
 
 FRAMES, LONG = 16, 112
 COMPILE_SECONDS = 100

@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 def motion(frames: int, size: int) -> Iterator[np.ndarray]:
     """Palette-coloured frames [size, size, 3] of a walking figure, made one by one."""
     from figures import walking_parts
-    from magicanimate.motion.densepose import render_parts
+    from magicanimate.parts.densepose import render_parts
 
     period = render_parts(walking_parts(16, size, size))
     for index in range(frames):
@@ -35,10 +35,10 @@ def measure(frames: int, size: int, steps: int) -> dict[str, float]:
     import torch
 
     from magicanimate import MagicAnimatePipeline
+    from magicanimate.animation.settings import make_settings
+    from magicanimate.engine.device import peak_memory
     from magicanimate.media.reading import Clip
     from magicanimate.media.video import save_frames
-    from magicanimate.runtime import peak_memory
-    from magicanimate.settings import make_settings
     from random_models import random_model
 
     torch.set_num_threads(1)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from magicanimate.media import clip_of_frames, open_clip, open_writer
-from magicanimate.motion.densepose import PALETTE_25, render_parts
-from magicanimate.motion.palettes import OVERLAY, PARULA_25
-from magicanimate.motion.sources import open_motion
+from magicanimate.motion.formats.palettes import OVERLAY, PARULA_25
+from magicanimate.motion.open import open_motion
+from magicanimate.parts.densepose import PALETTE_25, render_parts
 
 PAINTED = (
     "viridis", "viridis on black", "PARULA", "PARULA 70% on black", "PARULA 70% over the picture",

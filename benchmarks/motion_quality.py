@@ -24,7 +24,7 @@ from magicanimate.body.people import track_picture, track_video
 from magicanimate.body.rig import JOINT_NAMES, POINT_INDEX
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
-from magicanimate.motion.densepose import PALETTE_25
+from magicanimate.parts.densepose import PALETTE_25
 from magicanimate.synth.clip import Clip as SynthClip
 from magicanimate.synth.clip import render_clip
 

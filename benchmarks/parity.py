@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402
-from benchmarks.golden_cases import Comparison, all_cases  # noqa: E402
 
+from golden_cases import Comparison, all_cases  # noqa: E402
+from magicanimate.engine.device import select_device  # noqa: E402
 from magicanimate.errors import InputError  # noqa: E402
-from magicanimate.runtime import select_device  # noqa: E402
 
 DESCRIPTIONS = ("tiny_shapes.json", "tiny_configs.json")
 

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from magicanimate.engine.device import select_device
 from magicanimate.evaluate.basic import flicker
 from magicanimate.evaluate.temporal import dtssd
-from magicanimate.latents import decode_latents, encode_images
-from magicanimate.models import Model, load_model
-from magicanimate.motion.densepose import PALETTE_25
-from magicanimate.motion.warp import with_loose
-from magicanimate.runtime import select_device
-from magicanimate.sampler import SampleSettings
+from magicanimate.models.model import Model, load_model
+from magicanimate.networks.vae import decode_latents, encode_images
+from magicanimate.parts.densepose import PALETTE_25
+from magicanimate.person.warp import with_loose
+from magicanimate.sampling.loop import SampleSettings
 from magicanimate.synth.clip import Clip, render_clip
 from magicanimate.synth.dataset import clip_times
-from magicanimate.train.changes import with_noise
+from magicanimate.train.model_surgery import with_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 
 CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split

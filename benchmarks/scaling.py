@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 from benchmarks.machine import machine_name  # noqa: E402
 
@@ -75,10 +75,10 @@ def run(processes: int, turn: int) -> dict[str, Any]:
 def child(arguments: argparse.Namespace) -> None:
     """One process's part; the first one prints what it measured."""
     import torch
-    from benchmarks.sizes import sized_model
+    from benchmarks.sized_models import sized_model
 
     from magicanimate import MagicAnimatePipeline
-    from magicanimate.runtime import DTYPES, Ranks
+    from magicanimate.engine.device import DTYPES, Ranks
 
     torch.set_num_threads(1)
     ranks = Ranks.from_environment()
@@ -98,9 +98,9 @@ def prepared(pipe: Any, arguments: argparse.Namespace) -> Any:
     """The demo picture with the demo motion, played forwards and backwards until it is long enough."""
     import numpy as np
 
+    from magicanimate.animation.settings import make_settings
     from magicanimate.media import load_picture, open_clip
-    from magicanimate.places import SHIPPED
-    from magicanimate.settings import make_settings
+    from magicanimate.models.locations import SHIPPED
 
     frames = list(open_clip(SHIPPED / "demo" / "motion.mp4"))
     there_and_back = frames + frames[-2:0:-1]
@@ -157,12 +157,12 @@ def pieces(pipe: Any, job: Any) -> dict[str, float]:
     """Seconds of each piece of work alone: what every device does in a step, a window, a chunk of frames."""
     import torch
 
-    from magicanimate.latents import initial_noise
-    from magicanimate.pipeline import sample_settings
-    from magicanimate.policies import EXACT, Kept, plan_step
-    from magicanimate.sampler import predict_windows, prepare
-    from magicanimate.stepping import VideoSolver
-    from magicanimate.windows import frame_groups, plan_windows
+    from magicanimate.animation.pipeline import sample_settings
+    from magicanimate.networks.vae import initial_noise
+    from magicanimate.sampling.loop import predict_windows, prepare
+    from magicanimate.sampling.reuse import EXACT, Kept, plan_step
+    from magicanimate.sampling.video_solver import VideoSolver
+    from magicanimate.sampling.windows import frame_groups, plan_windows
 
     model, settings = pipe.model, sample_settings(job.settings)
     _, channels, _, height, width = prediction_shape(pipe, job)
@@ -196,7 +196,7 @@ def pieces(pipe: Any, job: Any) -> dict[str, float]:
 
 
 def solver_step(model: Any, settings: Any, latents: Any) -> None:
-    from magicanimate.stepping import VideoSolver
+    from magicanimate.sampling.video_solver import VideoSolver
 
     solver = VideoSolver(model.config.scheduler, settings.solver, settings.steps, latents.shape[2])
     solver.step(latents, solver.timesteps[0], solver.scaled(latents, solver.timesteps[0]))

@@ -93,8 +93,8 @@ def prepare(folder: Path, clients: int) -> tuple[bytes, bytes, list[str]]:
     """A random model, a token for each client, and both inputs."""
     from figures import walking_parts
     from magicanimate.media.video import save_frames
-    from magicanimate.models import save_model
-    from magicanimate.motion.densepose import render_parts
+    from magicanimate.models.model import save_model
+    from magicanimate.parts.densepose import render_parts
     from random_models import random_model
 
     (folder / "models").mkdir()

@@ -18,8 +18,8 @@ import hypothesis
 import schemathesis
 
 from magicanimate.serve.app import create_app
+from magicanimate.serve.job_states import Record, ended
 from magicanimate.serve.options import LOCAL, ServeOptions
-from magicanimate.serve.records import Record, ended
 
 # Answers that say 5xx on purpose: the service is full, not broken.
 MEANT = (503, 507)

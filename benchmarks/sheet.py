@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from magicanimate import MagicAnimatePipeline
-from magicanimate.job import Job
-from magicanimate.runtime import peak_memory
-from magicanimate.settings import make_settings
+from magicanimate.animation.job import Job
+from magicanimate.animation.settings import make_settings
+from magicanimate.engine.device import peak_memory
 
 
 def sheet(job: Job, frames_FHWC: np.ndarray, columns: int) -> np.ndarray:

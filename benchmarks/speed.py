@@ -26,24 +26,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmarks.counting import flops, step_inputs  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
-from benchmarks.plain import plain_sample  # noqa: E402
-from benchmarks.sizes import sized_model  # noqa: E402
+from benchmarks.sized_models import sized_model  # noqa: E402
 
-from magicanimate.acceleration import Acceleration, accelerate_model, wants_channels_last  # noqa: E402
-from magicanimate.control import embed_control  # noqa: E402
-from magicanimate.latents import decode_latents, encode_images  # noqa: E402
+from magicanimate.animation.pipeline import frames_decoded_at_once, sample_settings  # noqa: E402
+from magicanimate.animation.settings import make_settings  # noqa: E402
+from magicanimate.engine.acceleration import Acceleration, accelerate_model, wants_channels_last  # noqa: E402
+from magicanimate.engine.device import DTYPES, peak_memory, select_device  # noqa: E402
 from magicanimate.media.video import save_frames  # noqa: E402
-from magicanimate.models import Model  # noqa: E402
-from magicanimate.pipeline import frames_decoded_at_once, sample_settings  # noqa: E402
-from magicanimate.runtime import DTYPES, peak_memory, select_device  # noqa: E402
-from magicanimate.sampler import SampleSettings, sample  # noqa: E402
-from magicanimate.settings import make_settings  # noqa: E402
+from magicanimate.models.model import Model  # noqa: E402
+from magicanimate.networks.control import embed_control  # noqa: E402
+from magicanimate.networks.vae import decode_latents, encode_images  # noqa: E402
+from magicanimate.sampling.loop import SampleSettings, sample  # noqa: E402
+from plain import plain_sample  # noqa: E402
 
 CHUNK = 8
 """Frames whose motion is embedded at once."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -31,17 +31,17 @@ from PIL import Image  # noqa: E402
 from pydantic import BaseModel, ConfigDict, Field  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 
-from magicanimate.baselines.gan import animate, load_generator  # noqa: E402
 from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings  # noqa: E402
 from magicanimate.evaluate.result import Difference, Figure, Result, compare  # noqa: E402
-from magicanimate.evaluate.standin import StandinFrames, load_standin  # noqa: E402
-from magicanimate.latents import NoiseMode  # noqa: E402
-from magicanimate.models import load_model  # noqa: E402
-from magicanimate.motion.densepose import PALETTE_25  # noqa: E402
-from magicanimate.motion.warp import PartWarp  # noqa: E402
-from magicanimate.sampler import SampleSettings  # noqa: E402
-from magicanimate.synth.dance import FPS, INDEX, Item, items, read_item  # noqa: E402
-from magicanimate.train.changes import with_noise  # noqa: E402
+from magicanimate.evaluate.stand_in import StandinFrames, load_standin  # noqa: E402
+from magicanimate.models.model import load_model  # noqa: E402
+from magicanimate.networks.gan import animate, load_generator  # noqa: E402
+from magicanimate.networks.vae import NoiseMode  # noqa: E402
+from magicanimate.parts.densepose import PALETTE_25  # noqa: E402
+from magicanimate.person.warp import PartWarp  # noqa: E402
+from magicanimate.sampling.loop import SampleSettings  # noqa: E402
+from magicanimate.synth.benchmark import FPS, INDEX, Item, items, read_item  # noqa: E402
+from magicanimate.train.model_surgery import with_noise  # noqa: E402
 from magicanimate.train.preview import HeldOut, generate  # noqa: E402
 
 SEED = 0

@@ -24,19 +24,19 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from benchmarks.nowhere import NOWHERE
-from benchmarks.sizes import SIZES, sized_model
+from benchmarks.meta_device import NOWHERE
+from benchmarks.sized_models import SIZES, sized_model
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from magicanimate.models import Model
-from magicanimate.runtime import peak_memory, select_device
+from magicanimate.engine.device import peak_memory, select_device
+from magicanimate.models.model import Model
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.config import TrainSettings, read_settings
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.distill import DistillStage
 from magicanimate.train.forward import predict_noisy
-from magicanimate.train.frozen import store_frozen
+from magicanimate.train.frozen_layers import store_frozen
 from magicanimate.train.loop import Stage, train
 
 STAGES = ("appearance", "temporal", "distill")
@@ -139,7 +139,10 @@ def activations(model: Model, settings: TrainSettings, pixels: int, checkpointin
     if checkpointing:
         for network in (model.denoiser, model.appearance, model.control):
             network.enable_gradient_checkpointing(recomputed)
-    with patch("magicanimate.attention.attend", FusedAttention.apply), saved_tensors_hooks(keeping(kept), lambda x: x):
+    with (
+        patch("magicanimate.networks.attention.attend", FusedAttention.apply),
+        saved_tensors_hooks(keeping(kept), lambda x: x),
+    ):
         predict_on_nothing(model, settings, pixels)
     return sum(kept.values()), max(blocks)
 

@@ -31,9 +31,9 @@ from diffusers import AutoencoderKL  # noqa: E402
 from scripts.pieces import pack, unpack  # noqa: E402
 from torch import nn  # noqa: E402
 
+from magicanimate.engine.device import select_device  # noqa: E402
 from magicanimate.errors import InputError  # noqa: E402
-from magicanimate.models import Storage, load_model, save_model  # noqa: E402
-from magicanimate.runtime import select_device  # noqa: E402
+from magicanimate.models.model import Storage, load_model, save_model  # noqa: E402
 from magicanimate.synth.dataset import INDEX, DatasetSettings, open_dataset, write_dataset  # noqa: E402
 from magicanimate.train.config import TrainSettings, read_settings  # noqa: E402
 from magicanimate.train.loop import CHECKPOINT, LOG, save_weights  # noqa: E402

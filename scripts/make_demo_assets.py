@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from magicanimate.media.video import Video
-from magicanimate.motion.densepose import PALETTE_25
+from magicanimate.parts.densepose import PALETTE_25
 from magicanimate.synth.clip import render_clip
 
 ASSETS = Path(__file__).resolve().parent.parent / "src" / "magicanimate" / "assets" / "demo"

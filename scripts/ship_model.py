@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from diffusers import AutoencoderKL
 
-from magicanimate.models import add_control, load_model, save_model
+from magicanimate.models.model import add_control, load_model, save_model
 
 ASSETS = Path(__file__).resolve().parent.parent / "src" / "magicanimate" / "assets" / "tiny"
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRELOADED = ["pytest", "magicanimate.pipeline", "magicanimate.train.run", "accelerate"]
+PRELOADED = ["pytest", "magicanimate.animation.pipeline", "magicanimate.train.run", "accelerate"]
 
 
 def start(arguments: Sequence[str], log: Path, largest_file: int = 0, **environment: str) -> BaseProcess:
@@ -53,7 +53,7 @@ def become_the_command(
     """In the new process."""
     import torch
 
-    from magicanimate.cli import main
+    from magicanimate.cli.main import main
 
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs, tests among them

@@ -14,8 +14,8 @@ settings.load_profile("no deadline")
 # Files that take long, the longest first: begun last, one of them would leave the other workers idle at the end.
 LONG_FILES = [
     "serve/test_page.py", "train/test_recipes.py", "serve/test_jobs.py", "train/test_loop.py", "test_train_fit.py",
-    "test_benchmarks.py", "test_ranks.py", "test_resume.py", "train/test_prepare.py", "test_doctor.py",
-    "batch/test_batch.py", "motion/test_cast.py", "synth/test_synth.py", "test_plain.py", "test_warped.py",
+    "test_benchmarks.py", "test_ranks.py", "test_checkpoint.py", "train/test_prepare.py", "test_check.py",
+    "batch/test_batch.py", "motion/test_match_people.py", "synth/test_synth.py", "test_plain.py", "test_warped.py",
     "test_cli.py", "test_synthdance.py", "train/test_memory.py", "train/test_options.py", "train/test_distill.py",
 ]  # fmt: skip
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     """A model folder in the shipped model's style, random weights."""
-    from magicanimate.models import save_model
+    from magicanimate.models.model import save_model
     from random_models import random_model
 
     folder = tmp_path_factory.mktemp("models") / "parts"
@@ -42,7 +42,7 @@ def model_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def rgb_model_folder(tmp_path_factory) -> Path:
     """A model folder in the official model's style, random weights."""
-    from magicanimate.models import save_model
+    from magicanimate.models.model import save_model
     from random_models import random_model
 
     folder = tmp_path_factory.mktemp("models") / "rgb"
@@ -76,7 +76,7 @@ def motion_path(tmp_path_factory) -> Path:
     """A DensePose clip of 12 frames, 64x64, 25 fps, through real H.264."""
     from figures import walking_parts
     from magicanimate.media.video import save_frames
-    from magicanimate.motion.densepose import render_parts
+    from magicanimate.parts.densepose import render_parts
 
     path = tmp_path_factory.mktemp("motion") / "walk.mp4"
     return save_frames(iter(render_parts(walking_parts(12))), path, 25, {})

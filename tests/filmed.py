@@ -24,7 +24,7 @@ def scene(seed: int, frames: int = 14) -> tuple[np.ndarray, np.ndarray]:
 def film(path: Path, rgb: np.ndarray, parts: np.ndarray | None = None) -> Path:
     """Write a video, and NAME.densepose.mp4 beside it."""
     from magicanimate.media import open_writer, settings_path
-    from magicanimate.motion.densepose import render_parts
+    from magicanimate.parts.densepose import render_parts
 
     videos = [(path, rgb)] + ([] if parts is None else [(path.with_suffix(".densepose.mp4"), render_parts(parts))])
     path.parent.mkdir(parents=True, exist_ok=True)

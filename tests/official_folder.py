@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.golden_networks import original_state, read_json, sinusoidal_table
 from safetensors.torch import save_file
 from torch import Tensor
 
-from magicanimate.official_layout import CONFIG, PICKLE, WEIGHTS
+from golden_networks import original_state, read_json, sinusoidal_table
+from magicanimate.models.official_files import CONFIG, PICKLE, WEIGHTS
 
 GOLDENS = Path(__file__).resolve().parent / "golden"
 OLD_VAE_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}

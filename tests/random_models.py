@@ -17,11 +17,11 @@ LEADING = {
 
 def random_model(style: str = "parts", **config: Any) -> Any:
     """parts: as the shipped model (patch 4, factor 8, 6 latent channels, coordinates); rgb: as the official one."""
-    from magicanimate.appearance import build_appearance
-    from magicanimate.config import WARP_PLANES, ModelConfig
-    from magicanimate.control import build_control
-    from magicanimate.denoiser import build_denoiser
-    from magicanimate.models import Model, build_vae
+    from magicanimate.models.config import WARP_PLANES, ModelConfig
+    from magicanimate.models.model import Model, build_vae
+    from magicanimate.networks.appearance import build_appearance
+    from magicanimate.networks.control import build_control
+    from magicanimate.networks.denoiser import build_denoiser
 
     torch.manual_seed(0)
     parts = style == "parts"

@@ -8,20 +8,20 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from magicanimate import acceleration
-from magicanimate.acceleration import (
+from magicanimate.engine import acceleration
+from magicanimate.engine.acceleration import (
     Acceleration,
     accelerate_model,
     compile_model,
     offload_model,
     wants_channels_last,
 )
-from magicanimate.cpu_layers import PackedConv2d, has_packed_layers
+from magicanimate.engine.fused import FusedResnet
+from magicanimate.engine.onednn_layers import PackedConv2d, has_packed_layers
 from magicanimate.errors import InputError
-from magicanimate.fused import FusedResnet
-from magicanimate.latents import decode_latents
-from magicanimate.resume import weights_digest
-from magicanimate.sampler import SampleSettings, sample
+from magicanimate.networks.vae import decode_latents
+from magicanimate.sampling.checkpoint import weights_digest
+from magicanimate.sampling.loop import SampleSettings, sample
 from random_models import random_model
 from seeded import randn
 

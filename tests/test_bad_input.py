@@ -12,10 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from figures import walking_parts
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.media import open_clip
 from magicanimate.media.video import save_frames
-from magicanimate.motion.densepose import render_parts
+from magicanimate.parts.densepose import render_parts
 
 RUNNER = CliRunner()
 

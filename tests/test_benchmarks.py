@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from benchmarks import gpu, host, memory, rest, speed
+from benchmarks import gpu, launch_overhead, memory, non_gemm_time, speed
 from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
 from scripts import gpu_session
 
-from magicanimate.graphs import Graphs
-from magicanimate.sampler import SampleSettings
+from magicanimate.engine.cuda_graphs import Graphs
+from magicanimate.sampling.loop import SampleSettings
 from random_models import random_model
 from recorders import EagerRecorder
 from seeded import randn
@@ -57,7 +57,7 @@ def test_the_twin_runs_in_the_memory_format_of_the_original(monkeypatch):
 
 
 def test_the_rest_beside_products_is_timed(capsys):
-    rest.main(["--model", "shallow", "--size", "32", "--frames", "2"])
+    non_gemm_time.main(["--model", "shallow", "--size", "32", "--frames", "2"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["of"] for row in rows] == ["engine", "twin"]
     assert all(0 < row["seconds"] < 60 for row in rows)
@@ -75,11 +75,11 @@ def test_stand_ins_are_laid_out_as_what_they_stand_for(memory_format):
         "attention": lambda: F.scaled_dot_product_attention(heads, heads, heads),
     }
     for name, call in calls.items():
-        with rest.BesideProducts() as mode:
+        with non_gemm_time.BesideProducts() as mode:
             made = call()
         real = call()
         assert (made.shape, made.stride(), made.dtype) == (real.shape, real.stride(), real.dtype), name
-        assert set(mode.seconds).isdisjoint(rest.STAND_INS)
+        assert set(mode.seconds).isdisjoint(non_gemm_time.STAND_INS)
         assert not torch.equal(made, real)
 
 
@@ -110,7 +110,7 @@ def test_counted_memory_is_freed():
 
 
 def test_the_host_is_timed(capsys):
-    host.main(["--steps", "6", "--repeat", "1"])
+    launch_overhead.main(["--steps", "6", "--repeat", "1"])
     printed = capsys.readouterr().out
     assert float(printed.split()[0]) > 0
     assert "(3 recordings)" in printed
@@ -143,7 +143,7 @@ def test_recorded_steps_are_compared(tmp_path):
     found = gpu.compare_graphs(bench, model, 16, settings)
     assert (found["equal"], found["control"], found["recordings"]) == (True, False, 4)
     assert found["graphs"]["step"] > 0 < found["plain"]["step"]
-    model.graphs = Graphs(host.nobody)
+    model.graphs = Graphs(launch_overhead.nobody)
     assert not gpu.compare_graphs(bench, model, 16, settings)["equal"]
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import children
 from magicanimate import __version__
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.media import open_clip
 
 RUNNER = CliRunner()
@@ -143,7 +143,7 @@ def test_real_inputs(real_inputs, model_folder, tmp_path):
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 TAKES_MEMORY = """
 import sys
-from magicanimate.cli import main
+from magicanimate.cli.main import main
 sys.argv = ["magicanimate", "--version"]
 try:
     main()

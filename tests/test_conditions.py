@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from magicanimate.conditions import ControlSource, FrameFeatures
-from magicanimate.sampler import SampleSettings, sample
+from magicanimate.sampling.control_features import ControlSource, FrameFeatures
+from magicanimate.sampling.loop import SampleSettings, sample
 from random_models import random_model
 from seeded import randn
 

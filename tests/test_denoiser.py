@@ -10,11 +10,11 @@ import torch
 from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 
-from magicanimate.appearance import build_appearance, reference_bank
-from magicanimate.attention import attend, expand_rows, install_attention, project_bank
-from magicanimate.control import build_control, control_residuals
-from magicanimate.denoiser import WindowGroupNorm, build_denoiser, predict
 from magicanimate.errors import InputError
+from magicanimate.networks.appearance import build_appearance, reference_bank
+from magicanimate.networks.attention import attend, expand_rows, install_attention, project_bank
+from magicanimate.networks.control import build_control, control_residuals
+from magicanimate.networks.denoiser import WindowGroupNorm, build_denoiser, predict
 from random_models import awaken, random_model
 from seeded import randn
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from diffusers.models.attention import FeedForward
 
-from magicanimate.appearance import reference_bank
-from magicanimate.attention import project_bank, project_text
-from magicanimate.control import control_residuals, embed_control
-from magicanimate.denoiser import SLICE_ROWS, SlicedFeedForward, predict, stem_input
+from magicanimate.networks.appearance import reference_bank
+from magicanimate.networks.attention import project_bank, project_text
+from magicanimate.networks.control import control_residuals, embed_control
+from magicanimate.networks.denoiser import SLICE_ROWS, SlicedFeedForward, predict, stem_input
 from random_models import random_model
 from seeded import randn
 

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 import magicanimate
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent

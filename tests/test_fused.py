@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from magicanimate import denoiser, operations
-from magicanimate import fused as layers
-from magicanimate.cpu_layers import PackedConv2d, PackedGEGLU, has_packed_layers
-from magicanimate.fused import (
+from magicanimate.engine import fused as layers
+from magicanimate.engine import operations
+from magicanimate.engine.fused import (
     FusedBlock,
     FusedGEGLU,
     FusedGroupNorm,
@@ -19,9 +18,11 @@ from magicanimate.fused import (
     join_products,
     pack_network,
 )
-from magicanimate.latents import decode_latents, encode_images
-from magicanimate.sampler import SampleSettings, sample
-from magicanimate.weights import stored_state
+from magicanimate.engine.onednn_layers import PackedConv2d, PackedGEGLU, has_packed_layers
+from magicanimate.models.weights import stored_state
+from magicanimate.networks import denoiser
+from magicanimate.networks.vae import decode_latents, encode_images
+from magicanimate.sampling.loop import SampleSettings, sample
 from random_models import random_model
 from seeded import randn
 

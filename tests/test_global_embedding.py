@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from magicanimate.appearance import reference_bank
 from magicanimate.errors import InputError
-from magicanimate.global_embedding import GlobalEmbedding, build_global_embedding, reading_layers
-from magicanimate.models import load_model, save_model
-from magicanimate.sampler import SampleSettings, sample
+from magicanimate.models.model import load_model, save_model
+from magicanimate.networks.appearance import reference_bank
+from magicanimate.networks.global_embedding import GlobalEmbedding, build_global_embedding, reading_layers
+from magicanimate.sampling.loop import SampleSettings, sample
 from random_models import random_model
 from seeded import randn
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from magicanimate.config import ModelConfig
-from magicanimate.denoiser import build_denoiser, predict
 from magicanimate.errors import InputError
-from magicanimate.models import DIFFUSERS_CLASSES, check_sizes, load_model, save_model
-from magicanimate.weights import (
+from magicanimate.models.config import ModelConfig
+from magicanimate.models.model import DIFFUSERS_CLASSES, check_sizes, load_model, save_model
+from magicanimate.models.weights import (
     dequantise,
     load_strict,
     quantise_int8,
@@ -22,6 +21,7 @@ from magicanimate.weights import (
     to_storage,
     write_safetensors,
 )
+from magicanimate.networks.denoiser import build_denoiser, predict
 from random_models import random_model
 from seeded import randn
 
@@ -186,7 +186,7 @@ def test_failed_write_leaves_nothing(tmp_path):
 
 def test_description_is_written_last(original, tmp_path, monkeypatch):
     """An interrupted save leaves a folder without a description, which is no model folder."""
-    from magicanimate import models
+    from magicanimate.models import model as models
 
     def interrupted(path, tensors):
         raise KeyboardInterrupt

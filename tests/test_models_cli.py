@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.golden_cases import Comparison, pipeline_case
 from diffusers import ControlNetModel
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from magicanimate.cli import app
-from magicanimate.hub import fetch_official
-from magicanimate.official_layout import FOLDERS, PARTS
+from golden_cases import Comparison, pipeline_case
+from magicanimate.cli.main import app
+from magicanimate.models.hub import fetch_official
+from magicanimate.models.official_files import FOLDERS, PARTS
 from official_folder import GOLDENS, write_official_folder
 
 
@@ -47,7 +47,7 @@ def converted(official, tmp_path_factory) -> Path:
 
 
 def video_errors(folder: Path) -> Comparison:
-    from magicanimate.models import load_model
+    from magicanimate.models.model import load_model
 
     with torch.no_grad():
         return list(pipeline_case(GOLDENS, "p16", model=load_model(folder)))[-1]
@@ -67,7 +67,7 @@ def test_rounded_weights_do_not(converted, tmp_path):
 
 
 def test_the_converted_description(converted, official):
-    from magicanimate.official import read_empty_prompt
+    from magicanimate.models.official import read_empty_prompt
 
     facts = json.loads(run("info", converted, "--json"))
     assert facts["norm_scope"] == "window"

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.golden_networks import golden_appearance, golden_denoiser, golden_vae, original_state, read_json
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from magicanimate.appearance import build_appearance
-from magicanimate.control import build_control
-from magicanimate.denoiser import build_denoiser
+from golden_networks import golden_appearance, golden_denoiser, golden_vae, original_state, read_json
 from magicanimate.errors import InputError
-from magicanimate.official import MOTION, build, read_denoiser, read_empty_prompt, read_official, read_vae
-from magicanimate.official_layout import PARTS
-from magicanimate.weights import map_original_key, original_denoiser_config
+from magicanimate.models.official import MOTION, build, read_denoiser, read_empty_prompt, read_official, read_vae
+from magicanimate.models.official_files import PARTS
+from magicanimate.models.weights import map_original_key, original_denoiser_config
+from magicanimate.networks.appearance import build_appearance
+from magicanimate.networks.control import build_control
+from magicanimate.networks.denoiser import build_denoiser
 from official_folder import GOLDENS, decorated, save, save_pickle, spatial_config, temporal_state, write_official_folder
 
 TEMPORAL = "MagicAnimate/temporal_attention/temporal_attention.ckpt"

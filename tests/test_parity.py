@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import golden_cases as cases
 from benchmarks import parity
-from benchmarks.golden_networks import golden_denoiser, named_weight, read_json
 from safetensors.torch import load_file, save_file
 
-from magicanimate.denoiser import predict
-from magicanimate.weights import map_original_key
+import golden_cases as cases
+from golden_networks import golden_denoiser, named_weight, read_json
+from magicanimate.models.weights import map_original_key
+from magicanimate.networks.denoiser import predict
 
 GOLDENS = Path(__file__).resolve().parent / "golden"
 RUNNERS = {

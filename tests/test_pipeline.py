@@ -9,10 +9,10 @@ from PIL import Image
 
 from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline, Video
+from magicanimate.animation.pipeline import _memory_explained
+from magicanimate.animation.settings import make_settings
 from magicanimate.media import load_picture
-from magicanimate.motion.densepose import render_parts
-from magicanimate.pipeline import _memory_explained
-from magicanimate.settings import make_settings
+from magicanimate.parts.densepose import render_parts
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 MOTION = render_parts(walking_parts(10))

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.counting import count_step
-from benchmarks.golden_cases import LATENT_TOLERANCE, golden_model
-from benchmarks.plain import plain_sample
 from einops import rearrange
 
-from magicanimate.attention import SharedSourceAttention
-from magicanimate.latents import encode_images
-from magicanimate.sampler import SampleSettings, sample
-from magicanimate.weights import read_safetensors
+from golden_cases import LATENT_TOLERANCE, golden_model
+from magicanimate.models.weights import read_safetensors
+from magicanimate.networks.attention import SharedSourceAttention
+from magicanimate.networks.vae import encode_images
+from magicanimate.sampling.loop import SampleSettings, sample
+from plain import plain_sample
 from random_models import random_model
 from seeded import randn
 

@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from magicanimate.progress import ProgressDisplay, memory_text
+from magicanimate.cli.progress import ProgressDisplay, memory_text
 
 
 def shown(terminal: bool) -> str:

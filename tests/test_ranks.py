@@ -13,21 +13,21 @@ import torch
 from typer.testing import CliRunner
 
 import children
-from magicanimate.cli import app
-from magicanimate.conditions import ControlSource
+from magicanimate.cli.main import app
+from magicanimate.engine.device import Ranks
 from magicanimate.errors import InputError
 from magicanimate.media import open_clip
-from magicanimate.policies import EXACT, Kept, plan_step
-from magicanimate.runtime import Ranks
-from magicanimate.sampler import SampleSettings, check_ranks, predict_windows, prepare
-from magicanimate.windows import plan_windows
+from magicanimate.sampling.control_features import ControlSource
+from magicanimate.sampling.loop import SampleSettings, check_ranks, predict_windows, prepare
+from magicanimate.sampling.reuse import EXACT, Kept, plan_step
+from magicanimate.sampling.windows import plan_windows
 from random_models import random_model
 from seeded import randn
 
 SCRIPT = """
 import os, signal, sys, torch
 from magicanimate.errors import InputError
-from magicanimate.runtime import Ranks
+from magicanimate.engine.device import Ranks
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines, whoever else writes

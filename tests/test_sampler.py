@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from magicanimate.errors import InputError
-from magicanimate.latents import initial_noise
-from magicanimate.sampler import SampleSettings, sample, sample_steps
-from magicanimate.solvers import SOLVERS, build_solver
+from magicanimate.networks.vae import initial_noise
+from magicanimate.sampling.loop import SampleSettings, sample, sample_steps
+from magicanimate.sampling.solvers import SOLVERS, build_solver
 from random_models import random_model
 from seeded import randn
 

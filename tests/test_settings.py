@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magicanimate.config import ModelConfig
+from magicanimate.animation.settings import PRESETS, AnimateSettings, make_settings, parse_size
 from magicanimate.errors import InputError
-from magicanimate.settings import PRESETS, AnimateSettings, make_settings, parse_size
+from magicanimate.models.config import ModelConfig
 
 CONFIG = ModelConfig(name="m", resolution=(128, 96), window=12, overlap=3, steps=17, guidance=3.0)
 

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from magicanimate.appearance import FUSION_BLOCKS, reference_bank
-from magicanimate.attention import reads_reference
-from magicanimate.control import (
+from magicanimate.errors import InputError
+from magicanimate.networks.appearance import FUSION_BLOCKS, reference_bank
+from magicanimate.networks.attention import reads_reference
+from magicanimate.networks.control import (
     build_control,
     control_residuals,
     embed_control,
@@ -17,16 +18,15 @@ from magicanimate.control import (
     nearest_parts,
     parts_to_planes,
 )
-from magicanimate.coordinates import append_coordinates, coordinate_planes
-from magicanimate.errors import InputError
-from magicanimate.latents import (
+from magicanimate.networks.coordinates import append_coordinates, coordinate_planes
+from magicanimate.networks.vae import (
     decode_latents,
     depth_to_space,
     encode_images,
     initial_noise,
     space_to_depth,
 )
-from magicanimate.motion.densepose import PALETTE_25
+from magicanimate.parts.densepose import PALETTE_25
 from random_models import random_model
 from seeded import randn
 

@@ -13,7 +13,7 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 
 from benchmarks.synthdance import Study, animator, clips, main
 
-from magicanimate.synth.dance import build
+from magicanimate.synth.benchmark import build
 
 SIZE = 64
 

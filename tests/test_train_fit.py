@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import train_fit
-from benchmarks.sizes import sized_model
+from benchmarks.sized_models import sized_model
 
 LOW = train_fit.RECIPES / "low_memory"
 SIZE, SMALL = "shallow", ["branches.window=4"]

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from magicanimate import InputError, MagicAnimatePipeline
-from magicanimate.config import WARP_PLANES
-from magicanimate.detail import DetailSource, build_detail, new_detail
+from magicanimate.animation.settings import make_settings
+from magicanimate.conditions.warped import WarpSource
 from magicanimate.media import load_picture
-from magicanimate.models import Model, load_model, save_model
-from magicanimate.motion.densepose import HEAD, render_parts
-from magicanimate.motion.sources import open_motion
-from magicanimate.motion.warp import KNOWN, LOOSE, STAND_IN, PartWarp
-from magicanimate.serve.page.shelf import SHELF
-from magicanimate.settings import make_settings
-from magicanimate.train.changes import with_warp_input
-from magicanimate.warped import WarpSource
+from magicanimate.models.config import WARP_PLANES
+from magicanimate.models.model import Model, load_model, save_model
+from magicanimate.motion.open import open_motion
+from magicanimate.networks.detail import DetailSource, build_detail, new_detail
+from magicanimate.parts.densepose import HEAD, render_parts
+from magicanimate.person.warp import KNOWN, LOOSE, STAND_IN, PartWarp
+from magicanimate.serve.page.examples import SHELF
+from magicanimate.train.model_surgery import with_warp_input
 from random_models import awaken, random_model
 
 SIZE, STRIDE = 64, 8

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magicanimate.errors import InputError
-from magicanimate.windows import frame_groups, frames_needed_later, fusion_weights, plan_windows, position_weights
+from magicanimate.sampling.windows import (
+    frame_groups,
+    frames_needed_later,
+    fusion_weights,
+    plan_windows,
+    position_weights,
+)
 
 schedules = st.integers(1, 32).flatmap(
     lambda window: st.tuples(st.integers(1, 300), st.just(window), st.integers(0, window - 1))

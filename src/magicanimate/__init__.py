@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from magicanimate.animation.pipeline import MagicAnimatePipeline
     from magicanimate.errors import InputError
     from magicanimate.media.video import Video
-    from magicanimate.pipeline import MagicAnimatePipeline
 
     __version__: str
 
@@ -22,7 +22,7 @@ __all__ = ["InputError", "MagicAnimatePipeline", "Video", "__version__"]
 # Imported when first asked for (PEP 562): torch and diffusers take seconds.
 _HOMES = {
     "InputError": "magicanimate.errors",
-    "MagicAnimatePipeline": "magicanimate.pipeline",
+    "MagicAnimatePipeline": "magicanimate.animation.pipeline",
     "Video": "magicanimate.media.video",
 }
 

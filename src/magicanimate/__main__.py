@@ -1,6 +1,6 @@
 """`python -m magicanimate`."""
 
-from magicanimate.cli import main
+from magicanimate.cli.main import main
 
 if __name__ == "__main__":
     main()

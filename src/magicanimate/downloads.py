@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from magicanimate.errors import InputError
-from magicanimate.places import cache_folder
+from magicanimate.models.locations import cache_folder
 
 _BLOCK = 1 << 20
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from magicanimate.batch.jobs import read_jobs
 from magicanimate.batch.results import FILE_NAME, Results
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 from magicanimate.media import open_clip
 

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluate.clips import clip, noisy, write_frames
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.media.video import save_frames
-from magicanimate.motion.densepose import render_parts
+from magicanimate.parts.densepose import render_parts
 
 RUNNER = CliRunner()
 
@@ -222,7 +222,7 @@ def test_parts_are_found_again_in_the_outputs(tmp_path):
     from magicanimate.body.people import track_picture
     from magicanimate.errors import InputError
     from magicanimate.media import load_picture
-    from magicanimate.motion.extract import drawn
+    from magicanimate.motion.extractors.extract import drawn
 
     picture = load_picture(Path(magicanimate.__file__).parent / "assets" / "demo" / "picture.png")
     try:

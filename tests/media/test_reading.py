@@ -10,7 +10,7 @@ from figures import walking_parts
 from magicanimate.errors import InputError
 from magicanimate.media import open_clip
 from magicanimate.media.video import save_frames
-from magicanimate.motion.densepose import render_parts
+from magicanimate.parts.densepose import render_parts
 
 FRAMES = render_parts(walking_parts(12))
 

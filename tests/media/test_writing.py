@@ -17,7 +17,7 @@ from figures import walking_parts
 from magicanimate.errors import InputError
 from magicanimate.media import check_output, open_clip, settings_path, side_by_side
 from magicanimate.media.video import Video, VideoStream, save_frames
-from magicanimate.motion.densepose import render_parts
+from magicanimate.parts.densepose import render_parts
 
 SMOOTH = render_parts(walking_parts(10))
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)

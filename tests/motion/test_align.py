@@ -9,14 +9,14 @@ import pytest
 
 from magicanimate.errors import InputError
 from magicanimate.media import clip_of_frames
-from magicanimate.motion import align as module
-from magicanimate.motion.align import align
-from magicanimate.motion.densepose import render_parts
-from magicanimate.motion.extend import Extension
-from magicanimate.motion.plain import figure_of_mask, find_in_motion, find_in_picture
-from magicanimate.motion.reference import Person
-from magicanimate.motion.skeleton import JOINT, LENGTHS, find_joints, measure_skeleton
-from magicanimate.motion.sources import open_motion
+from magicanimate.motion.open import open_motion
+from magicanimate.motion.placing import align as module
+from magicanimate.motion.placing.align import align
+from magicanimate.motion.placing.edges import Extension
+from magicanimate.motion.placing.outline import figure_of_mask, find_in_motion, find_in_picture
+from magicanimate.parts.densepose import render_parts
+from magicanimate.parts.skeleton import JOINT, LENGTHS, find_joints, measure_skeleton
+from magicanimate.person.find import Person
 from mannequin import dancing, mannequin
 
 SIZE = (128, 128)

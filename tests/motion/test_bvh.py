@@ -9,8 +9,8 @@ import pytest
 
 from magicanimate.errors import InputError
 from magicanimate.media import Span
-from magicanimate.motion.bvh import is_bvh, match_joints, read_bvh, track_of_capture
-from magicanimate.motion.sources import open_motion
+from magicanimate.motion.formats.bvh import is_bvh, match_joints, read_bvh, track_of_capture
+from magicanimate.motion.open import open_motion
 from motion.standing import faces_the_viewer
 
 # name, offset from the joint above, joints below; centimetres, y up, the left on +x

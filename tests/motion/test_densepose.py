@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from magicanimate.motion.densepose import (
+from magicanimate.parts.densepose import (
     FLIP_PAIRS,
     FLIP_TABLE,
     PALETTE_25,

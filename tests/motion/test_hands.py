@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magicanimate.motion.hands import correct_hands
+from magicanimate.person.hands import correct_hands
 
 FACE, TRUNK, HAND = 23, 2, 3
 SKIN, SHIRT, WALL = (205, 160, 140), (60, 90, 160), (225, 220, 215)

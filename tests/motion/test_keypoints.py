@@ -11,9 +11,9 @@ import pytest
 from magicanimate.body.track import JOINT_SETS
 from magicanimate.errors import InputError
 from magicanimate.media import Span
-from magicanimate.motion.joints import WHOLEBODY
-from magicanimate.motion.keypoints import follow_person, read_keypoints
-from magicanimate.motion.sources import open_motion
+from magicanimate.motion.extractors.tracks import WHOLEBODY
+from magicanimate.motion.formats.keypoints import follow_person, read_keypoints
+from magicanimate.motion.open import open_motion
 from motion.standing import faces_the_viewer, openpose_person, standing
 
 WIDTH, HEIGHT = 160, 240

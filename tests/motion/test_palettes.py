@@ -12,11 +12,11 @@ from figures import walking_parts
 from magicanimate.errors import InputError
 from magicanimate.media import clip_of_frames, open_clip
 from magicanimate.media.video import save_frames
-from magicanimate.motion.contours import is_subsampled
-from magicanimate.motion.densepose import PALETTE_25, render_parts
-from magicanimate.motion.palettes import COLOURINGS, OVERLAY, PARULA_25, VIRIDIS
-from magicanimate.motion.recognise import recognise, sample
-from magicanimate.motion.sources import open_motion
+from magicanimate.motion.formats.chroma import is_subsampled
+from magicanimate.motion.formats.palettes import COLOURINGS, OVERLAY, PARULA_25, VIRIDIS
+from magicanimate.motion.formats.recognise import recognise, sample
+from magicanimate.motion.open import open_motion
+from magicanimate.parts.densepose import PALETTE_25, render_parts
 
 SIZE = 384
 

@@ -9,8 +9,8 @@ import pytest
 
 from figures import walking_parts
 from magicanimate.errors import InputError
+from magicanimate.motion.open import open_motion
 from magicanimate.motion.report import MotionReport, ReportBuilder, count_heads
-from magicanimate.motion.sources import open_motion
 
 
 def reported(parts_FHW: np.ndarray) -> MotionReport:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from magicanimate.media.pictures import fit_parts
-from magicanimate.motion.align import SAME
-from magicanimate.motion.retarget import Similarity, retarget
-from magicanimate.motion.skeleton import GROUP_OF_PART, JOINT, LENGTHS, find_joints, measure_skeleton
+from magicanimate.motion.placing.align import SAME
+from magicanimate.motion.placing.retarget import Similarity, retarget
+from magicanimate.parts.skeleton import GROUP_OF_PART, JOINT, LENGTHS, find_joints, measure_skeleton
 from mannequin import SIZE, dancing, mannequin
 
 HERE = Similarity(1.0, (0.0, 0.0))

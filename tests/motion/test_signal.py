@@ -8,9 +8,9 @@ import pytest
 from figures import walking_parts
 from magicanimate.errors import InputError
 from magicanimate.media.framing import Frame
-from magicanimate.motion.densepose import render_parts
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import read_signal
+from magicanimate.parts.densepose import render_parts
 
 FRAME = Frame((64, 64), (64, 64))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magicanimate.motion.areas import measure_areas, sources_of
-from magicanimate.motion.warp import KNOWN, LOOSE, STAND_IN, UNKNOWN, PartWarp, fill_background, with_loose
+from magicanimate.person.limbs import measure_areas, sources_of
+from magicanimate.person.warp import KNOWN, LOOSE, STAND_IN, UNKNOWN, PartWarp, fill_background, with_loose
 
 SIZE = 64
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 from magicanimate.media.video import save_frames
 from magicanimate.provenance import AI_GENERATED, configured, labelled, mark

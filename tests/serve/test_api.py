@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from starlette.responses import PlainTextResponse
 from typer.testing import CliRunner
 
-from magicanimate.cli import app as cli
+from magicanimate.cli.main import app as cli
 from magicanimate.errors import InputError
-from magicanimate.serve.guard import Guard
+from magicanimate.serve.job_states import begun, ended
+from magicanimate.serve.middleware import Guard
 from magicanimate.serve.options import Limits, ServeOptions, read_tokens
-from magicanimate.serve.records import begun, ended
 from magicanimate.serve.service import Service
 from magicanimate.serve.store_redis import RedisStore
 from magicanimate.serve.supervisor import clean, sweep

@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {"ARG", "FROM", "ENV", "WORKDIR", "RUN", "COPY", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "CMD"}

@@ -11,8 +11,8 @@ import fakeredis
 import pytest
 import yaml
 
-from magicanimate.client import RequestError
 from magicanimate.media import open_clip
+from magicanimate.serve.client import RequestError
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"steps": 100, "max_frames": 4}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from magicanimate.serve.page.shelf import SHELF
+from magicanimate.serve.page.examples import SHELF
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

@@ -13,10 +13,10 @@ import pytest
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import chosen_settings
+from magicanimate.serve.page.examples import SHELF
 from magicanimate.serve.page.layout import _uploaded
-from magicanimate.serve.page.pace import Pace
 from magicanimate.serve.page.session import Input, Session
-from magicanimate.serve.page.shelf import SHELF
+from magicanimate.serve.page.time_left import Pace
 
 ATTACK = '<img src=x onerror="alert(1)">'
 

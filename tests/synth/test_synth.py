@@ -14,7 +14,7 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 from magicanimate.body.rig import JOINT_INDEX, body_shape
 from magicanimate.body.template import REGION_PARTS, template
 from magicanimate.errors import InputError
-from magicanimate.motion.warp import LOOSE
+from magicanimate.person.warp import LOOSE
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset
 from magicanimate.synth.outfit import random_outfit
@@ -200,7 +200,7 @@ def test_bad_settings(tmp_path):
 def test_command_line_sheet(tmp_path):
     from typer.testing import CliRunner
 
-    from magicanimate.cli import app
+    from magicanimate.cli.main import app
 
     sheet = tmp_path / "sheet.png"
     result = CliRunner().invoke(app, ["synth", str(sheet), "--clips", "1", "--frames", "2", "--size", "32", "--sheet"])
@@ -216,7 +216,7 @@ def test_command_line_sheet(tmp_path):
 def test_without_moderngl_one_sentence_says_what_to_install():
     code = (
         "import sys; sys.modules['moderngl'] = None\n"
-        "from magicanimate.cli import main\n"
+        "from magicanimate.cli.main import main\n"
         "sys.argv = 'magicanimate synth sheet.png --sheet --clips 1 --frames 2 --size 32'.split()\n"
         "main()"
     )

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from blocks import configuration, settings, weights, write_blocks
-from magicanimate.cli import app
-from magicanimate.config import ModelConfig
-from magicanimate.control import encode_control
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.models import add_control, load_model, save_model
+from magicanimate.models.config import ModelConfig
+from magicanimate.models.model import add_control, load_model, save_model
+from magicanimate.networks.control import encode_control
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.cache import control_planes
 from magicanimate.train.objective import person_share
@@ -200,8 +200,8 @@ def body_file(path: Path) -> Path:
 @pytest.mark.egl
 def test_animate_with_each_kind_of_control(tmp_path, motion_path, picture_path):
     """A depth and a pose ControlNet see other pictures than the DensePose one, and other bodies; a map has no body."""
+    from magicanimate.animation.pipeline import MagicAnimatePipeline
     from magicanimate.body.graphics import shared_context
-    from magicanimate.pipeline import MagicAnimatePipeline
 
     try:
         shared_context()
@@ -217,7 +217,7 @@ def test_animate_with_each_kind_of_control(tmp_path, motion_path, picture_path):
     chosen = {"align": "none", "steps": 1, "size": (64, 64)}
     for kind in ("depth", "pose"):
         pipe = MagicAnimatePipeline.from_pretrained(folder, control=kind, device="cpu", dtype="float32")
-        from magicanimate.settings import make_settings
+        from magicanimate.animation.settings import make_settings
 
         job = pipe.prepare(picture_path, body, make_settings(**chosen))
         shown, parts = job.signal.rgb(range(5)), job.signal.parts_FHW[list(range(5))]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from blocks import configuration, settings, weights
-from magicanimate.acceleration import Acceleration, accelerate_model
+from magicanimate.engine.acceleration import Acceleration, accelerate_model
 from magicanimate.errors import InputError
-from magicanimate.latents import decode_latents, encode_images
-from magicanimate.models import load_model
+from magicanimate.models.model import load_model
+from magicanimate.networks.vae import decode_latents, encode_images
 from magicanimate.train.run import run
 
 CPU = torch.device("cpu")

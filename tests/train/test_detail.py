@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from blocks import configuration, settings, weights, write_blocks
-from magicanimate.detail import CHANNELS, PATCH, new_detail, patch_of, sizes_of
 from magicanimate.errors import InputError
-from magicanimate.models import load_model
+from magicanimate.models.model import load_model
+from magicanimate.networks.detail import CHANNELS, PATCH, new_detail, patch_of, sizes_of
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.detail import DetailSettings, initial_network, nearest_truth
 from magicanimate.train.run import run

@@ -10,10 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 from blocks import SCHEDULE, configuration, settings, weights
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.models import load_model
-from magicanimate.solvers import build_solver, set_steps
+from magicanimate.models.model import load_model
+from magicanimate.sampling.solvers import build_solver, set_steps
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.diffusion import BranchSettings

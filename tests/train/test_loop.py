@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 import children
 from blocks import configuration, settings, write_blocks
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.train.board import BOARD, LOG, keep_log_before
 from magicanimate.train.checkpoints import BEST, CHECKPOINT
 from magicanimate.train.config import read_settings
+from magicanimate.train.log import BOARD, LOG, keep_log_before
 from magicanimate.train.loop import LoopSettings, train
 from magicanimate.train.processes import buckets
 from magicanimate.train.run import run

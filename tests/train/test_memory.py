@@ -14,9 +14,9 @@ from blocks import configuration, settings, weights
 from magicanimate.errors import InputError
 from magicanimate.train.checkpoints import CHECKPOINT
 from magicanimate.train.diffusion import DiffusionStage
-from magicanimate.train.frozen import StoredConv2d, StoredLinear, store_frozen
+from magicanimate.train.frozen_layers import StoredConv2d, StoredLinear, store_frozen
 from magicanimate.train.loop import LOG, LoopSettings, train
-from magicanimate.train.optimiser import build_optimiser
+from magicanimate.train.optimizer import build_optimiser
 from magicanimate.train.run import run
 from random_models import random_model
 from stages import Line, gradients, line_weights, stage_of

@@ -8,7 +8,7 @@ import torch
 
 from blocks import SCHEDULE, configuration, settings, write_blocks
 from magicanimate.errors import InputError
-from magicanimate.motion.densepose import FLIP_TABLE
+from magicanimate.parts.densepose import FLIP_TABLE
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.batches import batch_random
 from magicanimate.train.cache import LatentCache, cache_latents

@@ -16,13 +16,13 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 pytest.importorskip("mediapipe", reason="mediapipe is not installed")
 
 from filmed import FPS, SIZE, blurred, film, scene
-from magicanimate.cli import app
-from magicanimate.motion.densepose import resize_parts
-from magicanimate.motion.warp import LOOSE
+from magicanimate.cli.main import app
+from magicanimate.data.prepare import run as prepare_run
+from magicanimate.data.prepare.settings import PrepareSettings
+from magicanimate.data.prepare.sources import find_sources, share_of
+from magicanimate.parts.densepose import resize_parts
+from magicanimate.person.warp import LOOSE
 from magicanimate.synth.dataset import open_dataset
-from magicanimate.train.prepare import run as prepare_run
-from magicanimate.train.prepare.settings import PrepareSettings
-from magicanimate.train.prepare.sources import find_sources, share_of
 
 pytestmark = [pytest.mark.egl, pytest.mark.usefixtures("opengl")]
 OPTIONS = ["--frames", "6", "--size", "64", "--gap", "0.4", "--workers", "1"]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from magicanimate.train.prepare.cutting import find_cuts, plan_windows, stretches
-from magicanimate.train.prepare.measures import agreement, box_of, movement, sharpness, square_around
+from magicanimate.data.prepare.cutting import find_cuts, plan_windows, stretches
+from magicanimate.data.prepare.measures import agreement, box_of, movement, sharpness, square_around
 
 
 def test_a_sudden_change_is_a_cut_and_steady_change_is_not():

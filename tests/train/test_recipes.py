@@ -12,17 +12,17 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from blocks import write_blocks
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.models import load_model
-from magicanimate.official import read_denoiser, read_weights
-from magicanimate.official_layout import CONFIG, WEIGHTS, locate
+from magicanimate.models.model import load_model
+from magicanimate.models.official import read_denoiser, read_weights
+from magicanimate.models.official_files import CONFIG, WEIGHTS, locate
+from magicanimate.models.weights import stored_state
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.config import read_settings
 from magicanimate.train.initial import ANIMATEDIFF, SOURCES, InitialWeights, initial_model
 from magicanimate.train.preview import figures as figures_of
 from magicanimate.train.preview import held_out
-from magicanimate.weights import stored_state
 from official_folder import write_official_folder
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from blocks import write_blocks
-from magicanimate.baselines.gan import PatchDiscriminator, animate, build_generator, draw, load_generator
 from magicanimate.errors import InputError
-from magicanimate.evaluate.standin import StandinFrames, load_standin
+from magicanimate.evaluate.stand_in import StandinFrames, load_standin
+from magicanimate.networks.gan import PatchDiscriminator, animate, build_generator, draw, load_generator
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.config import read_settings

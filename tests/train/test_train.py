@@ -14,9 +14,9 @@ import yaml
 from typer.testing import CliRunner
 
 from blocks import SCHEDULE, configuration, settings, weights
-from magicanimate.cli import app
+from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.models import load_model
+from magicanimate.models.model import load_model
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.config import read_settings
 from magicanimate.train.diffusion import BranchSettings, draw_batch
@@ -160,7 +160,7 @@ def test_perfect_prediction_has_no_loss(kind):
 
 def test_sampler_undoes_what_the_objective_did():
     """From z_t and the training target, the sampler's own scheduler recovers the clean latents."""
-    from magicanimate.solvers import build_solver, set_steps
+    from magicanimate.sampling.solvers import build_solver, set_steps
 
     schedule = SCHEDULE | {"prediction_type": "v_prediction"}
     objective, scheduler = Objective(schedule, CPU), build_solver(schedule)
@@ -173,7 +173,7 @@ def test_sampler_undoes_what_the_objective_did():
 
 
 def test_reference_at_the_stem_reaches_the_prediction(trained):
-    from magicanimate.denoiser import predict
+    from magicanimate.networks.denoiser import predict
 
     model = load_model(trained / "appearance" / "model")
     noisy, reference = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(2))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.media.writing import SUFFIXES
-from magicanimate.settings import AnimateSettings, make_settings
 
 _PATHS = ("image", "motion", "out")
 

@@ -39,7 +39,7 @@ class Animator:
     """
 
     def __init__(self, options: WorkerOptions) -> None:
-        from magicanimate.pipeline import MagicAnimatePipeline
+        from magicanimate.animation.pipeline import MagicAnimatePipeline
 
         self._options = options
         self._pipe = MagicAnimatePipeline.from_pretrained(options.model, device=options.device, dtype=options.dtype)
@@ -48,7 +48,7 @@ class Animator:
         """Write a job's video; finished steps of a killed worker's attempt are gone on from."""
         from magicanimate import provenance
         from magicanimate.media.video import save_frames
-        from magicanimate.resume import PATIENCE, discard_steps, resume_folder
+        from magicanimate.sampling.checkpoint import PATIENCE, discard_steps, resume_folder
 
         started = time.monotonic()
         try:

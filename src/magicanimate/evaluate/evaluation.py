@@ -24,12 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from magicanimate.errors import InputError
 from magicanimate.evaluate.catalogue import BLOCKS, catalogue
+from magicanimate.evaluate.feature_cache import FeatureSpool, count_windows
 from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
 from magicanimate.evaluate.intervals import weighted_mean
 from magicanimate.evaluate.measure import Video, as_protocol, check_video, measure
 from magicanimate.evaluate.pooling import Progress, pool_distance, pool_means
 from magicanimate.evaluate.result import Figure, LeftOut, NetworkNote, Result, VideoRow
-from magicanimate.evaluate.spool import FeatureSpool, count_windows
 
 
 class EvaluationSettings(BaseModel):

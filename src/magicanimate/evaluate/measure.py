@@ -18,7 +18,7 @@ from magicanimate.evaluate.interfaces import PerceptualNetwork
 from magicanimate.evaluate.people import part_colours, pose_overlap
 from magicanimate.evaluate.temporal import dtssd, warping_errors
 from magicanimate.media.pictures import fit_parts, fit_picture, place
-from magicanimate.motion.densepose import PART_NAMES
+from magicanimate.parts.densepose import PART_NAMES
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from functools import reduce
 import numpy as np
 
 from magicanimate.evaluate.catalogue import Metric
+from magicanimate.evaluate.feature_cache import FeatureSpool
 from magicanimate.evaluate.frechet import Moments, frechet_distance, frechet_distance_of_sets
 from magicanimate.evaluate.interfaces import FeatureNetwork
 from magicanimate.evaluate.intervals import bootstrap, deal, jackknife, resample_counts, weighted_mean
 from magicanimate.evaluate.result import Figure, LeftOut, VideoRow, values_of
-from magicanimate.evaluate.spool import FeatureSpool
 
 _BUCKETS, _BUCKETS_WIDE, _WIDE = 20, 10, 1024  # a distance of 2048 dimensions takes seconds
 

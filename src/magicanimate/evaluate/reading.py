@@ -103,8 +103,8 @@ def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int
     Raises:
         InputError: it cannot be read, or is an ordinary video.
     """
-    from magicanimate.motion.recognise import recognise, sample
-    from magicanimate.motion.sources import open_motion
+    from magicanimate.motion.formats.recognise import recognise, sample
+    from magicanimate.motion.open import open_motion
 
     if path.suffix.lower() not in (".npy", ".npz") and recognise(sample(open_clip(path))).kind == "picture":
         raise InputError(
@@ -122,7 +122,7 @@ def find_parts(
     Raises:
         InputError: the extractor is not installed.
     """
-    from magicanimate.motion.extract import extract
+    from magicanimate.motion.extractors.extract import extract
 
     try:
         found = extract(clip_of_frames(frames.frames_FHWC, frames.fps), extractor, None, progress)

@@ -11,8 +11,8 @@ from typing import Any
 from magicanimate.errors import InputError
 from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings, versions
 from magicanimate.evaluate.features.published import Kind
+from magicanimate.evaluate.finished_rows import Ledger
 from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
-from magicanimate.evaluate.ledger import Ledger
 from magicanimate.evaluate.page import LARGEST, Player, chosen_for_players, make_player, to_html
 from magicanimate.evaluate.pairs import Pair, pair_up
 from magicanimate.evaluate.pooling import Progress
@@ -144,7 +144,7 @@ def _networks(request: Request) -> tuple[list[FeatureNetwork], list[PerceptualNe
         network = _load(kind, file, request.device)
         (perceptual if kind.startswith("lpips") else networks).append(network)
     if request.stand_in:
-        from magicanimate.evaluate.standin import load_standin
+        from magicanimate.evaluate.stand_in import load_standin
 
         networks += load_standin()
     return networks, perceptual

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from magicanimate.errors import InputError
-from magicanimate.motion.densepose import BACKGROUND
+from magicanimate.parts.densepose import BACKGROUND
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SMALLEST = 16

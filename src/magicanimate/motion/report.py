@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.motion import densepose
-from magicanimate.motion.regions import regions
+from magicanimate.parts import densepose
+from magicanimate.parts.regions import regions
 
 _SAMPLED = 8
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from magicanimate.errors import InputError
 from magicanimate.media.framing import Frame
-from magicanimate.motion.densepose import render_parts
-from magicanimate.motion.packed import PackedFrames
 from magicanimate.motion.report import MotionReport, ReportBuilder
+from magicanimate.parts.densepose import render_parts
+from magicanimate.parts.frame_store import PackedFrames
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from magicanimate import __version__
 from magicanimate.errors import InputError
 from magicanimate.serve.api import router
 from magicanimate.serve.backend import ServiceError
-from magicanimate.serve.guard import COOKIE, LOGIN, Guard
 from magicanimate.serve.metrics import Metrics
+from magicanimate.serve.middleware import COOKIE, LOGIN, Guard
 from magicanimate.serve.options import FORM_BYTES, ServeOptions
 from magicanimate.serve.service import Service
 from magicanimate.serve.store import open_store

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
-from magicanimate.places import model_folder, named_models
+from magicanimate.models.locations import model_folder, named_models
 from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
+from magicanimate.serve.job_states import Record, stopped
 from magicanimate.serve.options import Limits, ServeOptions
-from magicanimate.serve.records import Record, stopped
 from magicanimate.serve.store import Store
-from magicanimate.settings import AnimateSettings, make_settings
 
 WORKER_SILENCE = 60.0
 """Seconds after which a worker that says nothing is taken for gone."""
@@ -115,8 +115,8 @@ class Service:
             shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
-        from magicanimate.config import read_config
-        from magicanimate.doctor import examine
+        from magicanimate.check.examine import examine
+        from magicanimate.models.config import read_config
 
         limits = self.options.limits
         uploads.picture_kind(picture, limits)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import WorkerState
-from magicanimate.serve.records import Record
+from magicanimate.serve.job_states import Record
 
 Change = Callable[[Record], Record | None]
 """A new record from the old one, or None to leave it."""

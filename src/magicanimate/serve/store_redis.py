@@ -13,7 +13,7 @@ import redis
 
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import WorkerState
-from magicanimate.serve.records import Record, begun, counts_by_state
+from magicanimate.serve.job_states import Record, begun, counts_by_state
 from magicanimate.serve.store import Change
 
 _BEFORE_ALL = 1e-12  # puts clients who were never served before all others, by age

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import ENDED, WorkerState
-from magicanimate.serve.records import Record, begun, counts_by_state
+from magicanimate.serve.job_states import Record, begun, counts_by_state
 from magicanimate.serve.store import Change
 
 _METADATA = sa.MetaData()

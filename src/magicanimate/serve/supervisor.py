@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from magicanimate.serve.records import Record, lost
+from magicanimate.serve.job_states import Record, lost
 from magicanimate.serve.service import WORKER_SILENCE, Service
 
 LOG = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import WorkerState
-from magicanimate.serve.records import Record, advanced, ended, released
+from magicanimate.serve.job_states import Record, advanced, ended, released
 from magicanimate.serve.service import Service
 from magicanimate.serve.uploads import folder_bytes
-from magicanimate.settings import make_settings
 
 if TYPE_CHECKING:
-    from magicanimate.pipeline import MagicAnimatePipeline
+    from magicanimate.animation.pipeline import MagicAnimatePipeline
 
 LOG = logging.getLogger(__name__)
 LEASE = 30.0  # seconds without a word after which a job is taken from its worker
@@ -67,7 +67,7 @@ class Worker:
         if self._pipe is None or self._about.model != model:
             self._pipe = None
             self._say("loading", model)
-            from magicanimate.pipeline import MagicAnimatePipeline
+            from magicanimate.animation.pipeline import MagicAnimatePipeline
 
             self._pipe = MagicAnimatePipeline.from_pretrained(model, device=self._about.device)
         return self._pipe

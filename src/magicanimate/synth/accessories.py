@@ -9,7 +9,7 @@ import numpy as np
 
 from magicanimate.body.rig import JOINT_INDEX, BodyShape
 from magicanimate.body.template import BodyTemplate
-from magicanimate.synth.loose import WORN, sheet
+from magicanimate.synth.sheets import WORN, sheet
 
 Colour = tuple[float, float, float]
 Piece = tuple[np.ndarray, tuple[int, int]]

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.motion.warp import with_loose
+from magicanimate.person.warp import with_loose
+from magicanimate.synth.camera_effects import filmed_clip
 from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip, render_clip
 from magicanimate.synth.controls import check_controls, control_frames
-from magicanimate.synth.filmed import filmed_clip
 
 INDEX = "index.json"
 PERSON = "person"

@@ -9,8 +9,8 @@ from magicanimate.body.graphics import body_vertices
 from magicanimate.body.rig import JOINT_INDEX, BodyShape
 from magicanimate.body.template import BodyTemplate
 from magicanimate.synth.accessories import worn_pieces
-from magicanimate.synth.loose import FLOATS_PER_VERTEX, HANGING_HAIR, SKIRT, sheet, sheet_triangles
 from magicanimate.synth.outfit import Outfit
+from magicanimate.synth.sheets import FLOATS_PER_VERTEX, HANGING_HAIR, SKIRT, sheet, sheet_triangles
 
 
 def dressed_vertices(template: BodyTemplate, shape: BodyShape) -> np.ndarray:

@@ -21,11 +21,11 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from magicanimate.config import ControlKind
-from magicanimate.control import parts_to_planes
 from magicanimate.errors import InputError
-from magicanimate.latents import encode_images, pixel_factor, space_to_depth
-from magicanimate.motion.densepose import PALETTE_25
+from magicanimate.models.config import ControlKind
+from magicanimate.networks.control import parts_to_planes
+from magicanimate.networks.vae import encode_images, pixel_factor, space_to_depth
+from magicanimate.parts.densepose import PALETTE_25
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
 from magicanimate.train.warps import SmallFrames

@@ -6,9 +6,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from magicanimate.config import ControlKind, ModelConfig
 from magicanimate.errors import InputError
-from magicanimate.latents import NoiseMode
+from magicanimate.models.config import ControlKind, ModelConfig
+from magicanimate.networks.vae import NoiseMode
 from magicanimate.train.detail import DetailSettings
 from magicanimate.train.diffusion import BranchSettings
 from magicanimate.train.distill import DistillSettings

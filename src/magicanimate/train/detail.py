@@ -23,9 +23,10 @@ from diffusers import UNet2DModel
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from magicanimate.baselines.gan import PatchDiscriminator
-from magicanimate.control import parts_to_planes
-from magicanimate.detail import (
+from magicanimate.errors import InputError
+from magicanimate.models.model import Model
+from magicanimate.networks.control import parts_to_planes
+from magicanimate.networks.detail import (
     CHANNELS,
     PATCH,
     Sources,
@@ -36,11 +37,10 @@ from magicanimate.detail import (
     patch_of,
     sizes_of,
 )
-from magicanimate.errors import InputError
-from magicanimate.models import Model
-from magicanimate.motion.densepose import HEAD
-from magicanimate.motion.warp import PartWarp
-from magicanimate.sampler import SampleSettings
+from magicanimate.networks.gan import PatchDiscriminator
+from magicanimate.parts.densepose import HEAD
+from magicanimate.person.warp import PartWarp
+from magicanimate.sampling.loop import SampleSettings
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.gan import adversarial_terms

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from magicanimate.models import Model
+from magicanimate.models.model import Model
 from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.data import in_turn

@@ -17,10 +17,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from magicanimate.config import ModelConfig
 from magicanimate.evaluate.basic import psnr
-from magicanimate.models import Model
-from magicanimate.sampler import SampleSettings
+from magicanimate.models.config import ModelConfig
+from magicanimate.models.model import Model
+from magicanimate.sampling.loop import SampleSettings
 from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.diffusion import BranchSettings, Sample, Source, unreached

@@ -6,11 +6,11 @@ Legend: B samples, K frames of a sample, N = B*K, c latent channels, h w latent 
 import torch
 from torch import Tensor
 
-from magicanimate.appearance import reference_bank
-from magicanimate.attention import ReferenceBank
-from magicanimate.control import Residuals, control_residuals
-from magicanimate.denoiser import predict
-from magicanimate.models import Model
+from magicanimate.models.model import Model
+from magicanimate.networks.appearance import reference_bank
+from magicanimate.networks.attention import ReferenceBank
+from magicanimate.networks.control import Residuals, control_residuals
+from magicanimate.networks.denoiser import predict
 
 
 def predict_noisy(

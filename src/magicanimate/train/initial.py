@@ -6,15 +6,32 @@ from pathlib import Path
 from diffusers import ControlNetModel, UNet2DConditionModel
 from pydantic import BaseModel, ConfigDict, Field
 
-from magicanimate.appearance import build_appearance
-from magicanimate.config import ModelConfig
-from magicanimate.control import Control, build_control
-from magicanimate.denoiser import Denoiser, build_denoiser
 from magicanimate.errors import InputError
-from magicanimate.models import Model, check_sizes
-from magicanimate.official import State, accepted, build, fill, read_empty_prompt, read_json, read_vae, read_weights
-from magicanimate.official_layout import CONFIG, FOLDERS, STABLE_DIFFUSION, VAE, WEIGHTS, first_alternatives, locate
-from magicanimate.weights import is_computed, original_denoiser_config
+from magicanimate.models.config import ModelConfig
+from magicanimate.models.model import Model, check_sizes
+from magicanimate.models.official import (
+    State,
+    accepted,
+    build,
+    fill,
+    read_empty_prompt,
+    read_json,
+    read_vae,
+    read_weights,
+)
+from magicanimate.models.official_files import (
+    CONFIG,
+    FOLDERS,
+    STABLE_DIFFUSION,
+    VAE,
+    WEIGHTS,
+    first_alternatives,
+    locate,
+)
+from magicanimate.models.weights import is_computed, original_denoiser_config
+from magicanimate.networks.appearance import build_appearance
+from magicanimate.networks.control import Control, build_control
+from magicanimate.networks.denoiser import Denoiser, build_denoiser
 
 ANIMATEDIFF = "guoyww/animatediff-motion-adapter-v1-5-2"
 SOURCES = {

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from magicanimate.errors import InputError
 from magicanimate.train.batches import DrawsAhead, Order, begin_batch, drawn_ahead
-from magicanimate.train.board import LOG, Board, keep_log_before
 from magicanimate.train.checkpoints import (
     CHECKPOINT,
     Best,
@@ -25,7 +24,8 @@ from magicanimate.train.checkpoints import (
     save_weights,
 )
 from magicanimate.train.checkpoints import write_checkpoint as _save
-from magicanimate.train.optimiser import OptimiserName, build_optimiser
+from magicanimate.train.log import LOG, Board, keep_log_before
+from magicanimate.train.optimizer import OptimiserName, build_optimiser
 from magicanimate.train.processes import Processes
 
 __all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]

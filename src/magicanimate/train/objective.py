@@ -9,11 +9,11 @@ from diffusers import DDIMScheduler
 from einops import rearrange
 from torch import Tensor
 
-from magicanimate.config import ControlKind
-from magicanimate.control import PARTS
-from magicanimate.latents import NoiseMode
-from magicanimate.motion.densepose import PALETTE_25
-from magicanimate.solvers import build_solver
+from magicanimate.models.config import ControlKind
+from magicanimate.networks.control import PARTS
+from magicanimate.networks.vae import NoiseMode
+from magicanimate.parts.densepose import PALETTE_25
+from magicanimate.sampling.solvers import build_solver
 
 
 class Objective:

@@ -9,16 +9,16 @@ from diffusers import UNet2DModel
 from PIL import Image
 from torch import Tensor
 
-from magicanimate.config import ControlKind
-from magicanimate.detail import DetailSource
+from magicanimate.conditions.warped import small_parts, small_picture, warp_planes
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
-from magicanimate.latents import decode_latents, encode_images, initial_noise
-from magicanimate.models import Model
-from magicanimate.motion.densepose import PALETTE_25
-from magicanimate.sampler import SampleSettings, sample
+from magicanimate.models.config import ControlKind
+from magicanimate.models.model import Model
+from magicanimate.networks.detail import DetailSource
+from magicanimate.networks.vae import decode_latents, encode_images, initial_noise
+from magicanimate.parts.densepose import PALETTE_25
+from magicanimate.sampling.loop import SampleSettings, sample
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.cache import control_planes
-from magicanimate.warped import small_parts, small_picture, warp_planes
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from magicanimate.engine.device import Ranks, select_device
 from magicanimate.errors import InputError
-from magicanimate.runtime import Ranks, select_device
 
 
 @dataclass(frozen=True)

@@ -10,31 +10,32 @@ from diffusers import AutoencoderKL
 from rich.console import Console
 from rich.progress import Progress
 
-from magicanimate.appearance import build_appearance
-from magicanimate.baselines.gan import build_generator
-from magicanimate.config import ModelConfig
-from magicanimate.control import build_control
-from magicanimate.denoiser import build_denoiser
 from magicanimate.errors import InputError
-from magicanimate.evaluate.standin import PeopleNetwork
-from magicanimate.global_embedding import build_global_embedding, reading_layers
-from magicanimate.models import Model, load_model, save_model
-from magicanimate.sampler import SampleSettings
+from magicanimate.evaluate.stand_in import PeopleNetwork
+from magicanimate.models.config import ModelConfig
+from magicanimate.models.model import Model, load_model, save_model
+from magicanimate.models.weights import to_storage, write_safetensors
+from magicanimate.networks.appearance import build_appearance
+from magicanimate.networks.control import build_control
+from magicanimate.networks.denoiser import build_denoiser
+from magicanimate.networks.gan import build_generator
+from magicanimate.networks.global_embedding import build_global_embedding, reading_layers
+from magicanimate.sampling.loop import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
-from magicanimate.train.changes import with_new_control, with_noise, with_vae, with_warp_input
+from magicanimate.train.check import check_fit
 from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.detail import DetailStage, make_samples
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.distill import DistillStage
-from magicanimate.train.fit import check_fit
-from magicanimate.train.frozen import store_frozen
+from magicanimate.train.frozen_layers import store_frozen
 from magicanimate.train.gan import GanStage
 from magicanimate.train.initial import initial_model
 from magicanimate.train.loop import Stage, train
+from magicanimate.train.model_surgery import with_new_control, with_noise, with_vae, with_warp_input
 from magicanimate.train.preview import Preview, held_out
 from magicanimate.train.processes import Processes
-from magicanimate.train.standin import StandinStage
+from magicanimate.train.stand_in import StandinStage
 from magicanimate.train.vae import (
     VaeStage,
     build_vae,
@@ -44,7 +45,6 @@ from magicanimate.train.vae import (
     with_further_channels,
 )
 from magicanimate.train.warps import small_frames
-from magicanimate.weights import to_storage, write_safetensors
 
 
 def run(settings: TrainSettings, device: torch.device, processes: Processes | None = None) -> Path:

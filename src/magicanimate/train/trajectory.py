@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from magicanimate.errors import InputError
-from magicanimate.solvers import build_solver
+from magicanimate.sampling.solvers import build_solver
 
 
 def few_step_schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from magicanimate.config import WARP_COLOURS
+from magicanimate.conditions.warped import small_parts, small_picture, unknown_planes, warp_planes
+from magicanimate.models.config import WARP_COLOURS
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import loaded_by
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
-from magicanimate.warped import small_parts, small_picture, unknown_planes, warp_planes
 
 _MISSED = 0.3  # share of the parts that an erroneous map lacks
 _SHIFT = 0.03  # of its height: how far it is moved at most

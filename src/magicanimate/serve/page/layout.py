@@ -26,8 +26,8 @@ from magicanimate.media import settings_path
 from magicanimate.serve.backend import Backend, JobState, ServiceError
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
+from magicanimate.serve.page.examples import EXAMPLES, SHELF, Example
 from magicanimate.serve.page.session import Input, Session
-from magicanimate.serve.page.shelf import EXAMPLES, SHELF, Example
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

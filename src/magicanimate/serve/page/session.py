@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
-from magicanimate.serve.page.pace import Pace
-from magicanimate.settings import make_settings
+from magicanimate.serve.page.time_left import Pace
 
 if TYPE_CHECKING:
-    from magicanimate.doctor import Examination
+    from magicanimate.check.examine import Examination
 
 LOG = logging.getLogger(__name__)
 PREVIEW = {"max_frames": 8, "steps": 2}

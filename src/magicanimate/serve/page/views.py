@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicanimate.serve.backend import JobState
-from magicanimate.serve.page.pace import Pace
+from magicanimate.serve.page.examples import SHELF, thumbnail
 from magicanimate.serve.page.session import Input, Session
-from magicanimate.serve.page.shelf import SHELF, thumbnail
+from magicanimate.serve.page.time_left import Pace
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from magicanimate.doctor import Finding
+    from magicanimate.check.examine import Finding
 
 STAGES = {
     "loading": "Loading the model",

@@ -1,0 +1,1 @@
+"""One animation: settings, job, pipeline, and the file that is written."""

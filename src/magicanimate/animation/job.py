@@ -1,0 +1,218 @@
+"""Stages 1 and 2: picture, motion and settings become one checked job, ready to be computed.
+
+Shape legend: F video frames, H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
+from magicanimate.errors import InputError
+from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
+from magicanimate.media.framing import Frame, choose_frame
+from magicanimate.motion.open import MotionClip, open_motion
+from magicanimate.motion.placing.align import Alignment, align
+from magicanimate.motion.report import ReportBuilder
+from magicanimate.motion.signal import Signal, read_signal
+from magicanimate.parts.densepose import render_parts
+from magicanimate.person.match_people import Cast, find_cast
+from magicanimate.provenance.marks import AI_GENERATED
+
+if TYPE_CHECKING:
+    from magicanimate.models.config import ModelConfig
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (stage, done, total); stages: reading, control, denoise, decode. It may raise to cancel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One animation, checked and ready to be computed."""
+
+    model: dict[str, Any]
+    """name and version."""
+    settings: ChosenSettings
+    frame: Frame
+    image_HWC: np.ndarray
+    """The reference picture on the canvas."""
+    signal: Signal
+    image_own_HW: np.ndarray | None = field(default=None, repr=False)
+    """Own map (`motion.warp`) of the picture on the canvas, for models that warp it; None where nobody was found."""
+    image_people_HW: np.ndarray | None = field(default=None, repr=False)
+    """Whose each pixel of that map is, as the signal numbers those who move; None: all one person's."""
+    fps: float
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    audio: Audio | None = None
+    """The motion's sound."""
+    alignment: Alignment | None = field(default=None, repr=False)
+    """How the motion landed on the person in the picture."""
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+    @property
+    def picture_HWC(self) -> np.ndarray:
+        """The reference picture as the frame shows it."""
+        return self.frame.crop(self.image_HWC)
+
+    def motion_frames(self) -> Iterator[np.ndarray]:
+        """The motion as the frame shows it, in clean palette colours."""
+        for parts_HW in self.signal.parts_FHW:
+            yield self.frame.crop(render_parts(parts_HW))
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that made the video, for its metadata; sizes are (height, width)."""
+        import torch
+
+        from magicanimate import __version__
+
+        return {
+            "magicanimate": __version__,
+            "torch": torch.__version__,
+            "model": self.model,
+            "settings": self.settings.model_dump(mode="json"),
+            "frames": len(self),
+            "fps": self.fps,
+            "size": list(self.frame.size),
+            "motion_report": asdict(self.signal.report),
+            "warnings": self.warnings,
+            "notes": self.notes,
+            **AI_GENERATED,
+        }
+
+    def summary(self) -> str:
+        """One line for people."""
+        (height, width), found = self.frame.size, self.signal.report
+        return (
+            f"{len(self)} frames of {width}x{height} at {self.fps:g} fps; model {self.model['name']}, "
+            f"{self.settings.steps} steps of {self.settings.scheduler}, guidance {self.settings.guidance:g}, seed "
+            f"{self.settings.seed}; motion: {found.people} {'person' if found.people == 1 else 'people'}, "
+            f"{found.coverage:.0%} of the frame covered."
+        )
+
+
+def prepare_job(
+    config: ModelConfig,
+    factor: int,
+    image: Any,
+    motion: Any,
+    settings: AnimateSettings,
+    progress: Progress | None = None,
+    *,
+    takes_parts: bool = False,
+) -> Job:
+    """Read and check everything, compute nothing yet.
+
+    Args:
+        config: the model's description.
+        factor: pixels per latent along each axis: the canvas is a multiple of it.
+        image: path, Pillow image, or `image_HWC` uint8.
+        motion: see `as_motion`.
+        settings: what was chosen; the rest comes from the preset and the model.
+        progress: told ("reading", done, total).
+        takes_parts: the model warps the picture, for which its person's parts are found.
+
+    Raises:
+        InputError: bad input or settings.
+    """
+    chosen = settings.for_model(config)
+    image_HWC, clip = as_picture(image), as_motion(motion, chosen, progress)
+    frame = choose_frame(clip.size, config.resolution, chosen.size, factor)
+    reference_HWC = frame.picture(image_HWC, chosen.fit)
+    picture_HWC = frame.crop(reference_HWC) if chosen.align == "auto" else None
+    aligned = align(clip, frame.size, chosen.fit, picture_HWC)
+    signal = read_signal(
+        aligned, frame, ReportBuilder(clip.colouring, clip.near), colours=_colours(config, clip, aligned, chosen),
+        on_frame=_frame_counter(clip, progress),
+    )  # fmt: skip
+    notes = [*clip.notes, *aligned.notes]
+    cast = Cast(None)
+    if takes_parts:
+        cast = find_cast(frame.crop(reference_HWC), signal.parts_FHW, signal.report.people, notes)
+    return Job(
+        model={"name": config.name, "version": config.version},
+        settings=chosen,
+        frame=frame,
+        image_HWC=reference_HWC,
+        signal=replace(signal, people_FHW=cast.moving_FHW),
+        image_own_HW=None if cast.own_HW is None else frame.pad(cast.own_HW),
+        image_people_HW=None if cast.people_HW is None else frame.pad(cast.people_HW),
+        fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
+        warnings=[*clip.warnings, *signal.report.warnings],
+        notes=notes,
+        alignment=aligned,
+        audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
+    )
+
+
+def _colours(
+    config: ModelConfig, clip: MotionClip, aligned: Alignment, chosen: ChosenSettings
+) -> Iterable[np.ndarray] | None:
+    """What the ControlNet gets instead of clean part maps [H, W, 3]: a skeleton or depth, or the maps as painted."""
+    if config.control == "densepose":
+        return clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None
+    if aligned.control is None:
+        raise InputError(
+            f"{clip.path.name} gives body parts but no body in space, from which {config.control} could be drawn; give "
+            "the video that it was made from, keypoints or BVH, or use --control densepose."
+        )
+    return aligned.control(config.control)
+
+
+def as_picture(image: Any) -> np.ndarray:
+    """Any picture (path, Pillow image, array) as `image_HWC` uint8. InputError: it is none."""
+    if isinstance(image, str | Path):
+        return load_picture(image)
+    from PIL import Image
+
+    from magicanimate.media.pictures import to_rgb
+
+    if isinstance(image, Image.Image):
+        return np.asarray(to_rgb(image))
+    image_HWC = np.asarray(image)
+    if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or 0 in image_HWC.shape:
+        raise InputError("The picture must be a path, a Pillow image, or an array [height, width, 3] of uint8.")
+    return image_HWC
+
+
+def motion_span(settings: AnimateSettings) -> Span:
+    """The frames of the motion that these settings ask for."""
+    chosen = PRESETS[settings.preset] | {name: getattr(settings, name) for name in settings.model_fields_set}
+    fps = chosen.get("fps") if chosen.get("resample", True) else None
+    return Span(settings.start, settings.end, fps, settings.max_frames)
+
+
+def as_motion(motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
+    """Any motion as part maps.
+
+    Args:
+        motion: path, `Clip`, `MotionClip`, or `frames_FHWC` uint8 (25 fps unless the settings say otherwise).
+        settings: which frames, and how people are found in ordinary videos.
+        progress: told how far extraction is.
+
+    Raises:
+        InputError: it cannot be read, shows nobody, or is no motion.
+    """
+    if isinstance(motion, MotionClip):
+        return motion
+    span = motion_span(settings)
+    if not isinstance(motion, str | Path | Clip):
+        frames_FHWC = np.asarray(motion)
+        four = frames_FHWC.ndim == 4 and frames_FHWC.shape[3] == 3 and 0 not in frames_FHWC.shape
+        if frames_FHWC.dtype != np.uint8 or not four:
+            raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
+        motion = clip_of_frames(frames_FHWC, settings.fps or 25.0, span)
+    return open_motion(motion, span, extractor=settings.extractor, person=settings.person, progress=progress)
+
+
+def _frame_counter(clip: MotionClip, progress: Progress | None) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    return lambda done: progress("reading", done, clip.count)

@@ -1,0 +1,272 @@
+"""The pipeline: a picture and a motion go in, the animated video comes out. Reads as the table of stages.
+
+Shape legend: B sample, F video frames, C / c image / latent channels, H W pixels, h w latents, P control planes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from magicanimate.animation.job import Job, Progress, prepare_job
+from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
+from magicanimate.conditions.warped import WarpSource
+from magicanimate.engine.device import Ranks
+from magicanimate.errors import InputError
+from magicanimate.media.video import Video, VideoStream
+from magicanimate.motion.signal import Signal
+from magicanimate.networks.control import encode_control, parts_to_planes
+from magicanimate.networks.detail import DetailSource
+from magicanimate.networks.vae import decode_latents, encode_images, initial_noise, pixel_factor
+from magicanimate.provenance import labelled
+from magicanimate.sampling.checkpoint import Checkpoint, digest, weights_digest
+from magicanimate.sampling.control_features import ControlSource
+from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.reuse import FeatureReuse, GuidanceInterval, Policies, Reuse
+from magicanimate.sampling.window import to_model
+
+if TYPE_CHECKING:
+    from magicanimate.models.model import Model
+
+_DECIDING = ("magicanimate", "torch", "settings", "frames", "size")
+_DECODED_AT_ONCE = 2 * 256 * 256 / 16  # positions before the VAE: 2 frames of 256x256 with a patch of 4
+
+
+class MagicAnimatePipeline:
+    """Animates people with one model. Build it with `from_pretrained`.
+
+    ranks: the processes that share each job; all of them must run the same calls.
+    """
+
+    def __init__(self, model: Model, ranks: Ranks | None = None) -> None:
+        self.model = model
+        self.ranks = ranks or Ranks()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "tiny",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        control: str | None = None,
+        ranks: Ranks | None = None,
+        **acceleration: Any,
+    ) -> MagicAnimatePipeline:
+        """Load a model: `tiny` (shipped), `magicanimate` (official), or a model folder.
+
+        Args:
+            name_or_path: name or folder.
+            device: auto, cpu, cuda, cuda:1, mps.
+            dtype: auto, float32, bfloat16, float16.
+            control: densepose, pose or depth, where the model has several ControlNets; by default its own kind.
+            ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
+            acceleration: see `Acceleration`: quantise, offload, compile, graphs, decoder.
+
+        Raises:
+            InputError: unknown model, missing or damaged files, device that is not there, an acceleration that model
+                or device cannot do.
+        """
+        from magicanimate.engine.acceleration import Acceleration, accelerate_model
+        from magicanimate.engine.device import select_dtype
+        from magicanimate.models.model import load_model
+
+        ranks = ranks or Ranks()
+        chosen = ranks.device(device)
+        model = load_model(name_or_path, select_dtype(dtype, chosen), control)
+        with _memory_explained():
+            return cls(accelerate_model(model, chosen, Acceleration(**acceleration)), ranks)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent along each axis: canvas sizes are multiples of it."""
+        return pixel_factor(self.model.vae, self.model.config.patch)
+
+    @overload
+    def __call__(
+        self,
+        image: Any,
+        motion: Any,
+        *,
+        stream: Literal[False] = False,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> Video: ...
+
+    @overload
+    def __call__(
+        self, image: Any, motion: Any, *, stream: Literal[True], progress: Progress | None = None, **settings: Any
+    ) -> VideoStream: ...
+
+    def __call__(
+        self, image: Any, motion: Any, *, stream: bool = False, progress: Progress | None = None, **settings: Any
+    ) -> Video | VideoStream:
+        """Animate.
+
+        Args:
+            image: path, Pillow image, or `image_HWC` uint8.
+            motion: path of a DensePose clip, or `frames_FHWC` uint8 (25 fps unless `fps` says otherwise).
+            stream: yield frames as they are decoded instead of collecting them.
+            progress: told (stage, done, total); raise in it to cancel.
+            settings: see `AnimateSettings`.
+
+        Returns:
+            A `Video`, or with `stream` a `VideoStream`.
+
+        Raises:
+            InputError: bad input or settings.
+        """
+        job = self.prepare(image, motion, make_settings(**settings), progress)
+        streamed = VideoStream(self.frames(job, progress), len(job), job.fps, job.describe(), job.warnings, job.audio)
+        return streamed if stream else streamed.collect()
+
+    def prepare(self, image: Any, motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> Job:
+        """Stages 1 and 2: read and check everything, compute nothing yet."""
+        takes_parts = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
+        return prepare_job(
+            self.model.config, self.factor, image, motion, settings, progress, takes_parts=takes_parts
+        )  # fmt: skip
+
+    def frames(
+        self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
+    ) -> Iterator[np.ndarray]:
+        """Stages 3 to 7: yields frames [H, W, 3] uint8 in order, as they are decoded.
+
+        resume_folder: keeps the last finished step, from which a further call with the same job and folder goes on,
+        with the same result; the caller removes it when the video is written. patience: seconds before the first
+        step is kept. Of several processes (see `ranks`) only the first one yields frames.
+        """
+        with _memory_explained():
+            checkpoint = None
+            if resume_folder and self.ranks.first:
+                checkpoint = Checkpoint(resume_folder, self._about(job), patience)
+            ref_Bchw = self._encode(job.image_HWC)
+            _, channels, height, width = ref_Bchw.shape
+            signal = job.signal.padded(job.settings.pad_frames)
+            shape = (channels, height, width)
+            noise_BcFhw = initial_noise(job.settings.seed, len(signal), shape, job.settings.noise, job.settings.window)
+            latents_BcFhw = sample(
+                self.model, ref_Bchw, self._control(job, signal), noise_BcFhw, sample_settings(job.settings), progress,
+                ranks=self.ranks, checkpoint=checkpoint,
+            )  # fmt: skip
+            yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
+
+    def _about(self, job: Job) -> dict[str, Any]:
+        """All that decides the frames of a job."""
+        signal = job.signal
+        motion = [signal.parts_FHW.tobytes(), *([signal.raw_FHWC.tobytes()] if signal.raw_FHWC else [])]
+        described = {name: value for name, value in job.describe().items() if name in _DECIDING}
+        return described | {
+            "picture": digest(job.image_HWC.tobytes()),
+            "motion": digest(*motion),
+            "model": weights_digest(self.model),
+        }
+
+    def _control(self, job: Job, signal: Signal) -> ControlSource:
+        """Control planes `[1, K, P, H/stride, W/stride]`, made when they are asked for."""
+        config, stride = self.model.config, self.model.config.control_stride
+
+        def motion(frames: list[int]) -> Tensor:
+            if config.control_encoding == "parts":
+                return parts_to_planes(torch.from_numpy(signal.parts_FHW[frames]), stride)
+            control_FCHW = torch.from_numpy(signal.rgb(frames)).permute(0, 3, 1, 2).float() / 255
+            return encode_control(control_FCHW, config)
+
+        if not config.warp_input:
+            return ControlSource(1, len(signal), lambda frames: motion(frames)[None])
+        warps = WarpSource(job.image_HWC, job.image_own_HW, stride, job.image_people_HW)
+
+        def planes(frames: list[int]) -> Tensor:
+            return torch.cat([motion(frames), warps(signal.parts_FHW[frames], signal.people(frames))], 1)[None]
+
+        return ControlSource(1, len(signal), planes)
+
+    @torch.no_grad()
+    def _encode(self, image_HWC: np.ndarray) -> Tensor:
+        """Reference latents `[1, c, h, w]`."""
+        model = self.model
+        image_BCHW = torch.from_numpy(image_HWC.copy()).permute(2, 0, 1)[None].float() / 255
+        return encode_images(model.vae, to_model(image_BCHW, model), model.config.patch)
+
+    def _decode(self, latents_BcFhw: Tensor, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
+        """Frames of the visible size, a few at a time so that memory does not grow with the video.
+
+        The processes take the chunks in turn, so that the first one can pass them on in order.
+        """
+        total, size = len(job), self._decode_chunk(job)
+        adds = self._adds_detail(job)
+        detail = DetailSource(job.image_HWC, job.image_own_HW, job.image_people_HW) if adds else None
+        starts = range(0, total, size)
+        for turn in range(0, len(starts), self.ranks.size):
+            mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]
+            decoded = [self._decode_frames(latents_BcFhw, slice(start, start + size), job, detail) for start in mine]
+            done = turn * size
+            for frame_HWC in (frame for chunks in self.ranks.to_first(decoded) for chunk in chunks for frame in chunk):
+                yield labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
+                done += 1
+            if progress:
+                progress("decode", done, total)
+
+    def _adds_detail(self, job: Job) -> bool:
+        return self.model.detail is not None and job.settings.detail
+
+    def _decode_chunk(self, job: Job) -> int:
+        """How many frames are decoded at once."""
+        return job.settings.decode_chunk or frames_decoded_at_once(*job.frame.canvas, self.model.config.patch)
+
+    @torch.no_grad()
+    def _decode_frames(self, latents_BcFhw: Tensor, frames: slice, job: Job, detail: DetailSource | None) -> np.ndarray:
+        """[K, H, W, 3] uint8."""
+        model = self.model
+        latents_Bchw = to_model(latents_BcFhw[0, :, frames].transpose(0, 1), model)
+        images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
+        if detail is not None and model.detail is not None:
+            parts_BHW, people_BHW = job.signal.parts_FHW[frames], job.signal.people(frames)
+            images_BCHW = detail(model.detail, images_BCHW, parts_BHW, job.settings.detail_trust, people_BHW)
+        return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
+
+
+def frames_decoded_at_once(height: int, width: int, patch: int) -> int:
+    """How many frames of a size the VAE gets at once: few enough for little memory, one of the official model's."""
+    return max(1, int(_DECODED_AT_ONCE * patch**2 / (height * width)))
+
+
+def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:
+    """[B, C, H, W] in [0, 1] -> [B, H, W, C] uint8."""
+    scaled = images_BCHW.float() * 255
+    return (scaled if truncate else scaled.round()).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def sample_settings(settings: ChosenSettings) -> SampleSettings:
+    """The part of the settings that denoising is about."""
+    values = settings.model_dump(include={"steps", "guidance", "window", "overlap", "fusion", "seed"})
+    policies = Policies(
+        interval=GuidanceInterval(*settings.guidance_interval),
+        difference=Reuse(settings.guidance_every),
+        features=FeatureReuse(settings.cache, settings.cache_layers),
+    )
+    return SampleSettings(**values, solver=settings.scheduler, wrap=settings.wrap or settings.loop, policies=policies)
+
+
+@contextmanager
+def _memory_explained() -> Iterator[None]:
+    """Running out of memory is not a bug but a setting too large."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        told = str(error).lower()
+        if isinstance(error, RuntimeError) and "out of memory" not in told and "allocate memory" not in told:
+            raise
+        found = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
+        needed = f": {found[1]} more were needed" if found else ""
+        raise InputError(
+            f"There is not enough memory for this video{needed}; choose a smaller --size or --window, fewer "
+            "--max-frames, or on a GPU --offload."
+        ) from error

@@ -1,0 +1,257 @@
+"""Everything that can be chosen about one animation: one validated object, for the library and the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    from magicanimate.models.config import ModelConfig
+
+Preset = Literal["original", "quality", "fast"]
+Size = tuple[int, int]
+Interval = tuple[float, float]
+Settings = TypeVar("Settings", bound="AnimateSettings")
+SMALLEST, LARGEST = 16, 4096
+"""Pixels per side that are accepted."""
+
+MANY_STEPS = 20
+"""Models that recommend so many are made for a plain solver, and need fewer with a better one."""
+PRESETS: dict[str, dict[str, Any]] = {
+    # The model's own recommendation, but see `_by_steps`; and what ours does better than the original by default.
+    "quality": {},
+    # Approximate: see `_by_steps`. What it saves and what it costs is measured in docs/speed.md.
+    "fast": {},
+    # The original's behaviour, defects included: see the last block of `AnimateSettings`.
+    "original": {
+        "steps": 25, "guidance": 7.5, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
+        "window": 16, "overlap": 4, "fps": 25.0, "fit": "stretch", "align": "none", "wrap": True,
+        "pad_frames": 16, "truncate": True, "resample": False, "raw_control": True,
+    },
+}  # fmt: skip
+
+
+class AnimateSettings(BaseModel):
+    """Settings of one animation; whatever is left out (None) is taken from the preset, then from the model.
+
+    All are keyword-only. Build it with `make_settings`, which says in one sentence what is wrong with a value.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: Preset = Field("quality", description="named set of defaults")
+    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
+    guidance: float | None = Field(None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the initial noise")
+    size: Size | Literal["auto"] = Field(
+        "auto", description="(height, width) of the video; auto: the motion's aspect ratio at the model's pixel count"
+    )
+    fps: float | None = Field(
+        None, gt=0, le=240, description="frames per second; the motion is resampled in time; default: the motion's own"
+    )
+    max_frames: int | None = Field(None, ge=1, description="animate at most so many frames")
+    start: float = Field(0.0, ge=0, le=86400, description="begin the motion here, in seconds or as mm:ss")
+    end: float | None = Field(None, gt=0, le=86400, description="end the motion here; default: at its end")
+    audio: bool = Field(True, description="keep the motion's sound (mp4 and webm)")
+    extractor: str = Field(
+        "auto",
+        pattern="^(auto|mediapipe|(densepose|dwpose)(=.+)?)$",
+        description="what finds the person in an ordinary video: auto, mediapipe, densepose or dwpose; the last two "
+        "also as NAME=PATH of networks of one's own",
+    )
+    person: int | None = Field(None, ge=1, le=20, description="which of several people, from left to right")
+    fit: Literal["cover", "contain", "stretch"] | None = Field(
+        None, description="how picture and motion are fitted to another aspect ratio: crop (default), pad or distort"
+    )
+    align: Literal["auto", "none"] | None = Field(
+        None, description="auto: give the motion the place, size and proportions of the person in the picture"
+    )
+    label: bool = Field(False, description="write AI-generated into a corner of the video")
+    loop: bool = Field(False, description="make the end run into the beginning")
+    scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
+    fusion: Literal["mean", "triangular"] | None = Field(None, description="weights where windows overlap")
+    noise: Literal["shared", "independent", "static"] | None = Field(
+        None, description="initial noise: repeated for each window, each frame its own, or one for all frames"
+    )
+    guidance_interval: Interval | None = Field(
+        None, description="where guidance acts, as fractions of the steps from noisy (0) to clean (1), e.g. 0-0.5"
+    )
+    guidance_every: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="compute the unconditional half at every n-th step; between, reuse its difference",
+    )
+    cache: int | None = Field(
+        None, ge=1, le=100, description="compute everything at every n-th step; between, reuse deep features; 1 is off"
+    )
+    cache_layers: int = Field(1, ge=1, description="layers at the end of the denoiser that cached steps compute")
+    window: int | None = Field(None, ge=1, le=128, description="frames denoised together")
+    overlap: int | None = Field(None, ge=0, le=127, description="frames that neighbouring windows share")
+    detail: bool = Field(
+        True, description="take detail of face, clothes and background from the picture, where the model can"
+    )
+    detail_trust: float | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="how much more of the picture's own pixels to take than is right on average: sharper, less exact",
+    )
+    decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
+
+    # Behaviour of the original that only its preset switches on.
+    wrap: bool = Field(False, description="the last window continues with the first frames")
+    pad_frames: int = Field(1, ge=1, description="repeat the last frame up to a multiple, compute, and cut")
+    truncate: bool = Field(False, description="8 bit by cutting off instead of rounding")
+    resample: bool = Field(True, description="with another frame rate, keep the speed of the motion")
+    raw_control: bool = Field(False, description="control frames as read, instead of cleaned to the palette")
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("guidance_interval", mode="before")
+    @classmethod
+    def _interval(cls, value: Any) -> Any:
+        return parse_interval(value) if isinstance(value, str) else value
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _interval_range(cls, value: Any) -> Any:
+        if value is not None and not 0 <= value[0] <= value[1] <= 1:
+            raise ValueError("must rise within 0 to 1")
+        return value
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> Any:
+        return parse_time(value) if isinstance(value, str) else value
+
+    @field_validator("end")
+    @classmethod
+    def _order(cls, value: float | None, others: ValidationInfo) -> float | None:
+        if value is not None and value <= others.data.get("start", 0):
+            raise ValueError(f"should be after start, which is {others.data['start']:g} s")
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _size_range(cls, value: Any) -> Any:
+        if value != "auto" and not all(SMALLEST <= side <= LARGEST for side in value):
+            raise ValueError(f"both sides must be between {SMALLEST} and {LARGEST} pixels")
+        return value
+
+    def for_model(self, config: ModelConfig) -> ChosenSettings:
+        """The same with nothing left open but `fps` and `size`, which depend on the motion.
+
+        Raises:
+            InputError: window and overlap do not go together.
+        """
+        chosen = PRESETS[self.preset] | {name: getattr(self, name) for name in self.model_fields_set}
+        model = {
+            "steps": config.steps, "guidance": config.guidance, "window": config.window,
+            "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
+            "fit": "cover", "align": "auto", "guidance_interval": (0.0, 1.0), "guidance_every": 1, "cache": 1,
+            "detail_trust": config.detail_trust,
+        } | _by_steps(self.preset, config.steps)  # fmt: skip
+        filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
+        if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
+            filled["overlap"] = filled["window"] // 4
+        if filled["overlap"] >= filled["window"]:
+            raise InputError(
+                f"overlap: {filled['overlap']} frames cannot be shared by windows of {filled['window']}; choose fewer."
+            )
+        if self.preset == "original" and "size" not in self.model_fields_set:
+            filled["size"] = tuple(config.resolution)
+        return _validated(ChosenSettings, filled)
+
+
+class ChosenSettings(AnimateSettings):
+    """Settings with a value for everything that preset and model decide; made by `AnimateSettings.for_model`."""
+
+    steps: int
+    guidance: float
+    fit: Literal["cover", "contain", "stretch"]
+    align: Literal["auto", "none"]
+    scheduler: str
+    fusion: Literal["mean", "triangular"]
+    noise: Literal["shared", "independent", "static"]
+    guidance_interval: Interval
+    guidance_every: int
+    detail_trust: float
+    cache: int
+    window: int
+    overlap: int
+
+
+def _by_steps(preset: Preset, steps: int) -> dict[str, Any]:
+    """What `quality` and `fast` are for a model depends on the steps that it recommends."""
+    if preset == "fast" and steps > 8:
+        return {"steps": 8, "scheduler": "dpm++", "cache": 2, "guidance_every": 2}
+    if preset == "fast":
+        return {"guidance": 1.0}
+    if preset == "quality" and steps >= MANY_STEPS:
+        return {"steps": 16, "scheduler": "dpm++"}
+    return {}
+
+
+def parse_size(text: str) -> Size | Literal["auto"]:
+    """`auto`, or WIDTHxHEIGHT as people write it -> (height, width)."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    match = re.fullmatch(r"\s*(-?\d+)\s*[xX×]\s*(-?\d+)\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, or auto")
+    width, height = int(match[1]), int(match[2])
+    return height, width
+
+
+def parse_interval(text: str) -> Interval:
+    """START-END, two numbers such as 0-0.5."""
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*-\s*(\d*\.?\d+)\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not an interval; write two numbers within 0 to 1 such as 0-0.5")
+    return float(match[1]), float(match[2])
+
+
+def parse_time(text: str) -> float:
+    """Seconds, mm:ss or hh:mm:ss, the seconds with decimals if wanted -> seconds."""
+    match = re.fullmatch(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?)", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a time; write seconds such as 12.5, or minutes and seconds such as 1:05")
+    hours, minutes, seconds = (float(piece or 0) for piece in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def make_settings(**values: Any) -> AnimateSettings:
+    """Validated settings.
+
+    Raises:
+        InputError: one sentence that names every setting at fault.
+    """
+    return _validated(AnimateSettings, values)
+
+
+def _validated(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise InputError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    problems: list[str] = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message.replace("Input should be", "should be")
+        message = message.replace("Extra inputs are not permitted", "there is no such setting")
+        line = f"{name}: {message} (got {problem['input']!r})"
+        if not any(known.startswith(f"{name}:") for known in problems):
+            problems.append(line)
+    return "; ".join(problems) + "."

@@ -1,0 +1,1 @@
+"""Checks a picture and a motion before anything is computed."""

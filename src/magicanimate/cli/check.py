@@ -1,0 +1,90 @@
+"""`magicanimate check`: what would go wrong with a picture and a motion, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+app = typer.Typer()
+
+
+@app.command()
+def check(
+    image: Annotated[Path, typer.Option("--image", "-i", help="Picture of the person.")],
+    motion: Annotated[Path, typer.Option("--motion", "-m", help="Video or anything else that animate takes.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write the contact sheet (PNG). Default: nowhere.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.")] = "tiny",
+    size: Annotated[str | None, typer.Option(help="As for animate.")] = None,
+    fit: Annotated[str | None, typer.Option(help="As for animate.")] = None,
+    align: Annotated[str | None, typer.Option(help="As for animate.")] = None,
+    fps: Annotated[float | None, typer.Option(help="As for animate.")] = None,
+    start: Annotated[str | None, typer.Option(help="As for animate.")] = None,
+    end: Annotated[str | None, typer.Option(help="As for animate.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="As for animate.")] = None,
+    extractor: Annotated[str | None, typer.Option(help="As for animate.")] = None,
+    person: Annotated[int | None, typer.Option(help="As for animate.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
+) -> None:
+    """Say what would go wrong with a picture and a motion, and what to do about it; compute nothing."""
+    from rich.console import Console
+
+    from magicanimate.animation.settings import make_settings
+    from magicanimate.check.examine import examine
+    from magicanimate.cli.progress import ProgressDisplay
+    from magicanimate.models.config import read_config
+    from magicanimate.models.locations import is_model_folder, model_folder
+
+    _writable(out, overwrite)
+    folder = model_folder(model)
+    if not is_model_folder(folder):
+        raise InputError(f"{folder} holds official checkpoints; convert them first: magicanimate models convert.")
+    given = {
+        "size": size, "fit": fit, "align": align, "fps": fps, "start": start, "end": end, "max_frames": max_frames,
+        "extractor": extractor, "person": person,
+    }  # fmt: skip
+    settings = make_settings(**{name: value for name, value in given.items() if value is not None})
+    with ProgressDisplay(Console(stderr=True, highlight=False)) as progress:
+        found = examine(image, motion, config=read_config(folder), settings=settings, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        for finding in found.findings:
+            typer.echo(f"{finding.level:8}{finding.topic:12}{finding}")
+    if out:
+        _write(found.sheet_HWC, out)
+        typer.echo(f"Wrote {out}.", err=True)
+
+
+def _writable(out: Path | None, overwrite: bool) -> None:
+    if out is None:
+        return
+    if out.suffix.lower() != ".png":
+        raise InputError(f"The sheet is a PNG; end {out} in .png.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} already exists; choose another name or add --overwrite.")
+    if not out.parent.is_dir():
+        raise InputError(f"The output folder {out.parent} does not exist; create it first or choose another.")
+
+
+def _write(sheet_HWC: np.ndarray, out: Path) -> None:
+    from PIL import Image
+
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        Image.fromarray(sheet_HWC).save(temporary, format="PNG", optimize=True)
+        os.replace(temporary, out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{out} could not be written: {error.strerror or error}.") from error

@@ -1,0 +1,164 @@
+"""`magicanimate motion`: any motion as a control signal, to look at, to keep, or to animate from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from magicanimate.animation.settings import Size
+    from magicanimate.motion.clip import MotionClip
+
+KINDS = ("parts", "depth", "normals", "pose")
+_MAP_CRF = 6  # part maps have to survive: a quarter more bytes than at the usual quality of videos
+
+app = typer.Typer()
+
+
+@app.command()
+def motion(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="Video of a person, DensePose video, GIF, folder of frames, keypoints, BVH, .npz."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="mp4, webm, gif or webp file, a name without ending for a folder of PNG frames, or .npz: the fitted "
+            "body, or the part indices where there is none.",
+        ),
+    ],
+    kind: Annotated[str, typer.Option("--as", help="parts (default), depth, normals or pose.")] = "parts",
+    extractor: Annotated[
+        str, typer.Option(help="auto, mediapipe, densepose or dwpose; also densepose=FILE, dwpose=FOLDER.")
+    ] = "auto",
+    person: Annotated[int | None, typer.Option(min=1, help="Which of several people, from left to right.")] = None,
+    start: Annotated[str | None, typer.Option(help="Seconds or MINUTES:SECONDS.")] = None,
+    end: Annotated[str | None, typer.Option(help="Seconds or MINUTES:SECONDS.")] = None,
+    fps: Annotated[float | None, typer.Option(min=1, max=240, help="Frames per second. Default: the input's.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT. Default: the input's.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+) -> None:
+    """Find the motion in a file; write it as DensePose parts, which `animate --motion` takes, or as other controls."""
+    from rich.console import Console
+
+    from magicanimate.animation.job import as_motion
+    from magicanimate.animation.settings import make_settings
+    from magicanimate.cli.progress import ProgressDisplay
+    from magicanimate.media import settings_path
+
+    if kind not in KINDS:
+        raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
+    given = {
+        "size": size, "start": start, "end": end, "fps": fps, "max_frames": max_frames, "person": person,
+        "extractor": extractor,
+    }  # fmt: skip
+    settings = make_settings(**{name: value for name, value in given.items() if value is not None})
+    arrays = out.suffix.lower() == ".npz"
+    _check(out, arrays, kind, overwrite)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with ProgressDisplay(console) as progress:
+        found = as_motion(source, settings, progress)
+        for sentence in (*found.notes, *(f"Warning: {warning}" for warning in found.warnings)):
+            console.print(sentence, markup=False)
+        shown = None if settings.size == "auto" else settings.size
+        about = _about(found, source, kind, shown)
+        if arrays:
+            _write_arrays(found, out, about, shown)
+        else:
+            frames = _counted(_frames(found, kind, shown), found.count, progress)
+            _write_frames(frames, out, found, about, kind, overwrite)
+    console.print(f"Wrote {out}; settings in {settings_path(out).name}.", markup=False)
+
+
+def _check(out: Path, arrays: bool, kind: str, overwrite: bool) -> None:
+    from magicanimate.media import check_output
+
+    check_output(out.with_suffix(".mp4") if arrays else out, overwrite=overwrite or arrays)
+    if arrays and kind != "parts":
+        raise InputError("An .npz file keeps the body, from which every kind is drawn; leave --as out.")
+    if arrays and out.exists() and not overwrite:
+        raise InputError(f"{out} already exists; choose another name or add --overwrite.")
+
+
+def _about(found: MotionClip, source: Path, kind: str, size: Size | None) -> dict[str, Any]:
+    from magicanimate import __version__
+
+    return {
+        "magicanimate": __version__, "motion": str(source), "source": found.kind, "as": kind, "fps": found.fps,
+        "size": list(size or found.size), "notes": found.notes, "warnings": found.warnings,
+    }  # fmt: skip
+
+
+def _frames(found: MotionClip, kind: str, size: Size | None) -> Iterator[np.ndarray]:
+    """RGB frames of one kind of control."""
+    from magicanimate.parts.densepose import render_parts, resize_parts
+
+    if found.body is not None:
+        from magicanimate.body.draw import draw_motion
+
+        body = found.body.resized(size) if size else found.body
+        for drawn in draw_motion(body, kinds=(kind,)):
+            yield render_parts(drawn["parts"]) if kind == "parts" else _rgb(drawn[kind])
+        return
+    if kind != "parts":
+        raise InputError(
+            f"{found.path} gives parts but no body in space, from which {kind} could be drawn; give the video that it "
+            "was made from, without --extractor densepose."
+        )
+    for parts_HW in found:
+        yield render_parts(resize_parts(parts_HW, size) if size else parts_HW)
+
+
+def _rgb(frame: np.ndarray) -> np.ndarray:
+    return frame if frame.ndim == 3 else frame[..., None].repeat(3, -1)
+
+
+def _counted(frames: Iterator[np.ndarray], count: int | None, progress: Any) -> Iterator[np.ndarray]:
+    for done, frame_HWC in enumerate(frames, start=1):
+        yield frame_HWC
+        progress("writing", done, count)
+
+
+def _write_frames(
+    frames: Iterator[np.ndarray], out: Path, found: MotionClip, about: dict[str, Any], kind: str, overwrite: bool
+) -> None:
+    from magicanimate.media import open_writer
+
+    crf = _MAP_CRF if kind == "parts" else None
+    with open_writer(out, found.fps, about, overwrite, found.audio, crf=crf) as sink:
+        for frame_HWC in frames:
+            sink.write(frame_HWC)
+
+
+def _write_arrays(found: MotionClip, out: Path, about: dict[str, Any], size: Size | None) -> None:
+    """The body where there is one, otherwise part indices [F, H, W] uint8; and the settings beside it."""
+    import json
+    import os
+
+    import numpy as np
+
+    from magicanimate.media import settings_path
+    from magicanimate.parts.densepose import resize_parts
+
+    if found.body is not None:
+        (found.body.resized(size) if size else found.body).save(out)
+    else:
+        parts_FHW = np.stack([resize_parts(parts_HW, size) if size else parts_HW for parts_HW in found])
+        temporary = out.with_name(f".{out.name}.part")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, parts=parts_FHW)
+        os.replace(temporary, out)
+    settings_path(out).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

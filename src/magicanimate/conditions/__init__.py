@@ -1,0 +1,1 @@
+"""Inputs of the networks that are made from picture and motion."""

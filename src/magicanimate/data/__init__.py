@@ -1,0 +1,1 @@
+"""Training data on disk, and its preparation from videos."""

@@ -1,0 +1,205 @@
+"""How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
+
+None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
+Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic and of
+packed weights (cpu_layers.py) are chosen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from diffusers import AutoencoderTiny
+from diffusers.hooks import apply_group_offloading, apply_layerwise_casting_hook
+from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+
+from magicanimate.engine.cuda_graphs import CudaRecorder, Graphs
+from magicanimate.engine.device import fast_on_cpu
+from magicanimate.engine.fused import fuse_network, join_products, pack_network
+from magicanimate.engine.onednn_layers import can_pack
+from magicanimate.errors import InputError
+from magicanimate.models.model import Model, load_network
+from magicanimate.sampling.checkpoint import weights_digest
+
+Quantise = Literal["none", "int8", "fp8"]
+HEAVY = ("denoiser", "appearance", "control")
+"""Networks that run in every step."""
+COMPILED = (ResnetBlock2D, FeedForward)
+"""Layers that fuse well. Attention layers differ by their place in the bank, so each would be compiled for itself."""
+COMPILED_SHAPES = 128
+"""A network has layers of many widths and sizes, and all of a kind count together."""
+CONTROL_BUCKET = 4
+"""Compiled, ControlNet sees a multiple of so many frames."""
+BANK_STEPS = 5
+"""On CUDA the appearance encoder works for so many steps at once: a single picture does not fill a GPU."""
+FP8_CAPABILITY = (8, 9)
+CAST = (nn.Linear, nn.Conv2d, nn.Embedding)
+"""Layers that hold nearly all weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceleration:
+    """How to run a model.
+
+    quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
+    layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
+    decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
+    graphs: what steps compute is recorded as CUDA graphs; see graphs.py. None: on NVIDIA GPUs, with plain layers.
+    """
+
+    quantise: Quantise = "none"
+    offload: bool = False
+    compile: bool = False
+    decoder: Path | None = None
+    graphs: bool | None = None
+
+
+def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
+    """The model on its device, run as asked; changed in place.
+
+    Raises InputError for what model, device or installation cannot do.
+    """
+    if options.quantise not in get_args(Quantise):
+        raise InputError(f"Unknown weights {options.quantise!r}: choose {', '.join(get_args(Quantise))}.")
+    if options.offload and device.type != "cuda":
+        raise InputError(f"--offload moves weights between host and GPU, and {device.type} is none; leave it out.")
+    if options.offload and options.compile:
+        raise InputError("Layers that visit the GPU cannot be compiled: choose --offload or --compile.")
+    if options.graphs and device.type != "cuda":
+        raise InputError(f"--graphs records what an NVIDIA GPU does, and {device.type} is none; leave it out.")
+    plain = not (options.offload or options.compile or options.quantise != "none")
+    if options.graphs and not plain:
+        raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantise.")
+    if options.decoder is not None:
+        model.small_decoder = read_small_decoder(options.decoder, model)
+    if options.offload:
+        quantise_model(model, options.quantise, device)
+        return offload_model(model, device)
+    model.to(device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # where kernels are launched
+    fuse = not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype))
+    arrange_networks(model, device, fuse)
+    if device.type == "cpu" and not fast_on_cpu(model.dtype):
+        widen_model(model, casting=options.quantise == "none" and not options.compile)
+    quantise_model(model, options.quantise, device)
+    if fuse and options.quantise == "none":
+        join_or_pack(model, device)
+    if device.type == "cuda":
+        model.bank_steps = BANK_STEPS
+        if plain and options.graphs is not False:
+            model.graphs = Graphs(CudaRecorder(device))
+    if options.compile:
+        compile_model(model)
+    return model
+
+
+def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
+    """Channels last where that is faster, and there with layers put together anew (fused.py) if asked for; in place."""
+    for network in model.running:
+        if wants_channels_last(network, device):
+            network.to(memory_format=torch.channels_last)
+            if fuse:
+                fuse_network(network)
+
+
+def join_or_pack(model: Model, device: torch.device) -> None:
+    """Matrix products of fused networks as the device likes them, in place. Not for weights in 8 bit."""
+    packs = device.type == "cpu" and can_pack(model.dtype)
+    model.digest = weights_digest(model) if packs else None
+    for network in model.running:
+        if packs:
+            pack_network(network)
+        else:
+            join_products(network, sums=device.type == "cuda")
+
+
+def wants_channels_last(network: Any, device: torch.device) -> bool:
+    """Whether a network runs faster with channels last: in 16 bit on tensor cores, and on CPUs."""
+    return device.type == "cpu" or (device.type == "cuda" and network.dtype != torch.float32)
+
+
+def widen_model(model: Model, casting: bool) -> None:
+    """Let a model in 16 bit compute in float32, in place, where the CPU has no fast arithmetic of 16 bit.
+
+    casting: weights rest in 16 bit and are widened layer by layer, when they are needed; else all at once.
+    """
+    stored = model.dtype
+    if not casting:
+        model.to(dtype=torch.float32)
+        return
+    model.widened = torch.float32
+    for module in (m for network in model.running for m in network.modules()):
+        if isinstance(module, CAST):
+            apply_layerwise_casting_hook(module, stored, torch.float32, non_blocking=False)
+        else:
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                tensor.data = tensor.data.float() if tensor.is_floating_point() else tensor.data
+    model.empty_prompt = model.empty_prompt.float()
+
+
+def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
+    """A decoder in diffusers' AutoencoderTiny format, checked against the model's latents."""
+    decoder = load_network(folder, build_small_decoder, model.dtype)
+    channels, scale = decoder.config["latent_channels"], 2 ** (len(decoder.config["decoder_block_out_channels"]) - 1)
+    wanted = (model.latent_channels, model.pixel_factor // model.config.patch, model.vae.config["out_channels"])
+    found = (channels, scale, decoder.config["out_channels"])
+    if found != wanted:
+        raise InputError(
+            f"The decoder {folder} does not fit this model: latent channels, enlargement and picture channels are "
+            f"{found} instead of {wanted}."
+        )
+    return decoder
+
+
+def build_small_decoder(config: Any) -> AutoencoderTiny:
+    """An AutoencoderTiny with fresh weights. Raises InputError for arguments that it does not have."""
+    derived = "block_out_channels"  # which diffusers writes beside the arguments
+    arguments = {key: value for key, value in config.items() if not key.startswith("_") and key != derived}
+    try:
+        return AutoencoderTiny(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The small decoder's configuration cannot be used: {error}") from error
+
+
+def quantise_model(model: Model, quantise: Quantise, device: torch.device) -> None:
+    """Store the weights of all linear layers in 8 bit, one scale per output channel; they compute in the model's own
+    format."""
+    if quantise == "none":
+        return
+    if quantise == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_CAPABILITY):
+        raise InputError("fp8 needs an NVIDIA GPU of compute capability 8.9 or newer; choose int8.")
+    try:
+        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise InputError("8-bit weights need torchao: pip install 'magicanimate[fast]'.") from error
+    config = Int8WeightOnlyConfig() if quantise == "int8" else Float8WeightOnlyConfig()
+    for name in HEAVY:
+        quantize_(model.networks[name], config)
+
+
+def offload_model(model: Model, device: torch.device) -> Model:
+    """Every layer's weights rest on the host and are on the device only while that layer computes."""
+    for network in model.running:
+        apply_group_offloading(network, onload_device=device, offload_type="leaf_level")
+    model.onload_device = device
+    return model
+
+
+def compile_model(model: Model, backend: str = "inductor") -> None:
+    """Compile residual blocks and feed-forward layers in place, for each shape once. backend: torch.compile's.
+
+    On CUDA they are also recorded as CUDA graphs, which spares the few steps of a distilled model the launches.
+    """
+    graphs = {"mode": "reduce-overhead"} if model.device.type == "cuda" and backend == "inductor" else {}
+    torch._dynamo.config.recompile_limit = max(COMPILED_SHAPES, torch._dynamo.config.recompile_limit)
+    for name in HEAVY:
+        for module in model.networks[name].modules():
+            if isinstance(module, COMPILED):
+                module.compile(backend=backend, dynamic=False, **graphs)
+    model.control_bucket = CONTROL_BUCKET

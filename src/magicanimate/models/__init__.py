@@ -1,0 +1,1 @@
+"""Model folders: what is in them, where they are, how they are read and written."""

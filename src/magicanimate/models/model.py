@@ -1,0 +1,318 @@
+"""Model folders: where they are, what is in them, reading and writing them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
+from torch import Tensor, nn
+
+from magicanimate.engine.cuda_graphs import Graphs
+from magicanimate.errors import InputError
+from magicanimate.models.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
+from magicanimate.models.locations import is_model_folder, model_folder
+from magicanimate.models.official import build_vae, read_official
+from magicanimate.models.weights import (
+    dequantise,
+    load_strict,
+    read_safetensors,
+    stored_state,
+    to_storage,
+    write_safetensors,
+)
+from magicanimate.networks.appearance import build_appearance
+from magicanimate.networks.control import Control, build_control
+from magicanimate.networks.denoiser import Denoiser, build_denoiser
+from magicanimate.networks.detail import build_detail, granularity
+from magicanimate.networks.global_embedding import GlobalEmbedding, build_global_embedding
+from magicanimate.networks.vae import pixel_factor
+
+Storage = Literal["float32", "float16", "bfloat16", "int8"]
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+PROMPT_NAME = "empty_prompt.safetensors"
+PROMPT_KEY = "embedding"
+DIFFUSERS_CLASSES = {
+    "denoiser": "UNetMotionModel",
+    "appearance": "UNet2DConditionModel",
+    "control": "ControlNetModel",
+    "vae": "AutoencoderKL",
+}
+"""The four networks of a model folder, and what diffusers calls them."""
+SHARES = "_shares"
+"""Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
+_VAE_EXACT = ("encoder.conv_out", "quant_conv", "decoder.conv_in", "shortcut", "upsamplers")
+"""Weights of a VAE that stay float16 among int8 ones: the latents and all pixels pass them, beside no other way."""
+DETAIL = "detail"
+"""Folder of the fifth, which models may have: a UNet2DModel."""
+
+
+@dataclass
+class Model:
+    """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description.
+
+    detail: adds to decoded frames what the picture shows; see detail.py.
+    small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
+    widened: in which format networks compute whose weights rest in a narrower one. control_bucket: ControlNet sees
+    a multiple of so many frames. bank_steps: the appearance encoder works for so many steps at once. graphs: replays
+    what steps compute. digest: of weights that can no longer be read (resume.py). See acceleration.py.
+    """
+
+    config: ModelConfig
+    denoiser: Denoiser
+    appearance: UNet2DConditionModel | GlobalEmbedding
+    control: Control
+    vae: AutoencoderKL
+    empty_prompt: Tensor
+    detail: UNet2DModel | None = None
+    small_decoder: AutoencoderTiny | None = None
+    onload_device: torch.device | None = None
+    widened: torch.dtype | None = None
+    control_bucket: int = 1
+    bank_steps: int = 1
+    graphs: Graphs | None = None
+    digest: str | None = None
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks by folder name, in the order of data flow."""
+        always = {name: getattr(self, name) for name in DIFFUSERS_CLASSES}
+        return always if self.detail is None else always | {DETAIL: self.detail}
+
+    @property
+    def running(self) -> list[nn.Module]:
+        """All that compute: the networks, and the small decoder if there is one."""
+        return [*self.networks.values(), *([] if self.small_decoder is None else [self.small_decoder])]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks compute. Of one weight: diffusers' own property looks at every layer's hooks, which takes
+        milliseconds, and it is read many times a step."""
+        return self.onload_device or self.denoiser.conv_norm_out.weight.device
+
+    @property
+    def decoder(self) -> AutoencoderKL | AutoencoderTiny:
+        """What turns latents into pictures."""
+        return self.small_decoder or self.vae
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format that the networks compute in; of one weight, as the device."""
+        return self.widened or self.denoiser.conv_norm_out.weight.dtype
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents that are denoised."""
+        return self.vae.config["latent_channels"]
+
+    @property
+    def pixel_factor(self) -> int:
+        """Pixels per latent along each axis."""
+        return pixel_factor(self.vae, self.config.patch)
+
+    def compute(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """`work(*arguments)`, perhaps as a recorded graph; see graphs.py for what it may be."""
+        return work(*arguments) if self.graphs is None else self.graphs(work, *arguments)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
+        """Move the networks and the prompt, in place; returns itself."""
+        # Only what is asked for: diffusers warns about every cast, even one to None.
+        where = {key: value for key, value in {"device": device, "dtype": dtype}.items() if value is not None}
+        if self.graphs is not None:
+            self.graphs.clear()  # the weights will be elsewhere
+        for network in self.running:
+            network.to(**where)
+        self.empty_prompt = self.empty_prompt.to(**where)
+        return self
+
+
+def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, control: str | None = None) -> Model:
+    """Read a model folder, or one in the official layout, ready for inference on the CPU.
+
+    control: the kind of its ControlNet, where the folder has several; by default the model's own.
+
+    Raises InputError that names the file if one is missing, damaged, or does not fit the others; or the kinds of
+    control that the model has, if the wanted one is not among them.
+    """
+    folder = model_folder(name_or_path)
+    if not is_model_folder(folder):
+        if control not in (None, "densepose"):
+            raise _no_control(folder, str(control), ["densepose"])
+        return Model(**vars(read_official(folder))).to(dtype=dtype)
+    config = read_config(folder)
+    kinds = control_folders(folder, config)
+    if control and control not in kinds:
+        raise _no_control(folder, control, list(kinds))
+    control_folder = kinds[control or config.control]
+    config = config.with_control(control or config.control)
+    networks: dict[str, Any] = {
+        "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
+        "appearance": load_network(folder / "appearance", build_appearance_kind, dtype),
+        "control": load_network(control_folder, build_control, dtype, folder / "control"),
+        "vae": load_network(folder / "vae", build_vae, dtype),
+        DETAIL: load_network(folder / DETAIL, build_detail, dtype) if (folder / DETAIL).is_dir() else None,
+    }
+    prompt = dequantise(read_safetensors(folder / PROMPT_NAME), dtype).get(PROMPT_KEY)
+    if prompt is None or prompt.ndim != 2:
+        raise InputError(f"{folder / PROMPT_NAME} must hold one tensor {PROMPT_KEY!r} of two dimensions.")
+    model = Model(config=config, empty_prompt=prompt, **networks)
+    check_sizes(model, folder)
+    return model
+
+
+def control_folders(folder: Path, config: ModelConfig) -> dict[str, Path]:
+    """The ControlNets of a model folder by kind: `control` is of the model's own, `control_KIND` of another."""
+    others = {kind: folder / f"control_{kind}" for kind in ENCODINGS if kind != config.control}
+    own: dict[str, Path] = {config.control: folder / "control"}
+    return own | {kind: path for kind, path in others.items() if path.is_dir()}
+
+
+def _no_control(folder: Path, control: str, present: list[str]) -> InputError:
+    return InputError(
+        f"The model {folder.name} has no ControlNet for {control}; it takes {' and '.join(present)} as --control."
+    )
+
+
+def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
+    """What takes the reference in: an appearance encoder, or the global embedding of a baseline."""
+    build = build_global_embedding if config.get("_class_name") == GlobalEmbedding.__name__ else build_appearance
+    return build(config)
+
+
+def load_network(
+    folder: Path, build: Callable[[Mapping[str, Any]], nn.Module], dtype: torch.dtype, shared: Path | None = None
+) -> nn.Module:
+    """One network of a model folder, for inference.
+
+    shared: folder of the network that it takes all further weights from, if its config.json says that it shares them.
+    """
+    config = read_network_config(folder / "config.json")
+    with torch.device("meta"):
+        network = build(config)
+    path = folder / WEIGHTS_NAME
+    weights = dequantise(read_safetensors(path), dtype)
+    if shared is not None and config.get(SHARES):
+        weights = dequantise(read_safetensors(shared / WEIGHTS_NAME), dtype) | weights
+    load_strict(network, weights, path)
+    return network.eval().requires_grad_(False)
+
+
+def add_control(folder: Path, model: Model) -> Path:
+    """Give a model folder a ControlNet of a further kind: that of a model which was trained from this one.
+
+    Weights that are the same as the folder's own ControlNet's are not stored again. Returns the ControlNet's folder.
+    Raises InputError if the folder's own ControlNet is of that kind.
+    """
+    config = read_config(folder)
+    kind = model.config.control
+    if kind == config.control:
+        raise InputError(f"The model {folder.name} has a ControlNet for {kind} already, which is its own.")
+    own = dequantise(read_safetensors(folder / "control" / WEIGHTS_NAME), torch.float32)
+    new = {
+        name: value
+        for name, value in stored_state(model.control).items()
+        if name not in own or value.shape != own[name].shape or not torch.equal(value.float(), own[name])
+    }
+    target = folder / f"control_{kind}"
+    target.mkdir(exist_ok=True)
+    write_safetensors(target / WEIGHTS_NAME, to_storage(new, config.storage))
+    arguments = network_config(model.control, DIFFUSERS_CLASSES["control"])
+    write_json(target / "config.json", arguments | {SHARES: "control"})
+    return target
+
+
+def read_network_config(path: Path) -> dict[str, Any]:
+    """A network's config.json. Raises InputError that names the file."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"The network description {path} is missing.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"The network description {path} cannot be read: {error}.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"The network description {path} is not a JSON object.")
+    return config
+
+
+def check_sizes(model: Model, source: object) -> None:
+    """Raise InputError unless the networks of a model fit together."""
+    config = model.config
+    stem = model.latent_channels + config.coordinates
+    width = model.empty_prompt.shape[1]
+    expected = {
+        ("denoiser", "in_channels"): stem + model.latent_channels * config.reference_input,
+        ("denoiser", "out_channels"): model.latent_channels,
+        ("appearance", "in_channels"): stem,
+        ("control", "in_channels"): stem,
+        ("control", "conditioning_channels"): config.control_planes,
+        ("vae", "in_channels"): 3 * config.patch**2,
+        ("vae", "out_channels"): 3 * config.patch**2,
+        ("denoiser", "cross_attention_dim"): width,
+        ("appearance", "cross_attention_dim"): width,
+        ("control", "cross_attention_dim"): width,
+    }
+    problems = [
+        f"{network}'s {key} is {model.networks[network].config[key]} instead of {value}"
+        for (network, key), value in expected.items()
+        if model.networks[network].config[key] != value
+    ]
+    strides = 2 ** (len(model.control.config["conditioning_embedding_out_channels"]) - 1)
+    if strides * config.control_stride != model.pixel_factor:
+        problems.append(
+            f"control shrinks pictures {strides * config.control_stride} times, the VAE {model.pixel_factor} times"
+        )
+    longest = model.denoiser.config["motion_max_seq_length"]
+    if config.window > longest:
+        problems.append(f"the window of {config.window} frames exceeds the position table of {longest}")
+    if model.detail is not None and model.pixel_factor % granularity(model.detail):
+        problems.append(
+            f"detail needs pictures in steps of {granularity(model.detail)} pixels, the VAE {model.pixel_factor}"
+        )
+    if problems:
+        raise InputError(f"The parts of the model {source} do not fit together: {'; '.join(problems)}.")
+
+
+def save_model(model: Model, folder: str | Path, storage: Storage | None = None) -> None:
+    """Write a model folder, storing the weights as `storage` (default: as the model's description says).
+
+    The description is written last: a folder is complete if it has one. Raises InputError if it cannot be written.
+    """
+    folder = Path(folder)
+    config = model.config.model_copy(update={"storage": storage or model.config.storage})
+    check_sizes(model, folder)
+    try:
+        for name, network in model.networks.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            kind = DIFFUSERS_CLASSES.get(name, UNet2DModel.__name__)
+            kind = GlobalEmbedding.__name__ if isinstance(network, GlobalEmbedding) else kind
+            write_json(folder / name / "config.json", network_config(network, kind))
+            exact = _VAE_EXACT if name == "vae" else ()
+            write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage, exact))
+        # One row of two dimensions would be quantised like a weight; it is small, so it is not.
+        prompt = to_storage({PROMPT_KEY: model.empty_prompt}, config.storage, exact=(PROMPT_KEY,))
+        write_safetensors(folder / PROMPT_NAME, prompt)
+        write_json(folder / FILE_NAME, config.model_dump(mode="json"))
+    except OSError as error:
+        raise InputError(f"The model folder {folder} cannot be written: {error}.") from error
+
+
+def network_config(network: nn.Module, class_name: str) -> dict[str, Any]:
+    """What goes into a network's config.json, in diffusers' own format."""
+    arguments = {key: value for key, value in network.config.items() if not key.startswith("_")}
+    return {"_class_name": class_name, "_diffusers_version": diffusers.__version__, **arguments}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

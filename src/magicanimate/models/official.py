@@ -1,0 +1,327 @@
+"""The published checkpoints in the layout that the original reads: a `pretrained_models` folder -> networks.
+
+Quirks of those files, and what becomes of them, stand beside the code that meets them. Loading is strict: keys that
+are missing are an error; keys too many are one as well, except where `TOLERATED` says why not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
+from torch import Tensor, nn
+
+from magicanimate.errors import InputError
+from magicanimate.models.config import ModelConfig
+from magicanimate.models.official_files import FOLDERS, PARTS, locate
+from magicanimate.models.weights import (
+    load_strict,
+    map_original_key,
+    original_denoiser_config,
+    read_safetensors,
+    stored_state,
+)
+from magicanimate.networks.appearance import build_appearance
+from magicanimate.networks.control import Control, build_control
+from magicanimate.networks.denoiser import Denoiser, build_denoiser
+from magicanimate.networks.vae import pixel_factor
+from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
+
+Network = TypeVar("Network", bound=nn.Module)
+State = dict[str, Tensor]
+log = logging.getLogger(__name__)
+
+LFS_POINTER = b"version https://git-lfs"  # how a file begins that was cloned without git-lfs
+
+# The original's inference settings that decide shapes; they are in none of the checkpoints' own config files.
+MOTION = {"num_attention_heads": 8, "temporal_position_encoding_max_len": 24}
+
+# Keys that a file may have although the network does not, by network and by how they begin.
+TOLERATED = {
+    "temporal layers": {"mid_block.motion_modules.": "the original has none in the middle block and drops them"},
+    "text encoder": {"embeddings.position_ids": "older libraries stored 0..76 with the weights"},
+}
+
+
+@dataclass
+class OfficialModel:
+    """The official checkpoints as networks; fields as in `models.Model`."""
+
+    config: ModelConfig
+    denoiser: Denoiser
+    appearance: UNet2DConditionModel
+    control: Control
+    vae: AutoencoderKL
+    empty_prompt: Tensor
+
+
+def read_official(root: Path) -> OfficialModel:
+    """All networks of a folder in the official layout, in float32, on the CPU.
+
+    Raises InputError for a file that is missing, damaged, unsafe or of another model: which, and where to get it.
+    """
+    for name in PARTS:
+        locate(root, name)
+    unet = read_json(locate(root, "unet config"))
+    vae = read_vae(root)
+    return OfficialModel(
+        config=official_config(resolution=int(unet.get("sample_size", 64)) * pixel_factor(vae, patch=1)),
+        denoiser=read_denoiser(root),
+        appearance=read_appearance(root),
+        control=read_control(root),
+        vae=vae,
+        empty_prompt=read_empty_prompt(root),
+    )
+
+
+def official_config(resolution: int = 512) -> ModelConfig:
+    """The model description of the official checkpoints, with the published inference settings."""
+    return ModelConfig(
+        name="magicanimate",
+        version="official",
+        resolution=(resolution, resolution),
+        fps=25.0,
+        norm_scope="window",
+        window=16,
+        overlap=4,
+        scheduler=ORIGINAL_SCHEDULE,  # the file that ships with Stable Diffusion is not read
+        steps=25,
+        guidance=7.5,
+        training={"by": "the authors of MagicAnimate (arXiv 2311.16498); " + ", ".join(FOLDERS)},
+        licence="those of the three hub repositories named under training",
+        limits=[
+            "The released checkpoint is not the one of the paper's tables.",
+            "Wants motion at 25 frames per second and pictures cropped like the motion.",
+        ],
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration file without the library's own entries (those that begin with `_`)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): fetch it again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not a configuration: fetch it again.")
+    return {key: value for key, value in content.items() if not key.startswith("_")}
+
+
+def read_denoiser(root: Path) -> Denoiser:
+    """The video UNet: Stable Diffusion's spatial layers and MagicAnimate's temporal ones."""
+    config = read_json(locate(root, "unet config"))
+    middle = config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"
+    if middle not in ("UNetMidBlock2DCrossAttn", "UNetMidBlock3DCrossAttn"):
+        raise InputError(f"{locate(root, 'unet config')} names a middle block that this model has not: {middle}.")
+    network = build(lambda: build_denoiser(original_denoiser_config(config, MOTION)))
+    state = read_weights(locate(root, "unet"))
+    path = locate(root, "temporal")
+    # As in the original: spatial keys in the temporal checkpoint, where there are any, win.
+    state |= temporal_state(read_weights(path), network, path)
+    return fill(network, state, f"{locate(root, 'unet')} and {path}")
+
+
+def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> State:
+    """The temporal checkpoint's weights under diffusers' names.
+
+    Keys that begin with `module.` lose everything up to its last occurrence. If keys are then unknown, only those of
+    motion modules count, without a leading `unet.`. Position tables must be the ordinary ones of the right length:
+    they are computed, not loaded. Raises InputError for keys that are unknown even so.
+    """
+    known = set(network.state_dict())
+    named = {name.rpartition("module.")[2] if name.startswith("module.") else name: raw[name] for name in raw}
+    if unknown_keys(named, known):
+        named = {name.removeprefix("unet."): value for name, value in named.items() if "motion_modules" in name}
+    unknown = unknown_keys(named, known)
+    if unknown or not named:
+        raise InputError(f"{path} is not MagicAnimate's temporal checkpoint: {listed(unknown) or 'no motion modules'}.")
+    state = {}
+    for name, value in named.items():
+        if is_tolerated("temporal layers", name):
+            continue
+        mapped = map_original_key(name)
+        if mapped is None:
+            check_position_table(name, value, path)
+        else:
+            state[mapped] = value
+    return state
+
+
+def unknown_keys(named: Mapping[str, Tensor], known: set[str]) -> list[str]:
+    """Original names that the denoiser has no place for; a position table belongs to its attention layer."""
+
+    def is_known(name: str) -> bool:
+        if is_tolerated("temporal layers", name):
+            return True
+        mapped = map_original_key(name)
+        if mapped is None:
+            mapped = map_original_key(name.replace("pos_encoder.pe", "to_q.weight"))
+        return mapped in known
+
+    return [name for name in named if not is_known(name)]
+
+
+def check_position_table(name: str, table: Tensor, path: Path) -> None:
+    """Raise InputError unless a stored table `[1, T, D]` is the sinusoidal one of the expected length."""
+    length = MOTION["temporal_position_encoding_max_len"]
+    if table.ndim != 3 or table.shape[1] != length:
+        raise InputError(f"{path}: the position table {name} has shape {list(table.shape)}, not length {length}.")
+    expected = SinusoidalPositionalEmbedding(table.shape[2], max_seq_length=length).pe
+    if not torch.allclose(table.float(), expected, atol=0.01):  # files may be in 16 bit
+        raise InputError(f"{path}: the position table {name} is not the sinusoidal one, and no other is supported.")
+
+
+def read_control(root: Path) -> Control:
+    """The DensePose ControlNet; its names are diffusers' own."""
+    config = accepted(ControlNetModel, read_json(locate(root, "control config")))
+    path = locate(root, "control")
+    return fill(build(lambda: build_control(config)), read_weights(path), path, extra_is_error=False)
+
+
+def read_appearance(root: Path) -> UNet2DConditionModel:
+    """The appearance encoder: a 2D UNet without its unread end."""
+    config = accepted(UNet2DConditionModel, read_json(locate(root, "appearance config")))
+    path = locate(root, "appearance")
+    network = build(lambda: build_appearance(config))
+    return fill(network, read_weights(path), path, extra_is_error=False)
+
+
+def read_vae(root: Path) -> AutoencoderKL:
+    """The VAE, whose attention layers may have the names of older diffusers versions."""
+    config = accepted(AutoencoderKL, read_json(locate(root, "vae config")))
+    path = locate(root, "vae")
+    return fill(build(lambda: build_vae(config)), rename_vae_attention(read_weights(path)), path)
+
+
+def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
+    """A VAE with fresh weights. config: the arguments of diffusers' AutoencoderKL."""
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    try:
+        return AutoencoderKL(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The VAE's configuration cannot be used: {error}") from error
+
+
+def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
+    """Old names of the attention projections, `query key value proj_attn`, to today's."""
+    names = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+    def renamed(name: str) -> str:
+        layer, _, kind = name.rpartition(".")
+        parent, _, last = layer.rpartition(".")
+        return f"{parent}.{names[last]}.{kind}" if ".attentions." in name and last in names else name
+
+    return {renamed(name): value for name, value in state.items()}
+
+
+def read_empty_prompt(root: Path) -> Tensor:
+    """The text encoder's last hidden states `[77, D]` for the empty prompt, which every official entry point uses."""
+    try:
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    except ImportError as error:
+        raise InputError(
+            "Reading the official text encoder needs transformers: pip install 'magicanimate[official]'."
+        ) from error
+    config = CLIPTextConfig(**read_json(locate(root, "text encoder config")))
+    path = locate(root, "text encoder")
+    encoder = CLIPTextModel(config)
+    fill(text_model(encoder), text_state(read_weights(path)), path)
+    tokenizer = CLIPTokenizer.from_pretrained(locate(root, "vocabulary").parent)
+    length = config.max_position_embeddings
+    ids = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        return encoder(ids).last_hidden_state[0]
+
+
+def text_model(encoder: CLIPTextModel) -> nn.Module:
+    """The module that holds the weights: one level down in older versions of transformers."""
+    return getattr(encoder, "text_model", encoder)
+
+
+def text_state(state: Mapping[str, Tensor]) -> State:
+    named = {name.removeprefix("text_model."): value for name, value in state.items()}
+    return {name: value for name, value in named.items() if not is_tolerated("text encoder", name)}
+
+
+def accepted(network: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that the class takes today; files written by other versions may have more, which are reported."""
+    names = inspect.signature(network).parameters
+    extra = sorted(set(config) - set(names))
+    if extra:
+        log.warning("%s: settings without a counterpart are ignored: %s", network.__name__, listed(extra))
+    return {key: value for key, value in config.items() if key in names}
+
+
+def build(make: Callable[[], Network]) -> Network:
+    """A network without storage, which `fill` provides: no time is spent on drawing weights to be replaced."""
+    with torch.device("meta"):
+        return make()
+
+
+def fill(network: Network, state: State, source: object, extra_is_error: bool = True) -> Network:
+    """Load strictly, in float32, for inference. source: where the weights are from.
+
+    extra_is_error=False: as in the original, keys too many are reported and left out.
+    """
+    if not extra_is_error:
+        wanted = stored_state(network)
+        extra = [name for name in state if name not in wanted]
+        if extra:
+            log.warning("%s: %d weights are not needed: %s", source, len(extra), listed(extra))
+        state = {name: value for name, value in state.items() if name in wanted}
+    load_strict(network, {name: value.float() for name, value in state.items()}, source)
+    return network.eval().requires_grad_(False)
+
+
+def read_weights(path: Path) -> State:
+    """Weights by name of a safetensors file or of a pickle, which may run no code and keep them under `state_dict`.
+
+    Raises InputError if the file is damaged or holds anything but tensors.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        raise InputError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch the file itself.")
+    try:
+        content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    except InputError:
+        raise
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged or incomplete: fetch it again.") from error
+    content = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} does not hold weights by name: fetch it again.")
+    return dict(content)
+
+
+def read_pickle(path: Path) -> Any:
+    """What a PyTorch pickle holds, without running any code from it."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
+            raise InputError(f"{path} holds more than weights, so it is not opened: fetch it again.") from error
+        raise ValueError(f"no pickle: {error}") from error
+
+
+def is_tolerated(what: str, name: str) -> bool:
+    return any(name.startswith(prefix) for prefix in TOLERATED[what])
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for a message: the first few, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

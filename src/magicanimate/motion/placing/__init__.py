@@ -1,0 +1,1 @@
+"""Places a motion on the person in the picture."""

@@ -1,0 +1,119 @@
+"""Where somebody stands, told by outlines: in a picture before a plain background, in a motion by its parts.
+
+Used where the person in the picture cannot be measured. Both figures must be seen from head to foot.
+
+Shape legend: F frames, H W pixels, C colour channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from magicanimate.motion.report import count_heads
+from magicanimate.parts.densepose import BACKGROUND
+
+_SMALL = 128  # pixels of the longer side at which the figure is looked for
+_STEP = 9.0  # RGB distance between neighbouring pixels that a background does not exceed
+_MARGIN = 0.01  # of the frame: a figure closer to the border may be cut off
+_AREA = (0.03, 0.6)  # share of the picture that a figure covers
+_SLENDER = 1.4  # height to width of a standing figure, at least
+_EVERY = 4  # frames of the motion that are measured
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Where a person stands, in shares of the frame: 0 is the upper or left edge, 1 the lower or right one."""
+
+    top: float
+    bottom: float
+    centre: float
+    aspect: float = 1.0
+    """Width to height in pixels."""
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+
+def figure_of_mask(mask_HW: np.ndarray) -> Figure | None:
+    """The figure in a mask; None if it is empty or may be cut off by the border."""
+    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
+    if not rows.size:
+        return None
+    height, width = mask_HW.shape
+    top, bottom = rows[0] / height, (rows[-1] + 1) / height
+    left, right = columns[0] / width, (columns[-1] + 1) / width
+    if min(top, left, 1 - bottom, 1 - right) < _MARGIN:
+        return None
+    pixels_high, pixels_wide = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    return Figure(float(top), float(bottom), float((left + right) / 2), float(pixels_wide / pixels_high))
+
+
+def find_in_picture(image_HWC: np.ndarray) -> Figure | None:
+    """The person in a picture with a plain or smoothly shaded background; None where that cannot be told."""
+    scale = _SMALL / max(image_HWC.shape[:2])
+    size = (max(8, round(image_HWC.shape[1] * scale)), max(8, round(image_HWC.shape[0] * scale)))
+    small = Image.fromarray(image_HWC).resize(size, Image.Resampling.BOX).filter(ImageFilter.BoxBlur(1))
+    mask_HW = _largest(~_background(np.asarray(small).astype(np.float32)))
+    if not _AREA[0] < mask_HW.mean() < _AREA[1]:
+        return None
+    figure = figure_of_mask(mask_HW)
+    return figure if figure and figure.aspect < 1 / _SLENDER else None
+
+
+def _spread(seed_HW: np.ndarray, down_HW: np.ndarray, right_HW: np.ndarray) -> np.ndarray:
+    """All that can be reached from the seeds; `down` and `right` say which neighbours are connected."""
+    reached = seed_HW
+    while True:
+        grown = reached.copy()
+        grown[1:] |= reached[:-1] & down_HW
+        grown[:-1] |= reached[1:] & down_HW
+        grown[:, 1:] |= reached[:, :-1] & right_HW
+        grown[:, :-1] |= reached[:, 1:] & right_HW
+        if np.array_equal(grown, reached):
+            return reached
+        reached = grown
+
+
+def _background(image_HWC: np.ndarray) -> np.ndarray:
+    """Mask [H, W] of what is reached from the four corners without a sharp change of colour.
+
+    Not from the whole border: a figure that the border cuts off would then be taken for background from there up.
+    """
+    down_HW = np.linalg.norm(np.diff(image_HWC, axis=0), axis=-1) < _STEP
+    right_HW = np.linalg.norm(np.diff(image_HWC, axis=1), axis=-1) < _STEP
+    corners_HW = np.zeros(image_HWC.shape[:2], bool)
+    corners_HW[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    return _spread(corners_HW, down_HW, right_HW)
+
+
+def _largest(mask_HW: np.ndarray) -> np.ndarray:
+    """The largest connected region of a mask."""
+    best, left = np.zeros_like(mask_HW), mask_HW.copy()
+    while left.sum() > best.sum():
+        seed = np.zeros_like(mask_HW)
+        seed.flat[np.argmax(left)] = True
+        region = _spread(seed, left[1:] & left[:-1], left[:, 1:] & left[:, :-1])
+        if region.sum() > best.sum():
+            best = region
+        left &= ~region
+    return best
+
+
+def find_in_motion(frames: Iterable[np.ndarray]) -> Figure | None:
+    """Where the driver stands: head and feet over the whole clip, the centre in its first frame.
+
+    The height is that of the tallest tenth of frames, so that crouching does not count. None if the body is cut off
+    in most frames, or if there is not exactly one person.
+    """
+    maps = [parts_HW for index, parts_HW in enumerate(frames) if index % _EVERY == 0]
+    whole = [figure for parts_HW in maps if (figure := figure_of_mask(parts_HW != BACKGROUND))]
+    if not whole or len(whole) < len(maps) / 2 or np.median([count_heads(parts_HW) for parts_HW in maps]) != 1:
+        return None
+    bottom = float(np.median([figure.bottom for figure in whole]))
+    height = float(np.quantile([figure.height for figure in whole], 0.9))
+    return Figure(bottom - height, bottom, whole[0].centre)

@@ -1,0 +1,1 @@
+"""The vocabulary of part maps: names, colors, regions, skeleton."""

@@ -1,0 +1,61 @@
+"""Connected regions of part maps: which pixels belong to one person.
+
+Shape legend: H W pixels, R regions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magicanimate.parts.densepose import BACKGROUND, resize_parts
+from magicanimate.parts.follow import Follower
+
+_SMALL = 128  # pixels of the longer side at which people are told apart
+_FRAGMENT = 0.1  # of the largest region's pixels: smaller ones are pieces of somebody
+
+
+def regions(mask_HW: np.ndarray) -> np.ndarray:
+    """[H, W] int: 1, 2, ... for the 4-connected regions of a small mask, 0 outside.
+
+    The largest label spreads until nothing changes.
+    """
+    labels = np.where(mask_HW, np.arange(1, mask_HW.size + 1).reshape(mask_HW.shape), 0)
+    while True:
+        padded = np.pad(labels, 1)
+        spread = np.max([labels, padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]], axis=0)
+        spread = np.where(mask_HW, spread, 0)
+        if np.array_equal(spread, labels):
+            numbers, ranks = np.unique(np.append(labels, 0), return_inverse=True)
+            assert numbers[0] == 0
+            return ranks[:-1].reshape(mask_HW.shape)
+        labels = spread
+
+
+def keep_person(parts_HW: np.ndarray, follow: Follower) -> np.ndarray:
+    """The map with one person only: the region that is followed, and what is nearer to it than to another's."""
+    height, width = parts_HW.shape
+    scale = min(1.0, _SMALL / max(height, width))
+    small = resize_parts(parts_HW, (max(1, round(height * scale)), max(1, round(width * scale))))
+    labels = regions(small != BACKGROUND)
+    sizes = np.bincount(labels.ravel())[1:]
+    people = 1 + np.flatnonzero(sizes >= _FRAGMENT * sizes.max(initial=0))
+    chosen = follow(np.array([_box(labels == label) for label in people], float).reshape(-1, 4))
+    if chosen is None:
+        return np.full_like(parts_HW, BACKGROUND)
+    nearest = _grown(np.where(np.isin(labels, people), labels, 0))
+    return np.where(resize_parts(nearest, (height, width)) == people[chosen], parts_HW, np.uint8(BACKGROUND))
+
+
+def _box(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom."""
+    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _grown(labels_HW: np.ndarray) -> np.ndarray:
+    """Regions grown until they meet: every pixel has the label of one that is near, step by step."""
+    while (labels_HW == 0).any():
+        padded = np.pad(labels_HW, 1)
+        around = np.max([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]], axis=0)
+        labels_HW = np.where(labels_HW == 0, around, labels_HW)
+    return labels_HW

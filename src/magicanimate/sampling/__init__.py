@@ -1,0 +1,1 @@
+"""The sampling loop: windows, reference bank, control features, solver."""

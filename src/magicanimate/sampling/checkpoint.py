@@ -1,0 +1,143 @@
+"""A long run's last finished step on disk, so that an interrupted run can be continued with the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicanimate.errors import InputError
+
+if TYPE_CHECKING:
+    from magicanimate.models.model import Model
+
+STEP_NAME = "step.pt"
+PATIENCE = 20.0
+"""Seconds of work before a run that was not asked to be resumable keeps its finished steps all the same."""
+_SAMPLED = 64  # values of each weight tensor that tell models apart
+
+
+def resume_folder(out: Path) -> Path:
+    """Where the finished steps of a video rest until it is written: beside it, `dance.mp4` -> `dance.mp4.resume`."""
+    return out.with_name(out.name + ".resume")
+
+
+def check_resume(out: Path, resume: bool, overwrite: bool) -> None:
+    """Without `resume`, finished steps of an interrupted run are in the way: removed with `overwrite`, else refused.
+
+    Raises:
+        InputError: finished steps are there, and neither is asked for.
+    """
+    folder = resume_folder(out)
+    if resume or not (folder / STEP_NAME).exists():
+        return
+    if not overwrite:
+        raise InputError(
+            f"{folder} holds the finished steps of an interrupted run; add --resume to go on from there, or "
+            "--overwrite to start anew."
+        )
+    discard_steps(folder)
+
+
+def discard_steps(folder: Path) -> None:
+    """Remove finished steps, and the folder unless other things are in it."""
+    (folder / STEP_NAME).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+class Checkpoint:
+    """The last finished step of one run, in a folder of its own.
+
+    folder: made when it is needed; when the video is written, `discard_steps` removes it. about: all that decides the
+    result, as JSON-like values; a step of a run about something else is refused. patience: seconds that must have
+    passed before the first step is written, so that short runs write nothing.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], patience: float = 0.0) -> None:
+        self._folder, self._about = folder, json.loads(json.dumps(about))
+        self._from = time.monotonic() + patience
+
+    def load(self) -> dict[str, Any] | None:
+        """What was last saved; None if nothing was.
+
+        Raises:
+            InputError: the file is damaged, or belongs to other settings or inputs.
+        """
+        import torch
+
+        path = self._folder / STEP_NAME
+        if not path.exists():
+            return None
+        try:
+            saved = torch.load(path, weights_only=True)
+            about, state = saved["about"], saved["state"]
+        except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is damaged; delete it, which starts the video anew.") from error
+        others = differences(about, self._about)
+        if others:
+            raise InputError(
+                f"{self._folder} belongs to a run with other settings or inputs ({', '.join(others)}); repeat that "
+                "run's command, or delete the folder, which starts the video anew."
+            )
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace what was saved, at once and completely. Raises InputError if it cannot be written."""
+        if time.monotonic() < self._from:
+            return
+        import torch
+
+        temporary = self._folder / f".{STEP_NAME}.part"
+        try:
+            self._folder.mkdir(exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save({"about": self._about, "state": dict(state)}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._folder / STEP_NAME)
+        except (OSError, RuntimeError) as error:  # torch has its own error for a full disk
+            if self._folder.is_dir():
+                temporary.unlink(missing_ok=True)
+            raise InputError(f"The finished step could not be written to {self._folder}: {error}.") from error
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names of the values that differ, those in nested mappings by their own names."""
+    names: list[str] = []
+    for name in sorted(one.keys() | other.keys()):
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            names += differences(left, right)
+        elif left != right:
+            names.append(name)
+    return names
+
+
+def digest(*pieces: bytes) -> str:
+    """A short name for some bytes."""
+    state = hashlib.sha256()
+    for piece in pieces:
+        state.update(piece)
+    return state.hexdigest()[:16]
+
+
+def weights_digest(model: Model) -> str:
+    """A short name for a model's weights: of some values of every tensor, since reading all would take long."""
+    from torch import Tensor
+
+    if model.digest is not None:
+        return model.digest
+    state = hashlib.sha256()
+    for network in model.networks.values():
+        for name, tensor in network.state_dict().items():
+            plain = tensor.detach()
+            if type(plain) is not Tensor:  # 8-bit weights
+                plain = plain.dequantize()
+            values = plain.flatten()[:_SAMPLED].float().cpu().numpy().tobytes()
+            state.update(name.encode() + str((tuple(tensor.shape), tensor.dtype)).encode() + values)
+    return state.hexdigest()[:16]

@@ -1,0 +1,195 @@
+"""The input doctor: what it finds, says and draws."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from figures import walking_parts
+from magicanimate.animation.job import prepare_job
+from magicanimate.animation.settings import make_settings
+from magicanimate.check.estimate import Weights, count_weights, estimate
+from magicanimate.check.examine import examine
+from magicanimate.check.measure import measure
+from magicanimate.check.sheet import over, sheet_frames
+from magicanimate.cli.main import app
+from magicanimate.media import open_clip
+from magicanimate.media.video import save_frames
+from magicanimate.models.config import read_config
+from magicanimate.models.locations import SHIPPED
+from magicanimate.parts.densepose import render_parts
+from mannequin import dancing
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def config():
+    return read_config(SHIPPED / "tiny")
+
+
+@pytest.fixture
+def look(config, picture_path):
+    """Findings of a motion given as part maps, by topic."""
+
+    def found(parts_FHW, image=None, **settings):
+        picture = np.asarray(Image.open(picture_path)) if image is None else image
+        examined = examine(picture, render_parts(parts_FHW), config=config, settings={"align": "none"} | settings)
+        worst_last = sorted(examined.findings, key=lambda finding: finding.level == "warning")
+        return {finding.topic: finding for finding in worst_last}, examined
+
+    return found
+
+
+def test_a_good_motion_has_no_warning(look):
+    found, examined = look(dancing(6), np.zeros((440, 400, 3), np.uint8))
+    assert {finding.level for finding in found.values()} <= {"ok", "note"}
+    assert (examined.frames, examined.fps) == (6, 25)
+    assert examined.sheet_HWC.shape[2] == 3
+    assert examined.seconds > 0
+    assert examined.memory > 3e8
+    assert json.dumps(examined.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "topic", "message"),
+    [
+        (lambda parts: parts[:, 40:], "cut off", "head runs out"),
+        (lambda parts: np.pad(parts, ((0, 0), (0, 400), (0, 400))), "coverage", "covers only"),
+        (lambda parts: parts * (1 - np.arange(len(parts)) % 2)[:, None, None].astype(np.uint8), "jitter", "flicker"),
+        (lambda parts: parts[:, :, 95:], "cut off", "at the left"),
+        (lambda parts: parts[:, 70:], "people", "No head"),
+    ],
+)
+def test_each_fault_is_found_with_advice(look, spoil, topic, message):
+    finding = look(spoil(dancing(40)[:6]))[0][topic]
+    assert finding.level == "warning"
+    assert message in finding.text
+    assert finding.advice
+    assert look(dancing(40)[:6])[0][topic].level != "warning"  # negative control
+
+
+def test_rates_pictures_and_lengths(look):
+    assert look(dancing(5), fps=5)[0]["frame rate"].level == "warning"
+    assert "single frame" in look(dancing(1))[0]["length"].text
+    assert "enlarged" in look(dancing(3), np.zeros((40, 40, 3), np.uint8))[0]["picture"].text
+    assert "cut away" in look(dancing(3), np.zeros((2000, 400, 3), np.uint8))[0]["picture"].text
+    assert "2 people" in look(np.maximum(dancing(3), np.roll(dancing(3), 80, 2)))[0]["people"].text
+
+
+def test_measures_of_a_still_and_a_jumping_map():
+    still = np.repeat(dancing(1), 5, 0)
+    assert measure(still).flicker == 0
+    jumping = still.copy()
+    jumping[2] = np.where(jumping[2] > 0, 24, 0)
+    assert measure(jumping).flicker > 0.3
+    assert measure(still).cut == {"top": 0, "bottom": 0, "left": 0, "right": 0}
+    assert measure(still).people == (1, 1)
+    assert measure(still).shares_25.sum() == pytest.approx(1)
+
+
+def test_estimates_grow_with_the_work():
+    weights = count_weights(SHIPPED / "tiny")
+    values = {"frames": 32, "positions": 256, "pixels": 65536, "steps": 4, "guided": True, "window": 16, "overlap": 4}
+    base = estimate(weights, **values)
+    for name, value in (("frames", 64), ("steps", 8), ("positions", 512)):
+        assert estimate(weights, **values | {name: value}).seconds > base.seconds
+    assert estimate(weights, **values | {"guided": False}).seconds < base.seconds
+    assert estimate(weights, **values, device="cuda").seconds < base.seconds
+    larger = replace(weights, denoiser=weights.denoiser * 4)
+    assert estimate(larger, **values).memory > base.memory
+    assert count_weights(SHIPPED / "missing") is None
+    assert isinstance(weights, Weights)
+    assert weights.total > weights.denoiser
+
+
+def test_the_sheet_shows_up_to_eight_frames():
+    assert sheet_frames(1) == [0]
+    assert sheet_frames(3) == [0, 1, 2]
+    assert sheet_frames(100)[:2] == [0, 14]
+    assert len(sheet_frames(100)) == 8
+    parts = walking_parts(1)[0]
+    mixed = over(np.full((64, 64, 3), 200, np.uint8), parts)
+    assert (mixed[parts == 0] == 200).all()
+    assert (mixed[parts > 0] != 200).any(-1).all()
+
+
+@pytest.fixture
+def inputs(tmp_path, picture_path):
+    motion = save_frames(iter(render_parts(dancing(4))), tmp_path / "m.mp4", 25, {})
+    return ["check", "--image", str(picture_path), "--motion", str(motion), "--align", "none"]
+
+
+def test_check_prints_findings_and_writes_the_sheet(inputs, tmp_path):
+    result = RUNNER.invoke(app, [*inputs, "-o", str(tmp_path / "sheet.png")])
+    assert result.exit_code == 0, result.stderr
+    assert "ok      palette" in result.stdout
+    assert Image.open(tmp_path / "sheet.png").size[0] > 500
+    told = json.loads(RUNNER.invoke(app, [*inputs, "--json"]).stdout)
+    assert told["frames"] == 4
+    assert {"level", "topic", "text", "advice"} == set(told["findings"][0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "sheet.jpg"], "end sheet.jpg in .png"), (["-o", "missing/s.png"], "does not exist"),
+        (["--start", "9"], "nothing is left"), (["--end", "abc"], "is not a time"),
+        (["--start", "2", "--end", "1"], "after start"),
+        (["--model", "no-such"], "Unknown model"), (["--motion", "no.mp4"], "does not exist"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(inputs, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    result = RUNNER.invoke(app, [*inputs, *options])
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.splitlines() if not line.endswith("...")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_animate_prints_only_what_matters(inputs, tmp_path, model_folder):
+    words = [
+        "animate",
+        *inputs[1:],
+        "--model",
+        str(model_folder),
+        "--steps",
+        "1",
+        "--max-frames",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    result = RUNNER.invoke(app, [*words, "-o", str(tmp_path / "out.mp4"), "--size", "64x64"])
+    assert result.exit_code == 0, result.stderr
+    assert "The motion is a part map" not in result.stderr
+    assert "ok " not in result.stderr
+    assert len(list(open_clip(tmp_path / "out.mp4"))) == 2
+
+
+@pytest.mark.real
+@pytest.mark.egl
+@pytest.mark.parametrize(
+    ("image", "motion", "scales", "said"),
+    [
+        ("demo4.png", "demo4", (0.8, 0.95), "scaled by"), ("monalisa.png", "running", (1.4, 1.7), "scaled by"),
+        ("multi1_source.png", "multi_dancing", (1.0, 1.0), "2 people move"),
+    ],
+)  # fmt: skip
+def test_real_pairs(config, real_inputs, image, motion, scales, said):
+    pytest.importorskip("mediapipe")
+    job = prepare_job(
+        config, 8, real_inputs / "source_image" / image, real_inputs / "densepose" / f"{motion}.mp4",
+        make_settings(max_frames=16),
+    )  # fmt: skip
+    assert scales[0] <= job.alignment.used <= scales[1]
+    assert any(said in note for note in job.notes)
+    assert job.signal.report.people == (2 if motion == "multi_dancing" else 1)
