@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "magicanimate"
 # In the order of the data flow: a folder imports only itself and folders further up in this list.
 FOLDERS = [
     "errors",
+    "untrusted",
     "files",
     "version",
     "provenance",

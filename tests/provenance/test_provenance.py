@@ -173,10 +173,17 @@ def test_trust_needs_the_right_root(marked, signing, certificates):
     assert mark(marked) == []
     code, said = verify(marked, "--trust", signing["root"])
     assert code == 0, said
-    assert "which is trusted" in said
+    assert "valid signature of a trusted signer, Test signers" in said
     code, said = verify(marked)
     assert code == 0
-    assert "not among the trusted" in said
+    assert said.index("NOT TRUSTED") < said.index("Test signers")  # an own name must not have the first word
+
+
+def test_trust_refuses_a_file_that_nobody_signed(marked, certificates):
+    assert verify(marked)[0] == 0
+    code, said = verify(marked, "--trust", certificates["root"])
+    assert code == 2
+    assert "not signed" in said
 
 
 def test_verify_tells_marked_signed_and_broken_apart(tmp_path, marked, signing):

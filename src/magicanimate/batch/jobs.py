@@ -13,6 +13,7 @@ from typing import Any
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.media.writing import SUFFIXES
+from magicanimate.untrusted import parse_json
 
 _PATHS = ("image", "motion", "out")
 
@@ -94,9 +95,9 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                yield number, f"the line is not JSON: {error.msg}."
+                row = parse_json(line)
+            except ValueError as error:
+                yield number, f"the line is not JSON: {error}."
                 continue
             yield number, row if isinstance(row, dict) else "the line is not a JSON object."
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from magicanimate.errors import InputError
 from magicanimate.media.writing import settings_path
+from magicanimate.untrusted import parse_json, read_json_object
 
 FILE_NAME = "results.jsonl"
 DONE, FAILED, BAD = "done", "failed", "bad row"
@@ -46,10 +47,10 @@ class Results:
         rows = []
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
+                row = parse_json(line)
+            except ValueError:
                 continue
-            if isinstance(row, dict) and {"key", "state"} <= row.keys():
+            if isinstance(row, dict) and isinstance(row.get("key"), str) and isinstance(row.get("state"), str):
                 rows.append(row)
         return rows
 
@@ -62,6 +63,6 @@ class Results:
 def _key_beside(out: Path) -> str | None:
     """The job that a video was made by, from the settings beside it."""
     try:
-        return json.loads(settings_path(out).read_text(encoding="utf-8")).get("job")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError):
+        return read_json_object(settings_path(out), "The settings").get("job")
+    except InputError:
         return None

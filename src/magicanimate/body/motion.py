@@ -17,8 +17,17 @@ from torch import Tensor
 from magicanimate.body.bones import BONES, Proportions, stretches
 from magicanimate.body.kinematics import POSE_NUMBERS, joint_frames, points, skin_transforms
 from magicanimate.errors import InputError
+from magicanimate.untrusted import parse_json, read_named_arrays
 
 _FORMAT = 1
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
+    """float32. ValueError: there are other things than finite numbers in it."""
+    values = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("no numbers")
+    return values
 
 
 @dataclass(frozen=True)
@@ -114,20 +123,26 @@ class BodyMotion:
         Raises:
             InputError: it is no such file.
         """
+        path = Path(path)
+        arrays = read_named_arrays(path, ("about", "lengths", "girths", "pose", "position", "present"))
         try:
-            with np.load(path) as file:
-                about = json.loads(str(file["about"]))
-                if about["format"] != _FORMAT or about["bones"] != list(BONES):
-                    raise InputError(f"{path} was written by another version; extract the motion again.")
-                pose = file["pose"]
-                if pose.ndim != 2 or pose.shape[1] != POSE_NUMBERS:
-                    raise KeyError("pose")
-                shape = Proportions(about["sliders"], file["lengths"], file["girths"])
-                height, width = about["size"]
-                return cls(
-                    shape, pose, file["position"], about["focal"], (height, width), about["fps"], file["present"]
-                )
-        except (OSError, KeyError, ValueError, TypeError) as error:
+            about = parse_json(str(arrays["about"]))
+            if about["format"] != _FORMAT or about["bones"] != list(BONES):
+                raise InputError(f"{path} was written by another version; extract the motion again.")
+            pose_FP, position_F3 = (_finite(arrays[name]) for name in ("pose", "position"))
+            shape = Proportions(about["sliders"], *(_finite(arrays[name]) for name in ("lengths", "girths")))
+            height, width = (int(side) for side in about["size"])
+            focal, fps = float(about["focal"]), float(about["fps"])
+            frames = len(pose_FP)
+            expected = ((frames, POSE_NUMBERS), (frames, 3), (frames,), (len(BONES),), (len(BONES),))
+            if tuple(
+                array.shape for array in (pose_FP, position_F3, arrays["present"], shape.lengths, shape.girths)
+            ) != expected or not (
+                frames and 0 < focal < 1e6 and 0 < fps < 1e4 and 0 < min(height, width) <= 2**14 > max(height, width)
+            ):
+                raise ValueError("shapes")
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} is not a body motion that can be read; extract the motion again.") from error
+        return cls(shape, pose_FP, position_F3, focal, (height, width), fps, arrays["present"].astype(bool))

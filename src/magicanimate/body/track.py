@@ -30,6 +30,9 @@ JOINT_SETS: dict[str, tuple[str, ...]] = {
                                         "knee", "ankle", "heel", "foot_index"),
     ),
     "coco17": (*_FACE, *_both(*_PAIRS)),
+    "halpe26": (
+        *_FACE, *_both(*_PAIRS), "crown", "neck", "mid_hip", *_both("big_toe", "small_toe", "heel"),
+    ),
     "openpose18": (
         "nose", "neck", *_arms_and_legs("shoulder", "elbow", "wrist"), *_arms_and_legs("hip", "knee", "ankle"),
         "right_eye", "left_eye", "right_ear", "left_ear",

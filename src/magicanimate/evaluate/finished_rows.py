@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from magicanimate.errors import InputError
 from magicanimate.evaluate.pairs import Pair
 from magicanimate.evaluate.result import VideoRow
+from magicanimate.untrusted import parse_json
 
 _BLOCK = 1 << 20
 
@@ -27,9 +28,9 @@ class Ledger:
         self._rows: dict[str, VideoRow] = {}
         self._digests: dict[Path, str] = {}
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                     self._rows[entry["key"]] = VideoRow.model_validate(entry["row"])
                 except (ValueError, KeyError, TypeError, ValidationError):
                     continue

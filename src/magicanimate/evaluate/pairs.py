@@ -8,6 +8,7 @@ from pathlib import Path
 
 from magicanimate.errors import InputError
 from magicanimate.media.pictures import PICTURE_SUFFIXES
+from magicanimate.media.reading import visible
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".gif")
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -52,7 +53,7 @@ def pair_up(output: Path, target: Path, parts: Path | None = None) -> list[Pair]
 
 def holds_frames(folder: Path) -> bool:
     """Whether a folder is one video: single frames lie in it."""
-    files = [file for file in _visible(folder) if file.is_file()]
+    files = [file for file in visible(folder) if file.is_file()]
     if any(file.suffix.lower() in VIDEO_SUFFIXES for file in files):
         return False
     return any(file.suffix.lower() in (*PICTURE_SUFFIXES, ".npy") for file in files) and not _sub_folders(folder)
@@ -64,7 +65,7 @@ def _videos(path: Path, what: str) -> Path | dict[str, Path]:
         raise InputError(f"The {what} {path} does not exist; check the path.")
     if path.is_file() or (holds_frames(path) and not _whole_videos(path)):
         return path
-    found = [file for file in _visible(path) if file.suffix.lower() in (*VIDEO_SUFFIXES, *ARRAY_SUFFIXES)]
+    found = [file for file in visible(path) if file.suffix.lower() in (*VIDEO_SUFFIXES, *ARRAY_SUFFIXES)]
     found += _sub_folders(path)
     if not found:
         raise InputError(f"The folder {path} holds no videos and no folders of frames; give the {what}s of a method.")
@@ -75,7 +76,7 @@ def _whole_videos(folder: Path) -> bool:
     """Whether the arrays in a folder are videos [F, H, W, 3] rather than frames [H, W, 3]."""
     import numpy as np
 
-    arrays = [file for file in _visible(folder) if file.suffix.lower() == ".npy"]
+    arrays = [file for file in visible(folder) if file.suffix.lower() == ".npy"]
     if not arrays:
         return False
     try:
@@ -89,16 +90,12 @@ def _maps(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"The part maps {folder} are no folder; give one with a part map for each target.")
     suffixes = (*VIDEO_SUFFIXES, *ARRAY_SUFFIXES, *PICTURE_SUFFIXES)
-    found = [file for file in _visible(folder) if file.suffix.lower() in suffixes] + _sub_folders(folder)
+    found = [file for file in visible(folder) if file.suffix.lower() in suffixes] + _sub_folders(folder)
     return _by_name(found, folder)
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-
-
 def _sub_folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir() and any(_visible(path))]
+    return [path for path in visible(folder) if path.is_dir() and any(visible(path))]
 
 
 def _by_name(paths: Iterable[Path], folder: Path) -> dict[str, Path]:

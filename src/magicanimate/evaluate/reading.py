@@ -5,7 +5,6 @@ Shape legend: F frames, H W pixels.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ import numpy as np
 from magicanimate.errors import InputError, NobodyFound
 from magicanimate.evaluate.measure import square_parts, square_picture
 from magicanimate.media import clip_of_frames, open_clip
-from magicanimate.media.reading import by_number
+from magicanimate.media.reading import by_number, visible
+from magicanimate.untrusted import read_array
 
 _FPS = 25.0  # of arrays and folders, which have none
 
@@ -41,26 +41,16 @@ def read_frames(path: Path, size: int | None) -> Frames:
         InputError: it cannot be read to its end, or holds NaN.
     """
     try:
-        if path.is_dir() and any(file.suffix.lower() == ".npy" for file in path.iterdir()):
-            files = sorted((file for file in path.iterdir() if file.suffix.lower() == ".npy"), key=by_number)
-            return _collect(path, (_load(file) for file in files), size, _FPS, [])
+        arrays = [file for file in visible(path) if file.suffix.lower() == ".npy"] if path.is_dir() else []
+        if arrays:
+            files = sorted(arrays, key=by_number)
+            return _collect(path, (read_array(file) for file in files), size, _FPS, [])
         if path.suffix.lower() in (".npy", ".npz") and path.is_file():
-            return _collect(path, _frames_of(_load(path), path), size, _FPS, [])
+            return _collect(path, _frames_of(read_array(path), path), size, _FPS, [])
         clip = open_clip(path)
         return _collect(path, clip, size, clip.fps, [*clip.notes, *clip.warnings])
     except InputError as error:
         raise InputError(f"{path.name} cannot be evaluated: {error}") from error
-
-
-def _load(file: Path) -> np.ndarray:
-    try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return loaded[next(iter(loaded.files))]
-    except (OSError, ValueError, EOFError, StopIteration, zipfile.BadZipFile) as error:
-        raise InputError(f"{file.name} is not an array file that can be read; save it again.") from error
 
 
 def _frames_of(array: np.ndarray, path: Path) -> Iterator[np.ndarray]:

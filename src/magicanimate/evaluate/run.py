@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from magicanimate.evaluate.reading import Frames, find_parts, read_frames, read_
 from magicanimate.evaluate.report import Report, to_markdown, write_text
 from magicanimate.evaluate.result import Result, VideoRow
 from magicanimate.evaluate.tiktok import judge
+from magicanimate.untrusted import read_json
 
 WEIGHTS: dict[Kind, str] = {"inception": "FID", "resnet3d": "FID-VID", "i3d": "FVD", "lpips-vgg": "LPIPS"}
 """Networks that need a weights file, and the figure of each."""
@@ -231,7 +231,8 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: it cannot be read.
     """
+    content = read_json(path, "The report", "evaluate again")
     try:
-        return Report.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return Report.model_validate(content)
+    except ValueError as error:
         raise InputError(f"{path} is not a report of an evaluation.") from error

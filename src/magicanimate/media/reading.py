@@ -108,13 +108,19 @@ def _size(image_HWC: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def by_number(path: Path) -> list[tuple[int, str]]:
+def by_number(path: Path | str) -> list[tuple[int, str]]:
     """Sort key under which frame_10 follows frame_9."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", path.name.lower())]
+    name = path if isinstance(path, str) else path.name
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d{1,18})", name.lower())]
+
+
+def visible(folder: Path) -> list[Path]:
+    """Files and folders in a folder, sorted by name, without hidden ones such as the `._*` that macOS leaves."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _open_folder(path: Path, span: Span) -> Clip:
-    files = sorted((f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES), key=by_number)
+    files = sorted((file for file in visible(path) if file.suffix.lower() in PICTURE_SUFFIXES), key=by_number)
     if not files:
         raise InputError(f"The folder {path} holds no pictures; give one PNG or JPEG per frame, or a video file.")
     size = _size(load_picture(files[0]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from magicanimate.errors import InputError
+from magicanimate.untrusted import read_json
 
 FILE_NAME = "model.json"
 PARTS = 25  # DensePose fine parts, background included
@@ -121,12 +121,10 @@ class ModelConfig(BaseModel):
 def read_config(folder: Path) -> ModelConfig:
     """The configuration of a model folder; InputError names the file and what is wrong with it."""
     path = folder / FILE_NAME
+    if not path.exists():
+        raise InputError(f"{folder} is not a model folder: it has no {FILE_NAME}.")
     try:
-        return ModelConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} is not a model folder: it has no {FILE_NAME}.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error
+        return ModelConfig.model_validate(read_json(path, "The model description", "fetch or save the model again"))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{path} is not a valid model description: {problems}.") from error

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet
 from torch import Tensor, nn
 
 from magicanimate.engine.cuda_graphs import Graphs
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, first_line
 from magicanimate.models.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
 from magicanimate.models.locations import is_model_folder, model_folder
 from magicanimate.models.official import build_vae, read_official
@@ -33,6 +33,7 @@ from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.detail import build_detail, granularity
 from magicanimate.networks.global_embedding import GlobalEmbedding, build_global_embedding
 from magicanimate.networks.vae import pixel_factor
+from magicanimate.untrusted import read_json_object
 
 Storage = Literal["float32", "float16", "bfloat16", "int8"]
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -49,6 +50,7 @@ SHARES = "_shares"
 """Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
 _VAE_EXACT = ("encoder.conv_out", "quant_conv", "decoder.conv_in", "shortcut", "upsamplers")
 """Weights of a VAE that stay float16 among int8 ones: the latents and all pixels pass them, beside no other way."""
+_LARGEST, _LARGEST_LIST = 2**20, 64  # numbers, and lengths of lists, in descriptions of networks
 DETAIL = "detail"
 """Folder of the fifth, which models may have: a UNet2DModel."""
 
@@ -193,8 +195,14 @@ def load_network(
     shared: folder of the network that it takes all further weights from, if its config.json says that it shares them.
     """
     config = read_network_config(folder / "config.json")
-    with torch.device("meta"):
-        network = build(config)
+    try:
+        with torch.device("meta"):
+            network = build(config)
+    except Exception as error:  # diffusers checks few of its arguments: anything can come of a spoilt description
+        raise InputError(
+            f"The network description {folder / 'config.json'} describes no network that can be built "
+            f"({first_line(error)}); fetch or save the model again."
+        ) from error
     path = folder / WEIGHTS_NAME
     weights = dequantise(read_safetensors(path), dtype)
     if shared is not None and config.get(SHARES):
@@ -229,14 +237,11 @@ def add_control(folder: Path, model: Model) -> Path:
 
 def read_network_config(path: Path) -> dict[str, Any]:
     """A network's config.json. Raises InputError that names the file."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"The network description {path} is missing.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"The network description {path} cannot be read: {error}.") from error
-    if not isinstance(config, dict):
-        raise InputError(f"The network description {path} is not a JSON object.")
+    config = read_json_object(path, "The network description", "fetch or save the model again")
+    for name, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) > _LARGEST_LIST or any(isinstance(n, int | float) and not abs(n) <= _LARGEST for n in numbers):
+            raise InputError(f"The network description {path} has a {name} that no network has; fetch the model again.")
     return config
 
 

@@ -7,10 +7,7 @@ are missing are an error; keys too many are one as well, except where `TOLERATED
 from __future__ import annotations
 
 import inspect
-import json
 import logging
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +33,7 @@ from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.vae import pixel_factor
 from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE
+from magicanimate.untrusted import read_json_object, read_tensors
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
@@ -111,12 +109,7 @@ def official_config(resolution: int = 512) -> ModelConfig:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A configuration file without the library's own entries (those that begin with `_`)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}): fetch it again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a configuration: fetch it again.")
+    content = read_json_object(path, "The configuration", "fetch it again")
     return {key: value for key, value in content.items() if not key.startswith("_")}
 
 
@@ -295,26 +288,14 @@ def read_weights(path: Path) -> State:
         start = file.read(len(LFS_POINTER))
     if start == LFS_POINTER:
         raise InputError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch the file itself.")
-    try:
-        content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
-    except InputError:
-        raise
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged or incomplete: fetch it again.") from error
+    if path.suffix == ".safetensors":
+        content: Any = read_safetensors(path)
+    else:
+        content = read_tensors(path, "The checkpoint", "fetch it again")
     content = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path} does not hold weights by name: fetch it again.")
     return dict(content)
-
-
-def read_pickle(path: Path) -> Any:
-    """What a PyTorch pickle holds, without running any code from it."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
-            raise InputError(f"{path} holds more than weights, so it is not opened: fetch it again.") from error
-        raise ValueError(f"no pickle: {error}") from error
 
 
 def is_tolerated(what: str, name: str) -> bool:

@@ -14,16 +14,18 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.media import Clip, Span, open_clip
+from magicanimate.media.reading import visible
 from magicanimate.media.timing import DEFAULT_FPS, WHOLE, count_frames, cut_frames, timeline
 from magicanimate.motion.clip import MotionClip, Progress
-from magicanimate.motion.extractors.extract import drawn, extract, fit, several
-from magicanimate.motion.formats.arrays import array_names, check_lossless, is_array_file, plane_frames, read_parts
+from magicanimate.motion.extractors.extract import absences, drawn, extract, fit, several
+from magicanimate.motion.formats.arrays import check_lossless, is_array_file, plane_frames, read_parts
 from magicanimate.motion.formats.bvh import is_bvh
 from magicanimate.motion.formats.palettes import PALETTE_NAMES, VIRIDIS, Colouring
 from magicanimate.motion.formats.recognise import Recognised, recognise, sample
 from magicanimate.parts.follow import Follower
 from magicanimate.parts.frame_store import remembered
 from magicanimate.parts.regions import keep_person
+from magicanimate.untrusted import array_names
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
@@ -57,14 +59,14 @@ def open_motion(
     if isinstance(source, Clip):
         return _of_clip(source, extractor, person, progress)
     path = Path(source)
-    if path.is_dir() and next(path.glob("*.json"), None):
+    if path.is_dir() and any(file.suffix.lower() == ".json" for file in visible(path)):
         return _of_keypoints(path, span, person, progress)
     start = _first_bytes(path)
     if is_bvh(start):
         return _of_bvh(path, span, progress)
     if is_array_file(start):
         return _chosen(_of_arrays(path, span), person)
-    if start.lstrip()[:1] in (b"{", b"["):
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _of_keypoints(path, span, person, progress)
     return _of_clip(open_clip(path, span), extractor, person, progress)
 
@@ -136,16 +138,20 @@ def _of_keypoints(path: Path, span: Span, person: int | None, progress: Progress
 
     found = read_keypoints(path)
     track, most = follow_person(found, span, person)
-    notes = [f"The motion holds keypoints ({found.format}); a body was fitted to them and drawn."]
+    notes = [f"The motion holds keypoints ({found.format}); a body was fitted to them and drawn.", *found.notes]
+    notes += absences(track)
     return drawn(fit(track, progress), path, "keypoints", notes + several(most, person))
 
 
 def _of_bvh(path: Path, span: Span, progress: Progress | None) -> MotionClip:
     from magicanimate.motion.formats.bvh import read_bvh, track_of_capture
 
-    track = track_of_capture(read_bvh(path), span, path)
+    capture = read_bvh(path)
+    track = track_of_capture(capture, span, path)
     notes = ["The motion is BVH motion capture; a body was fitted to it and drawn, seen from the front."]
-    return drawn(fit(track, progress), path, "bvh", notes)
+    motion = drawn(fit(track, progress), path, "bvh", notes)
+    motion.warnings = capture.warnings
+    return motion
 
 
 def _painted(clip: Clip, found: Recognised) -> MotionClip:

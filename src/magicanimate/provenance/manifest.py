@@ -163,7 +163,7 @@ def read_signature(path: Path, trust: bytes | None = None) -> Signature | None:
             state = reader.get_validation_state()
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):  # webm cannot be signed
         return None
-    except c2pa.C2paError as error:
+    except (c2pa.C2paError, ValueError, TypeError, AttributeError) as error:  # its JSON is made of what the file says
         return Signature("unknown", valid=False, trusted=False, ai_generated=False, problems=(str(error),))
     failures = [failure["code"] for failure in results.get("activeManifest", {}).get("failure", [])]
     about = manifest.get("signature_info", {})

@@ -6,7 +6,6 @@ for what a trained model made. Formats that take XMP carry the term there too, w
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 import uuid
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from magicanimate.errors import InputError
+from magicanimate.untrusted import parse_json
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """https://cv.iptc.org/newscodes/digitalsourcetype/: media made by a model that was trained on sampled content."""
@@ -81,9 +81,9 @@ def _container_tags(path: Path) -> tuple[dict[str, Any], str | None]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             tags = {name.lower(): value for name, value in container.metadata.items()}
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a video; it may be damaged.") from error
     return _settings(tags.get("comment", "")), tags.get("digital_source_type")
 
@@ -126,7 +126,7 @@ def _term(xmp: bytes) -> str | None:
 def _settings(comment: str | bytes) -> dict[str, Any]:
     """Comments of other programs are anything."""
     try:
-        settings = json.loads(comment)
+        settings = parse_json(comment)
     except ValueError:
         return {}
     return settings if isinstance(settings, dict) else {}

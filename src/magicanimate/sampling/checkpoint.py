@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicanimate.errors import InputError
+from magicanimate.untrusted import read_pickled_object
 
 if TYPE_CHECKING:
     from magicanimate.models.model import Model
@@ -68,16 +69,13 @@ class Checkpoint:
         Raises:
             InputError: the file is damaged, or belongs to other settings or inputs.
         """
-        import torch
-
-        path = self._folder / STEP_NAME
+        path, advice = self._folder / STEP_NAME, "delete it, which starts the video anew"
         if not path.exists():
             return None
-        try:
-            saved = torch.load(path, weights_only=True)
-            about, state = saved["about"], saved["state"]
-        except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path} is damaged; delete it, which starts the video anew.") from error
+        saved = read_pickled_object(path, "The finished step", advice, ("about", "state"))
+        about, state = saved["about"], saved["state"]
+        if not (isinstance(about, dict) and isinstance(state, dict) and all(isinstance(name, str) for name in about)):
+            raise InputError(f"The finished step {path} has other content than it should; {advice}.")
         others = differences(about, self._about)
         if others:
             raise InputError(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, first_line
+from magicanimate.untrusted import read_pickled_object
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 
@@ -46,11 +47,7 @@ def save_weights(path: Path, modules: Mapping[str, nn.Module], step: int, **more
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A checkpoint's content. Raises InputError if it is damaged."""
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The checkpoint {path} cannot be read ({reason}); delete it to start anew.") from error
+    return read_pickled_object(path, "The checkpoint", "delete it to start anew", ("step", "modules"), device)
 
 
 def load_modules(content: Mapping[str, Any], modules: Mapping[str, nn.Module], path: Path) -> None:
@@ -58,8 +55,10 @@ def load_modules(content: Mapping[str, Any], modules: Mapping[str, nn.Module], p
     try:
         for name, module in modules.items():
             module.load_state_dict(content["modules"][name])
-    except (KeyError, RuntimeError) as error:
-        raise InputError(f"{path} does not fit this configuration ({error}); use a new output folder.") from error
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not fit this configuration ({first_line(error)}); use a new output folder."
+        ) from error
 
 
 class Best:
@@ -67,7 +66,13 @@ class Best:
 
     def __init__(self, out: Path, by: tuple[str, ...]) -> None:
         self._path, self._by = out / BEST, by
-        self._score = self._score_of(read_checkpoint(self._path)["figures"]) if self._path.exists() else None
+        self._score = self._score_of(self._kept_figures()) if self._path.exists() else None
+
+    def _kept_figures(self) -> Mapping[str, float]:
+        figures = read_checkpoint(self._path).get("figures")
+        if isinstance(figures, dict) and all(isinstance(value, int | float) for value in figures.values()):
+            return figures
+        raise InputError(f"The checkpoint {self._path} has no figures that can be read; delete it to start anew.")
 
     def _score_of(self, figures: Mapping[str, float]) -> tuple[float, ...] | None:
         """Compared one after the other; a name with a minus: less is better. None if the stage has none of them."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from magicanimate.errors import InputError
@@ -15,6 +14,7 @@ from magicanimate.train.distill import DistillSettings
 from magicanimate.train.initial import InitialWeights
 from magicanimate.train.loop import LoopSettings
 from magicanimate.train.views import ViewSettings
+from magicanimate.untrusted import parse_yaml, read_yaml_mapping
 
 
 class VaeSettings(BaseModel):
@@ -149,18 +149,17 @@ class TrainSettings(BaseModel):
         return self
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A configuration with what it extends filled in. Raises InputError."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"The configuration {path} does not exist.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"The configuration {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"The configuration {path} is not a mapping of settings.")
+    if path.resolve() in below:
+        raise InputError(f"The configuration {path} extends itself; name another file in extends.")
+    content = read_yaml_mapping(path, "The configuration")
     base = content.pop("extends", None)
-    return _merged(_read_yaml(path.parent / base), content) if base else content
+    if base is None:
+        return content
+    if not isinstance(base, str) or not base:
+        raise InputError(f"extends in {path} must be the name of one configuration.")
+    return _merged(_read_yaml(path.parent / base, (*below, path.resolve())), content)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +185,10 @@ def read_settings(path: Path, overrides: list[str] | None = None) -> TrainSettin
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise InputError(f"The override {item!r} goes into {parent}, which holds a value and no settings.")
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = parse_yaml(value)
+        except ValueError as error:
+            raise InputError(f"The override {item!r} has no value that can be read ({error}).") from error
     try:
         return TrainSettings.model_validate(content)
     except ValidationError as error:

@@ -42,18 +42,18 @@ def test_code_in_a_pickle_is_not_run(tmp_path, capsys):
     torch.save({"a": Unsafe()}, tmp_path / "unsafe.pth")
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(Unsafe()))
     for name in ("unsafe.pth", "bare.pth"):
-        with pytest.raises(InputError, match=r"hold more than tensors, which is not safe|cannot be read"):
+        with pytest.raises(InputError, match=r"holds more than tensors, which is not safe"):
             read_state(tmp_path / name)
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_damaged_and_missing_files(tmp_path, name):
-    with pytest.raises(InputError, match=f"{name} are missing"):
+    with pytest.raises(InputError, match=rf"{name} (is|are) missing"):
         read_state(tmp_path / name)
     for content in (b"", b"no weights", b"PK\x03\x04 no"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name} (are damaged|cannot be read)"):
+        with pytest.raises(InputError, match=rf"{name} (is|are) damaged"):
             read_state(tmp_path / name)
 
 

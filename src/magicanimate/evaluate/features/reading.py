@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
+from magicanimate.untrusted import read_tensors
+from magicanimate.weights import read_safetensors
 
 PREFIX = "module."  # what training on several GPUs put before every name
 COUNTER = "num_batches_tracked"  # of batch normalisation: unused in inference, absent from older files
@@ -57,17 +57,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Names lose the prefix `module.` if all have it. Raises InputError that names the file.
     """
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"The weights {path} are missing.") from error
-    except pickle.UnpicklingError as error:
-        raise InputError(f"The weights {path} are damaged, or hold more than tensors, which is not safe.") from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
-        raise InputError(f"The weights {path} cannot be read: they are damaged or no weights file.") from error
+    if path.suffix == ".safetensors":
+        state: Any = read_safetensors(path)
+    else:
+        state = read_tensors(path, "The weights file", "fetch it again")
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not (isinstance(state, Mapping) and state and all(isinstance(value, Tensor) for value in state.values())):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magicanimate.body.smoothing import runs
 from magicanimate.errors import InputError, NobodyFound
 from magicanimate.media import Clip
 from magicanimate.motion.clip import Kind, MotionClip, Progress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
     from magicanimate.body.track import Track
 
+_LISTED = 5  # absences in a sentence
 EXTRACTORS = ("auto", "mediapipe", "densepose", "dwpose")
 
 
@@ -88,6 +90,16 @@ def _bridged(track: Track) -> list[str]:
         return []
     count = sum(bool(seen) and track.masks(frame) is None for frame, seen in enumerate(track.seen_F))
     return [f"In {count} of {len(track)} frames the person was not seen; short gaps were bridged."] if count else []
+
+
+def absences(track: Track) -> list[str]:
+    """A sentence that says from when to when nobody is there."""
+    gone = [(gap.start / track.fps, gap.stop / track.fps) for gap in runs(~track.seen_F)]
+    if not gone:
+        return []
+    told = ", ".join(f"{begin:.2f} to {end:.2f} s" for begin, end in gone[:_LISTED])
+    more = f" and {len(gone) - _LISTED} times more" if len(gone) > _LISTED else ""
+    return [f"Nobody is there from {told}{more}: those frames are without a person."]
 
 
 def several(most: int, person: int | None) -> list[str]:

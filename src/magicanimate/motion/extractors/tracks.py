@@ -18,13 +18,16 @@ _HAND = {0: "", 2: "thumb", 5: "index", 17: "pinky"}  # the joints of a hand's 2
 _FEET = tuple(f"{side}_{name}" for side in ("left", "right") for name in ("toe", "small_toe", "heel"))
 
 
+FACE = tuple(f"face_{i}" for i in range(68))
+
+
 def hand_names(side: str) -> tuple[str, ...]:
     """[21] names of a hand's joints; thumb, index and pinky are those that a body knows."""
     return tuple(f"{side}_{_HAND.get(i) or f'hand_{i}'}" for i in range(21))
 
 
 WHOLEBODY: tuple[str, ...] = (
-    *JOINT_SETS["coco17"], *_FEET, *(f"face_{i}" for i in range(68)), *hand_names("left"), *hand_names("right"),
+    *JOINT_SETS["coco17"], *_FEET, *FACE, *hand_names("left"), *hand_names("right"),
 )  # fmt: skip
 """[133] COCO-WholeBody's joints in order."""
 

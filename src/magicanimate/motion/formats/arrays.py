@@ -5,7 +5,6 @@ Shape legend: F frames, H W pixels, C planes.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
+from magicanimate.untrusted import read_array
 
 _PARTS = 24
 _NAMES = ("parts", "iuv", "I", "IUV", "labels", "arr_0")
@@ -26,15 +26,6 @@ def is_array_file(start: bytes) -> bool:
     return start.startswith((b"PK\x03\x04", b"\x93NUMPY"))
 
 
-def array_names(path: Path) -> list[str]:
-    """Names of the arrays in an npz file; none for npy and for what cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError):
-        return []
-
-
 def read_parts(path: Path) -> np.ndarray:
     """Parts [F, H, W] uint8 of an array file with indices or IUV planes.
 
@@ -43,16 +34,7 @@ def read_parts(path: Path) -> np.ndarray:
     Raises:
         InputError: it cannot be read, or its numbers are no part indices.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            array = loaded
-        else:
-            with loaded:
-                name = next((name for name in _NAMES if name in loaded.files), next(iter(loaded.files)))
-                array = loaded[name]
-    except (OSError, ValueError, StopIteration, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path} is not an array file that can be read; give part indices as .npz or .npy.") from error
+    array = read_array(path, _NAMES)
     parts = _indices(array)
     if parts is None:
         raise InputError(
@@ -71,10 +53,16 @@ def _indices(array: np.ndarray) -> np.ndarray | None:
         candidates = [array[..., 0], array[..., 2]]
     elif array.ndim > 2 and array.shape[-3] == 3:
         candidates += [array[..., 0, :, :]]
-    for plane in candidates:
-        if plane.min() >= 0 and plane.max() <= _PARTS and (plane == np.floor(plane)).all():
-            return plane.astype(np.uint8).reshape(-1, *plane.shape[-2:])
+    frames = [plane.reshape(-1, *plane.shape[-2:]) for plane in candidates]
+    for plane_FHW in frames:
+        if all(_are_indices(plane_HW) for plane_HW in plane_FHW):
+            return plane_FHW.astype(np.uint8, copy=False)
     return None
+
+
+def _are_indices(plane_HW: np.ndarray) -> bool:
+    """Looked at frame by frame: comparisons of the whole would take its memory several times."""
+    return bool(plane_HW.min() >= 0 and plane_HW.max() <= _PARTS and (plane_HW == np.floor(plane_HW)).all())
 
 
 def check_lossless(clip: Clip, values: np.ndarray) -> None:

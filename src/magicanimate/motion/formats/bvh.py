@@ -6,6 +6,7 @@ Shape legend: F frames, J joints.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +22,33 @@ _HEIGHT = 512  # pixels of the picture
 _WIDEST = 16 / 9  # of the picture
 _ROOM = 0.86  # share of the picture's height that the body takes
 _TRUNK_AND_THIGH = 0.93  # metres from the shoulders over the hips to the knees of a grown-up
-_AXES = {"Xrotation": 0, "Yrotation": 1, "Zrotation": 2, "Xposition": 0, "Yposition": 1, "Zposition": 2}
+_AXES = {f"{letter}{kind}": axis for kind in ("rotation", "position") for axis, letter in enumerate("xyz")}
+_LARGEST = 1e6  # of any number: units and degrees
+_SLOWEST, _FASTEST = 10.0, 1e-3  # seconds per frame
+_MOST_JOINTS = 1000
+_LONGEST = 120  # characters of a reason
 
 # joint of a track -> what programs call it, without side, spaces and prefixes such as "mixamorig:"
 _SIDED = {
-    "shoulder": ("arm", "upperarm", "uparm", "shoulder"),
-    "elbow": ("forearm", "lowerarm", "lowarm", "elbow"),
+    "shoulder": ("arm", "upperarm", "uparm", "shldr", "shldrbend", "upperarmbend", "shoulder"),
+    "elbow": ("forearm", "lowerarm", "lowarm", "forearmbend", "lowerarmbend", "elbow"),
     "wrist": ("hand", "wrist"),
-    "hip": ("upleg", "upperleg", "thigh", "hip"),
+    "hip": ("upleg", "upperleg", "thigh", "thighbend", "hip"),
     "knee": ("leg", "lowerleg", "lowleg", "shin", "calf", "knee"),
-    "ankle": ("foot", "ankle"),
-    "toe": ("toebase", "toe", "toes", "ball"),
+    "ankle": ("ankle", "foot"),
+    "toe": ("toebase", "toe", "toes", "toe0", "ball"),
 }
-_MIDDLE = {"mid_hip": ("hips", "pelvis", "root", "hip"), "neck": ("neck", "neck1"), "head": ("head",)}
+_MIDDLE = {"mid_hip": ("hips", "pelvis", "root", "hip"), "neck": ("neck", "neck1", "necklower"), "head": ("head",)}
+_PREFIXES = {
+    "mixamorig", "character", "bip", "biped", "valvebiped", "j", "c", "cc", "base", "def", "org", "jnt", "bn", "bone",
+    "b",
+}  # fmt: skip
+"""Pieces at the beginning of names that say which program or figure, and not which joint."""
+_SIDE_WORDS = {"left", "right", "l", "r"}
+_SHARED = 0.8  # of the names, from which a piece at their beginning is the figure's name
+_UPRIGHT = 0.9  # cosine of thighs and spine with the vertical in a skeleton that stands
+_LYING = 0.5  # cosine of the trunk with the vertical, below which somebody lies
+_FLOOR = (-0.05, 0.15)  # of the body's length: where the lowest joints are if the floor is at 0
 _NEEDED = ("left_hip", "right_hip", "left_knee", "right_knee", "left_shoulder", "right_shoulder")
 
 
@@ -55,11 +70,20 @@ class Capture:
     places_FJ3: np.ndarray
     """[F, J, 3] float64, in the file's units and axes."""
     fps: float
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def rest_J3(self) -> np.ndarray:
+        """[J, 3] where the joints are without any rotation."""
+        rest = np.zeros((len(self.joints), 3))
+        for index, joint in enumerate(self.joints):
+            rest[index] = joint.offset_3 + (rest[joint.parent] if joint.parent >= 0 else 0)
+        return rest
 
 
 def is_bvh(start: bytes) -> bool:
     """Whether a file's first bytes are those of a BVH file."""
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"HIERARCHY")
+    return _decoded(start).lstrip("\ufeff \t\r\n").upper().startswith("HIERARCHY")
 
 
 def read_bvh(path: Path) -> Capture:
@@ -69,19 +93,56 @@ def read_bvh(path: Path) -> Capture:
         InputError: the file is damaged.
     """
     try:
-        head, _, body = path.read_text(encoding="utf-8-sig").partition("MOTION")
-        joints = _skeleton(iter(head.split()))
-        found = re.match(r"\s*Frames:\s*(\d+)\s*Frame Time:\s*([\d.eE+-]+)\s*", body)
+        head, _, body = _decoded(path.read_bytes()).partition("MOTION")
+        joints = _skeleton(iter(_words(head)))
+        found = re.match(r"\s*Frames:\s*(\d{1,18})\s*Frame Time:\s*([\d.,eE+-]+)\s*", body, re.IGNORECASE)
         if found is None:
             raise ValueError("no frames")
-        values = np.array(body[found.end() :].split(), np.float64)
-        count, width = int(found[1]), sum(len(joint.channels) for joint in joints)
-        frame_seconds = float(found[2])
-        if count < 1 or frame_seconds <= 0 or len(values) < count * width:
-            raise ValueError("frames missing")
-    except (ValueError, StopIteration, IndexError, OSError) as error:
-        raise InputError(f"{path} is not a complete BVH file ({error or 'it is cut off'}); export it again.") from error
-    return Capture(joints, _places(joints, values[: count * width].reshape(count, width)), 1 / frame_seconds)
+        frame_seconds = float(found[2].replace(",", "."))
+        if not _FASTEST <= frame_seconds <= _SLOWEST:
+            raise ValueError(f"its frames last {frame_seconds:g} s each")
+        values_FC, told = _values(body[found.end() :], int(found[1]), sum(len(joint.channels) for joint in joints))
+    except (ValueError, StopIteration, IndexError, OSError, OverflowError) as error:
+        reason = str(error)[:_LONGEST] or "it is cut off"
+        raise InputError(f"{path} is not a complete BVH file ({reason}); export it again.") from error
+    return Capture(joints, _places(joints, values_FC), 1 / frame_seconds, [f"{path.name} {text}" for text in told])
+
+
+def _decoded(data: bytes) -> str:
+    """Text in whatever encoding: joints whose names have other letters are none that are needed."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _values(text: str, declared: int, width: int) -> tuple[np.ndarray, list[str]]:
+    """[frames, channels] of the whole frames that are there, and a sentence if they are fewer than declared."""
+    words = text.replace(",", ".").split() if "." not in text else text.split()
+    values = np.array(words[: declared * width], np.float64)
+    count = min(declared, len(values) // width) if width else 0
+    if count < 1:
+        raise ValueError("frames missing")
+    values_FC = values[: count * width].reshape(count, width)
+    wrong = ~(np.abs(values_FC) <= _LARGEST).all(1)  # nan is not
+    if wrong.any():
+        raise ValueError(f"frame {int(wrong.argmax()) + 1} has a number that is none or far too large")
+    told = [f"breaks off: {count} of its {declared} frames could be read."] if count < declared else []
+    return values_FC, told
+
+
+def _words(head: str) -> Iterator[str]:
+    """The words of the hierarchy; a joint's name is one, whatever is in it."""
+    for line in re.split(r"[\r\n]+", head):
+        named = re.match(r"[ \t]*(ROOT|JOINT|End)[ \t]+([^ \t{]+.*)", line, re.IGNORECASE)
+        if named is None:
+            yield from line.split()
+            continue
+        # A brace opens the joint at the line's end or after a space; elsewhere it is half of a letter of Shift JIS.
+        name, *rest = re.split(r"[ \t]+(?=\{)|(?=\{$)", named[2].rstrip(" \t"), maxsplit=1)
+        yield from (named[1], name.rstrip(" \t"), *" ".join(rest).replace("{", "{ ").split())
 
 
 def _skeleton(words: Iterator[str]) -> list[Joint]:
@@ -89,22 +150,26 @@ def _skeleton(words: Iterator[str]) -> list[Joint]:
     joints: list[Joint] = []
     open_joints: list[int] = []
     for word in words:
-        if word in ("ROOT", "JOINT", "End"):
+        if word.upper() in ("ROOT", "JOINT", "END"):
             name = next(words)
-            name = f"{joints[open_joints[-1]].name}_end" if word == "End" else name
+            name = f"{joints[open_joints[-1]].name}_end" if word.upper() == "END" else name
             joints.append(Joint(name, open_joints[-1] if open_joints else -1, np.zeros(3)))
         elif word == "{":
             open_joints.append(len(joints) - 1)
         elif word == "}":
             open_joints.pop()
-        elif word == "OFFSET":
-            joints[-1].offset_3 = np.array([float(next(words)) for _ in range(3)])
-        elif word == "CHANNELS":
-            joints[-1].channels = [next(words) for _ in range(int(next(words)))]
+        elif word.upper() == "OFFSET":
+            joints[-1].offset_3 = np.array([float(next(words).replace(",", ".")) for _ in range(3)])
+            if not (np.abs(joints[-1].offset_3) <= _LARGEST).all():
+                raise ValueError(f"the offset of {joints[-1].name} is no place")
+        elif word.upper() == "CHANNELS":
+            joints[-1].channels = [next(words).lower() for _ in range(min(int(next(words)), len(_AXES)))]
             if not set(joints[-1].channels) <= set(_AXES):
                 raise ValueError(f"unknown channels of {joints[-1].name}")
     if not joints or open_joints:
         raise ValueError("its skeleton is cut off")
+    if len(joints) > _MOST_JOINTS:
+        raise ValueError(f"its skeleton has {len(joints)} joints")
     return joints
 
 
@@ -147,15 +212,41 @@ def _turn(axis: int, angle_F: np.ndarray) -> np.ndarray:
 
 def match_joints(names: list[str]) -> dict[str, int]:
     """Joint of a track -> index in the file, by the names that programs use."""
-    plain = [re.sub(r"[^a-z0-9]", "", name.lower().rpartition(":")[2]) for name in names]
+    plain = _plain(names)
     found: dict[str, int] = {}
     for side, letter in (("left", "l"), ("right", "r")):
         for joint, words in _SIDED.items():
             spellings = [s for word in words for s in (side + word, letter + word, word + side, word + letter)]
             found |= _first(f"{side}_{joint}", spellings, plain)
+        # Beside an ankle, as in SMPL's skeleton, the foot is where the toes begin.
+        ankle = found.get(f"{side}_ankle")
+        if f"{side}_toe" not in found and ankle is not None and "ankle" in plain[ankle]:
+            found |= _first(f"{side}_toe", [side + "foot", letter + "foot", "foot" + side, "foot" + letter], plain)
     for joint, words in _MIDDLE.items():
         found |= _first(joint, list(words), plain)
     return found
+
+
+def _plain(names: list[str]) -> list[str]:
+    """Names in small letters without separators, and without what says whose joint it is."""
+    pieces = [
+        re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", re.sub(r"[^A-Za-z0-9]", " ", name.rpartition(":")[2]))
+        for name in names
+    ]
+    while firsts := Counter(words[0].lower() for words in pieces if len(words) > 1):
+        shared, count = firsts.most_common(1)[0]
+        if count < _SHARED * len(pieces) or shared in _SIDE_WORDS:
+            break
+        pieces = [words[1:] if len(words) > 1 and words[0].lower() == shared else words for words in pieces]
+    return ["".join(_without_prefix(words)).lower() for words in pieces]
+
+
+def _without_prefix(words: list[str]) -> list[str]:
+    """The words from the first that is no prefix, nor a number after one; all if none is left."""
+    begin = 0
+    while begin < len(words) and (words[begin].lower() in _PREFIXES or (words[begin].isdigit() and begin)):
+        begin += 1
+    return words[begin:] or words
 
 
 def _first(joint: str, spellings: list[str], names: list[str]) -> dict[str, int]:
@@ -188,16 +279,50 @@ def _upright(places_FJ3: np.ndarray, capture: Capture, matched: dict[str, int]) 
     hips = (places_FJ3[:, matched["left_hip"]] + places_FJ3[:, matched["right_hip"]]) / 2
     chest = (places_FJ3[:, matched["left_shoulder"]] + places_FJ3[:, matched["right_shoulder"]]) / 2
     knees = (places_FJ3[:, matched["left_knee"]] + places_FJ3[:, matched["right_knee"]]) / 2
-    upward = np.median(chest - knees, axis=0)
-    axis = int(np.abs(upward).argmax())
-    up = np.zeros(3)
-    up[axis] = np.sign(upward[axis])
-    left = (places_FJ3[:, matched["left_hip"]] - places_FJ3[:, matched["right_hip"]])[: max(1, len(places_FJ3) // 10)]
-    right_of_camera = left.mean(0) - up * (left.mean(0) @ up)  # who faces the camera has the left side on its right
+    up = _upward(places_FJ3, np.median(chest - knees, axis=0), capture.rest_J3, matched)
+    first = slice(max(1, len(places_FJ3) // 10))
+    trunk = (chest - knees)[first].mean(0)
+    left = (places_FJ3[:, matched["left_hip"]] - places_FJ3[:, matched["right_hip"]])[first].mean(0)
+    # Who faces the camera has the left side on its right; who lies is seen from the side.
+    across = trunk if abs(trunk @ up) < _LYING * np.linalg.norm(trunk) else left
+    right_of_camera = across - up * (across @ up)
     right_of_camera /= max(np.linalg.norm(right_of_camera), 1e-9)
     turn = np.stack([right_of_camera, np.cross(up, right_of_camera), up])
     bones = np.linalg.norm(chest - hips, axis=1) + np.linalg.norm(hips - knees, axis=1)
+    if not np.median(bones) > 0:
+        raise InputError("The skeleton of this BVH file has no length; export it again.")
     return places_FJ3 @ turn.T * (_TRUNK_AND_THIGH / np.median(bones))
+
+
+def _upward(places_FJ3: np.ndarray, trunk_3: np.ndarray, rest_J3: np.ndarray, matched: dict[str, int]) -> np.ndarray:
+    """The axis, with its sign, that points up: the skeleton's at rest, which stands even if the person lies.
+
+    Some files have a skeleton whose rest is no stance, or that is turned upright by its root: then it is the axis along
+    which the person stands on a floor at 0, or, where no floor tells, is usually stretched.
+    """
+    moving = _axis(trunk_3)
+    rest = {name: rest_J3[index] for name, index in matched.items()}
+    thighs = [rest[f"{side}_hip"] - rest[f"{side}_knee"] for side in ("left", "right")]
+    spine = sum(rest[f"{side}_shoulder"] - rest[f"{side}_hip"] for side in ("left", "right"))
+    stance = _axis(spine)
+    upright = all(bone @ stance > _UPRIGHT * np.linalg.norm(bone) > 0 for bone in (*thighs, spine))
+    if not upright or stance @ moving > 0:
+        return moving
+    length = 2 * float(np.linalg.norm(trunk_3))
+
+    def stands(up_3: np.ndarray) -> bool:
+        lowest = float(np.quantile((places_FJ3 @ up_3).min(1), 0.1)) / max(length, 1e-9)
+        return _FLOOR[0] <= lowest <= _FLOOR[1]
+
+    return moving if stands(moving) and not stands(stance) else stance
+
+
+def _axis(direction_3: np.ndarray) -> np.ndarray:
+    """The coordinate axis, with its sign, nearest to a direction."""
+    index = int(np.abs(direction_3).argmax())
+    axis = np.zeros(3)
+    axis[index] = np.sign(direction_3[index]) or 1.0
+    return axis
 
 
 def _seen(world_FJ3: np.ndarray, names: tuple[str, ...], fps: float) -> Track:

@@ -1,29 +1,29 @@
-"""Pose keypoints in JSON: OpenPose (a folder with a file per frame, or one list) and COCO-WholeBody.
+"""Pose keypoints in JSON become the track of one person; keypoint_files.py knows the formats.
 
 Shape legend: F frames, N people, J joints.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from magicanimate.body.track import JOINT_SETS, Track
+from magicanimate.body.track import Track
 from magicanimate.errors import InputError
-from magicanimate.media.reading import by_number
 from magicanimate.media.timing import DEFAULT_FPS, Span, cut_frames, timeline
-from magicanimate.motion.extractors.tracks import WHOLEBODY, hand_names, make_track
+from magicanimate.motion.extractors.tracks import make_track
+from magicanimate.motion.formats.keypoint_files import RawFrame, RawPerson, read_frames, read_person
 from magicanimate.parts.follow import Follower
 
-_OPENPOSE = {18: JOINT_SETS["openpose18"], 25: JOINT_SETS["openpose25"]}
-_COCO_PARTS = ("foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 _MARGIN = 1.05  # of the farthest joint, where nothing says how large the picture was
-_RELATIVE = 1.5  # coordinates below this are shares of the picture
+_SHARES = 4.0  # coordinates below this are shares of the picture: nobody is four pixels large
+_NEGATIVE = 0.15  # share of the joints that are negative where the middle of the picture is 0
+_ASSUMED = (512, 512)
+_OUTSIDE = 2.0  # widths and heights of the picture beyond it where a joint is no joint any more
+_SMALLEST, _LARGEST = 16, 4096  # pixels of a side
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Frames:
     size: tuple[int, int]
     """(height, width) in pixels."""
     format: str
+    notes: list[str] = field(default_factory=list)
 
 
 def read_keypoints(path: Path) -> Frames:
@@ -44,19 +45,16 @@ def read_keypoints(path: Path) -> Frames:
     Raises:
         InputError: it is no JSON, or none of the known formats, or shows nobody.
     """
-    if path.is_dir():
-        data: Any = [_load(file) for file in sorted(path.glob("*.json"), key=by_number)]
-    else:
-        data = _load(path)
-    found = _openpose(data) or _coco(data)
-    if found is None:
-        raise InputError(
-            f"{path} holds no keypoints that are known; give OpenPose JSON (one file per frame, with people) or "
-            "COCO-WholeBody JSON (annotations with keypoints)."
-        )
-    if not any((people[..., 2] > 0).any() for people in found.people):
+    raw = read_frames(path)
+    people = [[found for person in frame.people if (found := read_person(person))] for frame in raw]
+    everybody = [person for frame in people for person in frame]
+    if not any((person.points_J3[:, 2] > 0).any() for person in everybody):
         raise InputError(f"No person was found in {path}: no frame has a joint with a confidence above 0.")
-    return found
+    first = everybody[0]
+    other = next((person for person in everybody if person.names != first.names), None)
+    if other:
+        raise InputError(f"{path} mixes two kinds of people ({first.format}; {other.format}); give one kind.")
+    return _in_pixels(raw, people, first)
 
 
 def follow_person(found: Frames, span: Span, person: int | None) -> tuple[Track, int]:
@@ -92,92 +90,47 @@ def _boxes(people_NJ3: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high], 1)
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not JSON that can be read ({error}); it may be cut off.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPerson) -> Frames:
+    """Coordinates in pixels whatever they were, and the size of the picture, guessed where nothing says it."""
+    stacked = [
+        np.stack([person.points_J3 for person in frame]) if frame else np.zeros((0, len(first.names), 3))
+        for frame in people
+    ]
+    every_N3 = np.concatenate([frame.reshape(-1, 3) for frame in stacked])
+    seen_N2 = every_N3[every_N3[:, 2] > 0, :2]
+    size = next((frame.size for frame in raw if frame.size), None)
+    notes = []
+    if np.quantile(np.abs(seen_N2), 0.95) < _SHARES:
+        if size is None:
+            size = _ASSUMED
+            notes.append(
+                "The keypoints are shares of a picture, and nothing says how large it was: "
+                f"{size[1]}x{size[0]} was assumed."
+            )
+        centred = float((seen_N2 < 0).any(1).mean()) > _NEGATIVE
+        scale, shift = np.array([size[1], size[0]]) / (1 + centred), float(centred)
+        for frame in stacked:
+            frame[..., :2] = (frame[..., :2] + shift) * scale
+    elif size is None:
+        width, height = (int(min(np.ceil(side * _MARGIN / 2) * 2, 2**20)) for side in _farthest(seen_N2))
+        size = (max(height, _SMALLEST), max(width, _SMALLEST))
+    shrink = min(1.0, _LARGEST / max(size))
+    size = (max(_SMALLEST, round(size[0] * shrink)), max(_SMALLEST, round(size[1] * shrink)))
+    return Frames([_kept(frame, shrink, size) for frame in stacked], first.names, size, first.format, notes)
 
 
-def _openpose(data: Any) -> Frames | None:
-    """A frame, or a list of frames, each with `people`."""
-    frames = [data] if isinstance(data, dict) and "people" in data else data
-    if not isinstance(frames, list) or not frames or not all(isinstance(f, dict) and "people" in f for f in frames):
-        return None
-    count = max((len(p.get("pose_keypoints_2d") or ()) for f in frames for p in f["people"]), default=0) // 3
-    if count not in _OPENPOSE:
-        raise InputError(f"These OpenPose keypoints have {count} body points; 18 (COCO) and 25 (BODY_25) can be read.")
-    names = (*_OPENPOSE[count], *hand_names("left"), *hand_names("right"))
-    people = [_stack([_openpose_person(p, count) for p in f["people"]], len(names)) for f in frames]
-    canvas = (frames[0].get("canvas_height"), frames[0].get("canvas_width"))
-    return Frames(*_in_pixels(people, canvas if all(canvas) else None, names), f"OpenPose, {count} points")
+def _farthest(seen_N2: np.ndarray) -> np.ndarray:
+    """[2] x and y of the joints that are farthest to the right and bottom, without ones that are far from all."""
+    far_2 = np.quantile(seen_N2, 0.9, axis=0)
+    near = (seen_N2 <= np.maximum(far_2, _SMALLEST) * 3).all(1)
+    return seen_N2[near].max(0) if near.any() else far_2
 
 
-def _openpose_person(person: dict[str, Any], count: int) -> np.ndarray:
-    pieces = [("pose_keypoints_2d", count), ("hand_left_keypoints_2d", 21), ("hand_right_keypoints_2d", 21)]
-    return np.concatenate([_triples(person.get(key), size) for key, size in pieces])
-
-
-def _coco(data: Any) -> Frames | None:
-    """COCO annotations or results: entries with an image and keypoints, 17 of the body or 133 of the whole body."""
-    entries = data.get("annotations") if isinstance(data, dict) else data
-    if not isinstance(entries, list) or not entries:
-        return None
-    if not all(isinstance(e, dict) and "image_id" in e and e.get("keypoints") for e in entries):
-        return None
-    images = {image["id"]: image for image in data.get("images", [])} if isinstance(data, dict) else {}
-    order = list(images) or sorted({e["image_id"] for e in entries})
-    people: dict[Any, list[np.ndarray]] = {image: [] for image in order}
-    for entry in entries:
-        people.setdefault(entry["image_id"], []).append(_coco_person(entry))
-    first = images.get(order[0], {})
-    size = (first.get("height"), first.get("width"))
-    stacked = [_stack(people[image], len(WHOLEBODY)) for image in order]
-    return Frames(*_in_pixels(stacked, size if all(size) else None, WHOLEBODY), "COCO-WholeBody")
-
-
-def _coco_person(entry: dict[str, Any]) -> np.ndarray:
-    body = np.asarray(entry["keypoints"], np.float32).reshape(-1)
-    if len(body) == 3 * len(WHOLEBODY):
-        return _triples(body, len(WHOLEBODY))
-    feet, face, left, right = (entry.get(key) for key in _COCO_PARTS)
-    return np.concatenate(
-        [_triples(body, 17), _triples(feet, 6), _triples(face, 68), _triples(left, 21), _triples(right, 21)]
-    )
-
-
-def _triples(values: Any, count: int) -> np.ndarray:
-    """[count, 3] x, y, confidence 0..1; what is missing was not seen. COCO's visibilities 1 and 2 are sure."""
-    flat = np.asarray(values if values is not None else [], np.float32).reshape(-1)
-    if len(flat) != 3 * count:
-        if len(flat):
-            raise InputError(f"A person in these keypoints has {len(flat)} numbers where {3 * count} belong.")
-        return np.zeros((count, 3), np.float32)
-    points = flat.reshape(count, 3).copy()
-    points[:, 2] = np.clip(points[:, 2], 0, 1) * np.isfinite(points).all(1)
-    return np.nan_to_num(points)
-
-
-def _stack(people: list[np.ndarray], joints: int) -> np.ndarray:
-    return np.stack(people) if people else np.zeros((0, joints, 3), np.float32)
-
-
-def _in_pixels(
-    people: list[np.ndarray], size: tuple[int, int] | None, names: tuple[str, ...]
-) -> tuple[list[np.ndarray], tuple[str, ...], tuple[int, int]]:
-    """Coordinates in pixels, and the size of the picture, guessed from the joints where nothing says it."""
-    farthest = np.max([np.zeros(2), *_farthest(people)], axis=0)
-    if 0 < farthest.max() <= _RELATIVE:
-        height, width = size or (512, 512)
-        return [p * np.array([width, height, 1], np.float32) for p in people], names, (height, width)
-    width, height = (int(np.ceil(side * _MARGIN / 2)) * 2 for side in farthest)
-    return people, names, (int(size[0]), int(size[1])) if size else (max(height, 16), max(width, 16))
-
-
-def _farthest(people: list[np.ndarray]) -> Iterator[np.ndarray]:
-    for frame in people:
-        seen = frame[frame[..., 2] > 0]
-        if len(seen):
-            yield seen[:, :2].max(0)
+def _kept(people_NJ3: np.ndarray, shrink: float, size: tuple[int, int]) -> np.ndarray:
+    """[N, J, 3] float32; joints that are nowhere near the picture are not seen."""
+    points = people_NJ3.copy()
+    points[..., :2] *= shrink
+    size_2 = np.array([size[1], size[0]])
+    near = (np.abs(points[..., :2] - size_2 / 2) <= (0.5 + _OUTSIDE) * size_2).all(-1)
+    points[~near] = 0
+    return points.astype(np.float32)
