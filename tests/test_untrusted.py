@@ -212,7 +212,7 @@ def test_a_configuration_that_extends_itself_or_nothing(tmp_path):
 def test_a_model_whose_description_is_spoilt(tmp_path, model_folder):
     import shutil
 
-    from magicanimate.models import load_model
+    from magicanimate.models.model import load_model
 
     for name, value in (
         ("act_fn", []),

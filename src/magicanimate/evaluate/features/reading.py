@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
+from magicanimate.models.weights import read_safetensors
 from magicanimate.untrusted import read_tensors
-from magicanimate.weights import read_safetensors
 
 PREFIX = "module."  # what training on several GPUs put before every name
 COUNTER = "num_batches_tracked"  # of batch normalisation: unused in inference, absent from older files
