@@ -17,7 +17,7 @@ STAMPS := $(VENV)/.stamps
 ASSETS := src/magicanimate/assets/demo
 DEMO_VIDEO ?= outputs/demo.mp4
 # What the tests need beyond the package.
-TEST_PACKAGES := -e .[dev,eval,fast,pose,scale,serve,train,wholebody] onnx
+TEST_PACKAGES := -e .[dev,eval,fast,heic,pose,scale,serve,train,wholebody] onnx
 
 .PHONY: demo test test-env lint clean distclean
 .DELETE_ON_ERROR:

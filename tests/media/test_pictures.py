@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -149,3 +151,71 @@ def test_padding_is_cropped_back():
 def test_too_small(tmp_path):
     with pytest.raises(InputError, match="only 1x1"):
         load_picture(saved(tmp_path / "a.png", Image.new("RGB", (1, 1))))
+
+
+def test_the_first_picture_of_a_camera_s_mpo(tmp_path):
+    from magicanimate.media import open_clip
+
+    views = [Image.fromarray(np.full((24, 32, 3), level, np.uint8)) for level in (200, 50)]
+    views[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=views[1:])
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.format == "MPO"
+    assert abs(load_picture(tmp_path / "a.jpg").mean() - 200) < 2
+    assert open_clip(tmp_path / "a.jpg").count == 1
+
+
+def float_tiff(width: int = 20, height: int = 20) -> bytes:
+    """A TIFF of three floating-point colours, which Pillow does not read."""
+    pixels = np.linspace(0, 1, width * height * 3, dtype="<f4").tobytes()
+    entries = [
+        (256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, 32), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 8),
+        (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(pixels)), (284, 3, 1, 1), (339, 3, 1, 3),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
+
+
+def test_a_tiff_of_floating_point_colours_is_not_called_a_video(tmp_path):
+    from magicanimate.media import open_clip
+
+    (tmp_path / "a.tif").write_bytes(float_tiff())
+    for read in (load_picture, open_clip):
+        with pytest.raises(InputError, match="TIFF of a kind that cannot be read") as caught:
+            read(tmp_path / "a.tif")
+        assert "video" not in str(caught.value)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"hevc"])
+def test_heic_is_called_so_where_it_cannot_be_read(tmp_path, brand, monkeypatch):
+    from magicanimate.media import open_clip, pictures
+
+    monkeypatch.setattr(pictures, "_register_heif", lambda: None)  # as where pillow-heif is not installed
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(100))
+    for read in (load_picture, open_clip):
+        with pytest.raises(InputError, match=r"HEIC picture; install the extra \[heic\], or convert it to JPEG"):
+            read(tmp_path / "a.jpg")
+
+
+def test_heic_is_read_where_its_package_is(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    smooth = np.kron(IMAGE[:3, :4], np.ones((16, 16, 1))).astype(np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(smooth)).save(tmp_path / "a.heic", quality=95)
+    assert np.abs(load_picture(tmp_path / "a.heic").astype(int) - smooth).mean() < 12
+
+
+def test_photographs_of_100_megapixels_are_scaled_when_they_are_read(tmp_path, recwarn):
+    image = Image.new("L", (12000, 9000), 90)
+    image.paste(200, (6000, 0, 12000, 9000))
+    image.save(tmp_path / "a.jpg")
+    read = load_picture(tmp_path / "a.jpg")
+    assert read.shape == (3072, 4096, 3)
+    assert (read[:, :2000] == 90).all()
+    assert (read[:, 2100:] == 200).all()
+    assert not recwarn.list
+
+
+def test_16_bit_pictures_are_scaled_too(tmp_path):
+    Image.fromarray(np.full((50, 6000), 65535 // 2, np.uint16)).save(tmp_path / "a.png")
+    read = load_picture(tmp_path / "a.png")
+    assert read.shape == (34, 4096, 3)
+    assert (read == 128).all() or (read == 127).all()

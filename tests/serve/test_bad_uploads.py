@@ -86,10 +86,41 @@ def test_an_empty_file(app, motion, picture):
     refused(app(), 415, "not an mp4", files={"picture": picture, "motion": b""})
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_picture_of_100_megapixels(app, motion):
-    refused(app(), 413, "10000x10000", files={"picture": png_header(10000, 10000), "motion": motion})
+def test_a_picture_of_more_than_150_megapixels(app, motion):
+    refused(app(), 413, "13000x13000", files={"picture": png_header(13000, 13000), "motion": motion})
     refused(app(), 413, "pixels", files={"picture": png_header(60000, 60000), "motion": motion})
+
+
+def test_what_telephones_and_cameras_write_is_taken(app, motion):
+    views = [Image.new("RGB", (64, 64), (200, 90, level)) for level in (0, 255)]
+    mpo, large = io.BytesIO(), io.BytesIO()
+    views[0].save(mpo, "MPO", save_all=True, append_images=views[1:])
+    Image.new("L", (12000, 9000), 90).save(large, "JPEG")
+    for content in (mpo, large):
+        client = app()
+        answer = client.post(URL, files={"picture": content.getvalue(), "motion": motion})
+        assert answer.status_code == 201, answer.text
+        folder = client.app.state.service.options.jobs / answer.json()["id"]
+        assert (folder / "picture.jpg").read_bytes() == content.getvalue()
+
+
+def test_heic_is_refused_by_its_name(app, motion, monkeypatch):
+    from magicanimate.serve import uploads
+
+    monkeypatch.setattr(uploads, "can_read_heic", lambda: False)
+    heic = b"\0\0\0\x18ftypheic" + bytes(100)
+    refused(
+        app(),
+        415,
+        "HEIC file, which this service does not read; send it as JPEG",
+        files={"picture": heic, "motion": motion},
+    )
+
+
+def test_a_video_without_a_known_codec(app, picture, motion):
+    unknown = motion.replace(b"avc1", b"zzz9")
+    assert unknown != motion
+    refused(app(), 422, "of a kind that is not known", files={"picture": picture, "motion": unknown})
 
 
 def test_a_damaged_picture(app, motion, picture):

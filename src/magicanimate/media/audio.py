@@ -10,6 +10,8 @@ from typing import Any
 import av
 import numpy as np
 
+from magicanimate.media.containers import decode_from
+
 _CODECS = {".mp4": "aac", ".webm": "libopus"}
 _RATE = 48000
 _BITS = 160_000
@@ -71,13 +73,9 @@ def _stretch(audio: Audio) -> Iterator[np.ndarray]:
 def _decoded(audio: Audio) -> Iterator[tuple[float, np.ndarray]]:
     """(seconds on the file's clock, samples [2, N] at 48 kHz) from somewhat before the stretch on."""
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=_RATE)
-    with av.open(str(audio.path)) as container:
-        stream = container.streams.audio[0]
-        try:
-            if audio.start > 0:
-                container.seek(int(audio.start * av.time_base))
-            for frame in container.decode(stream):
-                for piece in resampler.resample(frame):
-                    yield frame.time or 0.0, piece.to_ndarray()
-        except av.error.FFmpegError:
-            return
+    try:
+        for frame in decode_from(audio.path, "audio", audio.start if audio.start > 0 else None):
+            for piece in resampler.resample(frame):
+                yield frame.time or 0.0, piece.to_ndarray()
+    except av.error.FFmpegError:
+        return

@@ -6,18 +6,30 @@ Shape legend: F frames, H W pixels, C colour channels.
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from magicanimate.errors import InputError
+from magicanimate.media.containers import is_video
 from magicanimate.parts.densepose import BACKGROUND
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+HEIC_ADVICE = (
+    "a HEIC picture; install the extra [heic], or convert it to JPEG (a telephone does so with the camera format Most "
+    "Compatible)"
+)
+LARGEST = 4096
+"""Pixels of the longer side to which larger pictures are scaled when they are read: photographs of 50 or 100 million
+pixels are usual."""
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 SMALLEST = 16
 """Pixels on the short side below which nobody can be seen in a picture."""
 
@@ -29,8 +41,9 @@ _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 def load_picture(path: str | Path) -> np.ndarray:
     """Read a picture as `image_HWC` uint8 RGB, upright.
 
-    EXIF rotation is applied, colour profiles are converted to sRGB, CMYK, palettes, grey and 16 bit are converted,
-    transparency is laid over white, and of an animation the first frame is taken.
+    EXIF rotation is applied, pictures larger than LARGEST are scaled to it, colour profiles are converted to sRGB,
+    CMYK, palettes, grey and 16 bit are converted, transparency is laid over white, and of an animation the first frame
+    is taken.
 
     Raises:
         InputError: the file is missing, is not a picture, is damaged, or is smaller than 16 pixels.
@@ -43,11 +56,10 @@ def load_picture(path: str | Path) -> np.ndarray:
     if path.stat().st_size == 0:
         raise InputError(f"The picture {path} is empty (0 bytes); give a PNG, JPEG or WebP file.")
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             image_HWC = np.asarray(to_rgb(picture))
     except UnidentifiedImageError as error:
-        what = "a video, not a picture; save one of its frames" if _is_video(path) else "not a picture that can be read"
-        raise InputError(f"{path} is {what}; give a PNG, JPEG or WebP file.") from error
+        raise InputError(f"{path} is {_something_else(path)}") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"The picture {path} has too many pixels; scale it down first.") from error
     except PermissionError as error:
@@ -62,16 +74,61 @@ def load_picture(path: str | Path) -> np.ndarray:
     return image_HWC
 
 
-def _is_video(path: Path) -> bool:
+def open_picture(path: Path, formats: Sequence[str] | None = None) -> Image.Image:
+    """Open a picture by its content; only its header is read. HEIC too, where pillow-heif is installed.
+
+    Raises:
+        UnidentifiedImageError: it is none, or not of these formats.
+        Image.DecompressionBombError: it has more than about 180 million pixels.
+        OSError, SyntaxError, ValueError: it is damaged.
+    """
+    if picture_kind(path) == "HEIC":
+        _register_heif()
+    with warnings.catch_warnings():  # which Pillow gives above 90 million pixels: telephones have more
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=None if formats is None else list(formats))
+
+
+def picture_kind(path: Path) -> Literal["HEIC", "TIFF"] | None:
+    """What a file is by its first bytes, among pictures that FFmpeg takes for videos."""
     try:
-        with av.open(str(path)) as container:
-            return bool(container.streams.video)
-    except (av.error.FFmpegError, OSError):
-        return False
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return None
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        return "HEIC"
+    return "TIFF" if head[:4] in (b"II*\0", b"MM\0*") else None
+
+
+def can_read_heic() -> bool:
+    """Whether the package for HEIC is installed."""
+    return find_spec("pillow_heif") is not None
+
+
+@cache
+def _register_heif() -> None:
+    if can_read_heic():
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False)
+
+
+def _something_else(path: Path) -> str:
+    """What a file is that is no picture we can read, and what to do."""
+    kind = picture_kind(path)
+    if kind == "HEIC":
+        return f"{HEIC_ADVICE}."
+    if kind == "TIFF":
+        return "a TIFF of a kind that cannot be read, such as one of floating-point colours; save it as PNG or JPEG."
+    if is_video(path):
+        return "a video, not a picture; save one of its frames; give a PNG, JPEG or WebP file."
+    return "not a picture that can be read; give a PNG, JPEG or WebP file."
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow image, upright, as RGB over white."""
+    """Any Pillow image, upright, as RGB over white; the longer side has at most LARGEST pixels."""
+    picture.draft("RGB", (LARGEST, LARGEST))  # a JPEG is decoded at a half or a quarter of its size, if that is enough
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in _SIXTEEN_BIT or picture.mode in ("I", "F"):
         picture = _to_eight_bit(picture)
@@ -79,16 +136,20 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
+    picture = picture.convert("RGB")
+    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS, reducing_gap=2)
+    return picture
 
 
 def _to_eight_bit(picture: Image.Image) -> Image.Image:
     """16 bit and floating point grey to 8 bit; Pillow's own conversion clips at 255 instead of scaling."""
-    values_HW = np.asarray(picture).astype(np.float64)
-    top = 65535.0 if values_HW.max() > 255 else 255.0 if values_HW.max() > 1 else 1.0
-    if picture.mode in _SIXTEEN_BIT:
-        top = 65535.0
-    return Image.fromarray(np.clip(np.rint(values_HW / top * 255), 0, 255).astype(np.uint8))
+    values_HW = np.asarray(picture)
+    highest = np.nanmax(values_HW) if values_HW.size else 0
+    top = 65535.0 if highest > 255 or picture.mode in _SIXTEEN_BIT else 255.0 if highest > 1 else 1.0
+    levels_HW = np.empty(values_HW.shape, np.uint8)
+    for row, values_W in enumerate(values_HW):  # all at once would take many times the picture's memory
+        levels_HW[row] = np.clip(np.rint(np.nan_to_num(values_W / top) * 255), 0, 255)
+    return Image.fromarray(levels_HW)
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:

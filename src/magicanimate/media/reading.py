@@ -18,10 +18,14 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from magicanimate.errors import InputError
 from magicanimate.media.audio import Audio
-from magicanimate.media.pictures import PICTURE_SUFFIXES, load_picture, to_rgb
+from magicanimate.media.containers import decode_from, open_container, video_stream
+from magicanimate.media.pictures import PICTURE_SUFFIXES, load_picture, open_picture, picture_kind, to_rgb
 from magicanimate.media.pixels import to_rgb8
 from magicanimate.media.timing import DEFAULT_FPS, WHOLE, Span, Timed, Timeline, count_frames, cut_frames, timeline
 
+_ANIMATIONS = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")
+_SHORTEST_DELAY, _USUAL_DELAY = 10.0, 100.0
+"""Milliseconds: delays of GIFs up to the first are the second in all browsers."""
 _MISSING_FRAMES = 2  # a stream may declare this many more than it holds without being cut off
 
 
@@ -65,12 +69,13 @@ def open_clip(path: str | Path, span: Span = WHOLE) -> Clip:
     if path.stat().st_size == 0:
         raise InputError(f"The motion {path} is empty (0 bytes); give a video such as mp4.")
     try:
-        with Image.open(path) as picture:
-            animated = getattr(picture, "n_frames", 1) > 1
+        with open_picture(path) as picture:
+            # The further pictures of an MPO or HEIC file are previews, depths or other views.
+            animated = picture.format in _ANIMATIONS and getattr(picture, "n_frames", 1) > 1
     except PermissionError as error:
         raise InputError(f"The motion {path} cannot be opened: no permission to read it.") from error
     except UnidentifiedImageError:
-        return _open_video(path, span)
+        return _single(path, span) if picture_kind(path) else _open_video(path, span)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"The motion {path} is damaged ({error}); save it again or give another.") from error
     except Image.DecompressionBombError as error:
@@ -81,7 +86,7 @@ def open_clip(path: str | Path, span: Span = WHOLE) -> Clip:
 def _clip(path: Path, size: tuple[int, int], line: Timeline, span: Span, timed: Callable[[], Iterator[Timed]]) -> Clip:
     """A clip of the frames of a span."""
     count = count_frames(line, span, path)
-    notes = [] if line.even else [
+    notes = [] if line.even or line.holes else [
         f"{path.name} has a variable frame rate; it was read as {span.fps or line.fps:.4g} fps by its time stamps."
     ]  # fmt: skip
     return Clip(path, span.fps or line.fps, size, count, lambda: cut_frames(line, span, timed()), notes=notes)
@@ -142,12 +147,15 @@ def _open_folder(path: Path, span: Span) -> Clip:
 
 def _milliseconds(frame: Image.Image) -> float:
     frame.load()  # WebP tells a frame's duration only then
-    return float(frame.info.get("duration") or 0)
+    duration = float(frame.info.get("duration") or 0)
+    if frame.format == "GIF" and duration <= _SHORTEST_DELAY:
+        return _USUAL_DELAY
+    return duration
 
 
 def _open_animation(path: Path, span: Span) -> Clip:
     try:
-        with Image.open(path) as animation:
+        with open_picture(path) as animation:
             durations = [_milliseconds(frame) / 1000 for frame in ImageSequence.Iterator(animation)]
             size = _size(np.asarray(to_rgb(animation)))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -159,7 +167,7 @@ def _open_animation(path: Path, span: Span) -> Clip:
         line = timeline(times, count / length, length)
 
     def frames() -> Iterator[Timed]:
-        with Image.open(path) as animation:
+        with open_picture(path) as animation:
             for index, time in enumerate(line.times):
                 try:
                     animation.seek(index)
@@ -181,17 +189,6 @@ def _broken(path: Path, index: int, time: float) -> InputError:
     )
 
 
-def _open_container(path: Path) -> av.container.InputContainer:
-    try:
-        return av.open(str(path))
-    except PermissionError as error:
-        raise InputError(f"The motion {path} cannot be opened: no permission to read it.") from error
-    except (av.error.FFmpegError, OSError) as error:
-        raise InputError(
-            f"{path} is not a video that can be read, or it is cut off; give a complete mp4, webm or gif."
-        ) from error
-
-
 @dataclass(frozen=True)
 class _Video:
     """What a video file says about itself."""
@@ -202,8 +199,13 @@ class _Video:
     stored: int
     """Frames that can be expected to be readable."""
     declared: int
-    exact: bool
-    """The declared number is a count, not an estimate by the duration."""
+    """Frames that it should hold, counted or estimated by the duration."""
+    whole: bool
+    """Whether all is there that its index or its count of frames promises."""
+    short: bool
+    """Whether far fewer frames are there than its duration promises, where that is all that promises any."""
+    aspect: float
+    """Width of a pixel by its height."""
     sound: bool
     stamped: bool
     """Whether frames carry times; without, the file cannot be entered in its middle."""
@@ -211,14 +213,18 @@ class _Video:
 
 def _inspect(path: Path) -> _Video:
     """Read the time stamps of all packets, which decodes nothing."""
-    with _open_container(path) as container:
-        if not container.streams.video:
-            raise InputError(f"{path} has no video in it; give a video file.")
-        stream = container.streams.video[0]
+    with open_container(path) as container:
+        stream = video_stream(container, path)
         fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
-        lasting = round(container.duration / av.time_base * fps) if container.duration else 0
+        seconds = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+        lasting = round(seconds * fps)
         # Edit lists hide some of the frames that a file stores.
         declared = min(stream.frames or lasting, lasting or stream.frames)
+        # The last byte that the index of an mp4 promises; other files have none, or one of some frames only.
+        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        counted = bool(stream.frames)
+        indexed = "mp4" in container.format.name and end > 0
+        aspect = float(stream.sample_aspect_ratio or 1)
         shown: list[float] = []
         stored = 0
         try:
@@ -228,43 +234,39 @@ def _inspect(path: Path) -> _Video:
                     shown.append(float(packet.pts * packet.time_base))
         except av.error.FFmpegError:
             pass  # what is damaged is told when decoding gets there
-        sound = bool(container.streams.audio)
+        sound = any(track.codec_context is not None for track in container.streams.audio)
+        whole = end <= path.stat().st_size if indexed else stored >= stream.frames - _MISSING_FRAMES
     times = sorted(shown)
     stamped = len(times) >= stored
     if not stamped:
         times = [index / fps for index in range(stored)]
     origin = times[0] if times else 0.0
     line = timeline([time - origin for time in times] or [0.0], fps, declared / fps if stored < declared else None)
-    return _Video(line, origin, stored, declared, bool(stream.frames), sound, stamped)
+    short = not indexed and not counted and stored < declared - _MISSING_FRAMES
+    return _Video(line, origin, stored, declared, whole, short, aspect, sound, stamped)
 
 
 def _video_frames(path: Path, about: _Video, begin: float) -> Iterator[Timed]:
-    """Decode packet by packet, so that whatever precedes damage is still delivered; `begin` says where to start."""
-    with _open_container(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        aspect = float(stream.sample_aspect_ratio or 1)
-        if begin > 0 and about.stamped:
-            container.seek(int((about.origin + begin) * av.time_base))
-        index, time = 0, begin
-        try:
-            for packet in container.demux(stream):
-                for frame in packet.decode():
-                    time = index / about.line.fps if frame.time is None else frame.time - about.origin
-                    yield time, to_rgb8(frame, aspect)
-                    index += 1
-        except av.error.FFmpegError as error:
-            raise _broken(path, index, time) from error
-        # A cut can fall between packets, or its last packet can be decoded by luck. Only an exact count is proof.
-        if index == 0 or (about.exact and about.stored < about.declared - _MISSING_FRAMES):
-            raise _broken(path, index, time)
+    """Frames from the one at `begin`, or from one before it, on."""
+    start = about.origin + begin if begin > 0 and about.stamped else None
+    index, time = 0, -1 / about.line.fps if start is None else begin
+    try:
+        for frame in decode_from(path, "video", start):
+            time = time + 1 / about.line.fps if frame.time is None else frame.time - about.origin
+            yield time, to_rgb8(frame, about.aspect)
+            index += 1
+    except av.error.FFmpegError as error:
+        raise _broken(path, index, max(time, 0)) from error
+    # A cut can fall between packets, or its last packet can be decoded by luck.
+    if index == 0 or not about.whole:
+        raise _broken(path, index, max(time, 0))
 
 
 def _open_video(path: Path, span: Span) -> Clip:
     about = _inspect(path)
     _, first_HWC = next(_video_frames(path, about, 0))
     clip = _clip(path, _size(first_HWC), about.line, span, lambda: _video_frames(path, about, span.start))
-    if not about.exact and about.stored < about.declared - _MISSING_FRAMES:
+    if about.short:
         clip.warnings.append(f"{path.name} breaks off: {about.stored} of its {about.declared} frames could be read.")
     if about.sound and clip.count:
         clip.audio = Audio(path, about.origin + span.start, clip.count / clip.fps)

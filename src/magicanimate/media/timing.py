@@ -17,6 +17,7 @@ DEFAULT_FPS = 25.0
 SLACK = 0.002
 """Containers round times to milliseconds or coarser; a frame this late still counts as there."""
 _UNEVEN = 0.4  # of a frame's duration by which one may be early or late before the rate counts as variable
+_OFF, _UNBROKEN = 0.2, 0.85  # of a usual gap that one may be off; share of the frames that must be there
 _CLOSE = 0.02  # relative difference of rates that rounding of time stamps explains
 _COMMON_RATES = (10, 12, 12.5, 15, 20, 24000 / 1001, 24, 25, 30000 / 1001, 30, 48, 50, 60000 / 1001, 60, 90, 120)
 
@@ -48,6 +49,8 @@ class Timeline:
     """The rate; of a variable one that of its most common gap."""
     even: bool
     """Whether every frame stays equally long."""
+    holes: bool = False
+    """Whether the rate is even but for some frames that are missing: the ones before them stay on the screen."""
 
 
 def timeline(times: Sequence[float], fps: float, length: float | None = None) -> Timeline:
@@ -64,8 +67,15 @@ def timeline(times: Sequence[float], fps: float, length: float | None = None) ->
     mean = stamps[-1] / (len(stamps) - 1)
     even = bool((np.abs(stamps - mean * np.arange(len(stamps))) < _UNEVEN * mean).all())
     usual = mean if even else float(np.median(np.diff(stamps)))
-    rate = fps if even and abs(fps * mean - 1) < _CLOSE else _common(1 / max(usual, SLACK))
-    return Timeline(times, max(length or 0.0, times[-1] + 1 / rate), rate, even)
+    holes = not even and _has_holes(np.diff(stamps) / max(usual, SLACK))
+    rate = fps if (even or holes) and abs(fps * usual - 1) < _CLOSE else _common(1 / max(usual, SLACK))
+    return Timeline(times, max(length or 0.0, times[-1] + 1 / rate), rate, even, holes)
+
+
+def _has_holes(gaps: np.ndarray) -> bool:
+    """Whether times between frames, in usual ones, are whole numbers, and few frames are missing."""
+    whole = np.rint(gaps)
+    return bool((np.abs(gaps - whole) < _OFF).all() and whole.min() >= 1 and len(gaps) >= _UNBROKEN * whole.sum())
 
 
 def _common(rate: float) -> float:

@@ -28,7 +28,8 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     upload_bytes: int = Field(200 * 2**20, gt=0, description="both files of a job together")
-    pixels: int = Field(40_000_000, gt=0, description="of a picture, or of one frame of a motion")
+    picture_pixels: int = Field(150_000_000, gt=0, description="of a picture; it is scaled when it is read")
+    pixels: int = Field(40_000_000, gt=0, description="of one frame of a motion")
     seconds: float = Field(300, gt=0, description="length of a motion")
     frames: int = Field(3000, gt=0, description="frames of a result")
     video_pixels: int = Field(1024 * 1024, gt=0, description="pixels of one frame of a result")
