@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-pytest.importorskip("moderngl", reason="moderngl is not installed")
-
 from benchmarks.motion_quality import BOUNDS, GROUPS, changes, missed, overlap, summary
 
 

@@ -17,6 +17,7 @@ from magicanimate.errors import InputError
 from magicanimate.person.warp import LOOSE
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset
+from magicanimate.synth.graphics import _open_context
 from magicanimate.synth.outfit import random_outfit
 from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
 
@@ -222,5 +223,18 @@ def test_without_moderngl_one_sentence_says_what_to_install():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "needs moderngl; install it with" in " ".join((ended.stdout + ended.stderr).split())
+    assert "needs the package moderngl; install it with" in " ".join((ended.stdout + ended.stderr).split())
     assert "Traceback" not in ended.stderr
+
+
+def test_missing_opengl_is_named_with_its_packages(monkeypatch):
+    import moderngl
+
+    def fail(**_: object) -> None:
+        raise Exception("libEGL.so not loaded")
+
+    monkeypatch.setattr(moderngl, "create_context", fail)
+    with pytest.raises(
+        InputError, match=r"needs the system library libEGL\.so\.1; on Debian or Ubuntu: apt-get install libegl1\.$"
+    ):
+        _open_context()

@@ -197,16 +197,10 @@ def body_file(path: Path) -> Path:
     return BodyMotion(Proportions.usual(), pose, position, 100.0, (64, 64), 25.0, np.ones(5, bool)).save(path)
 
 
-@pytest.mark.egl
 def test_animate_with_each_kind_of_control(tmp_path, motion_path, picture_path):
     """A depth and a pose ControlNet see other pictures than the DensePose one, and other bodies; a map has no body."""
     from magicanimate.animation.pipeline import MagicAnimatePipeline
-    from magicanimate.body.graphics import shared_context
 
-    try:
-        shared_context()
-    except InputError as error:
-        pytest.skip(str(error))
     folder = tmp_path / "several"
     save_model(random_model("parts"), folder)
     save_model(random_model("parts", control="depth", control_encoding="depth"), tmp_path / "depth")

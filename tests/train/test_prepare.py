@@ -13,7 +13,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 pytest.importorskip("moderngl", reason="moderngl is not installed")
-pytest.importorskip("mediapipe", reason="mediapipe is not installed")
 
 from filmed import FPS, SIZE, blurred, film, scene
 from magicanimate.cli.main import app

@@ -265,8 +265,7 @@ def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
     """Fit a body to a track; to its masks too, where it has them.
 
     Raises:
-        InputError: the track has no frame with a person, or no joints that the body knows; with masks, also if moderngl
-            or EGL is missing.
+        InputError: the track has no frame with a person, or no joints that the body knows.
     """
     present_F = track.seen_F
     frames = np.flatnonzero(present_F)

@@ -43,7 +43,7 @@ JOINT_NAMES = tuple(PARENTS)
 JOINT_INDEX = {name: i for i, name in enumerate(JOINT_NAMES)}
 
 # Further points that are stored: name -> joint that carries it. Eyes, knuckles and tips are anny's bones, nose, ears
-# and shoulders its COCO key points, heels vertices; the ankle lies a little above the foot's joint, where mediapipe
+# and shoulders its COCO key points, heels vertices; the ankle lies a little above the foot's joint, where BlazePose
 # sees it.
 CARRIERS: dict[str, str] = {
     "mouth": "head", "nose": "head",

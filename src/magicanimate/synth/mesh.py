@@ -1,14 +1,14 @@
 """Vertex arrays of a person: the body and the loose pieces (hair, skirt, accessories) that only the picture shows.
 
-Layout per vertex (37 floats): the naked body's 31 (body/graphics.py), along 3, and 3 of hair, eyeball, material.
+Layout per vertex (37 floats): the naked body's 31 (graphics.py), along 3, and 3 of hair, eyeball, material.
 """
 
 import numpy as np
 
-from magicanimate.body.graphics import body_vertices
 from magicanimate.body.rig import JOINT_INDEX, BodyShape
 from magicanimate.body.template import BodyTemplate
 from magicanimate.synth.accessories import worn_pieces
+from magicanimate.synth.graphics import body_vertices
 from magicanimate.synth.outfit import Outfit
 from magicanimate.synth.sheets import FLOATS_PER_VERTEX, HANGING_HAIR, SKIRT, sheet, sheet_triangles
 

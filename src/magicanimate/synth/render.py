@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magicanimate.body.graphics import (
+from magicanimate.body.rig import BodyShape
+from magicanimate.body.template import template
+from magicanimate.synth.graphics import (
     ATTRIBUTES,
     COMMON,
     LAYOUT,
@@ -23,8 +25,6 @@ from magicanimate.body.graphics import (
     shader,
     shared_context,
 )
-from magicanimate.body.rig import BodyShape
-from magicanimate.body.template import template
 from magicanimate.synth.mesh import dressed_vertices, loose_pieces
 from magicanimate.synth.outfit import Outfit
 
@@ -104,7 +104,7 @@ class Person:
 
 
 class Renderer:
-    """Square pictures of one size. For use in the thread that made it: see body/graphics.py on contexts."""
+    """Square pictures of one size. For use in the thread that made it: see graphics.py on contexts."""
 
     def __init__(self, size: int, rich: bool = False) -> None:
         self.size, self.rich = size, rich

@@ -1,4 +1,4 @@
-"""Drawing bodies with moderngl, headless through EGL, on a GPU or on Mesa's software renderer.
+"""Renders generated people with moderngl, headless through EGL, on a GPU or on Mesa's software renderer.
 
 Shape legend: V vertices, J joints, H W pixels.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from magicanimate.body.rig import JOINT_NAMES, REGIONS, BodyShape
 from magicanimate.body.template import REGION_PARTS, template
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, absent_library, cannot_import
 
 if TYPE_CHECKING:
     import moderngl
@@ -72,13 +72,10 @@ def _open_context() -> moderngl.Context:
 
         context = moderngl.create_context(standalone=True, backend="egl")
     except ImportError as error:
-        raise InputError(
-            "Drawing bodies needs moderngl; install it with: pip install 'magicanimate[pose]' (or [train])."
-        ) from error
+        raise cannot_import("Generating people", "moderngl", "pip install 'magicanimate[train]'", error) from error
     except Exception as error:  # moderngl raises bare Exception for every EGL fault
-        raise InputError(
-            f"No OpenGL through EGL on this machine ({error}); on Debian or Ubuntu install libegl1 and libgl1-mesa-dri."
-        ) from error
+        lacking = absent_library(error) or "a driver of OpenGL; on Debian or Ubuntu: apt-get install libgl1-mesa-dri"
+        raise InputError(f"Generating people needs OpenGL through EGL ({error}), and that needs {lacking}.") from error
     context.enable(moderngl.DEPTH_TEST)
     return context
 
