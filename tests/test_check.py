@@ -176,7 +176,6 @@ def test_animate_prints_only_what_matters(inputs, tmp_path, model_folder):
 
 
 @pytest.mark.real
-@pytest.mark.egl
 @pytest.mark.parametrize(
     ("image", "motion", "scales", "said"),
     [
@@ -185,7 +184,6 @@ def test_animate_prints_only_what_matters(inputs, tmp_path, model_folder):
     ],
 )  # fmt: skip
 def test_real_pairs(config, real_inputs, image, motion, scales, said):
-    pytest.importorskip("mediapipe")
     job = prepare_job(
         config, 8, real_inputs / "source_image" / image, real_inputs / "densepose" / f"{motion}.mp4",
         make_settings(max_frames=16),

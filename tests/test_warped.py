@@ -135,7 +135,7 @@ def pipe() -> MagicAnimatePipeline:
     return MagicAnimatePipeline(full_model())
 
 
-def test_a_real_picture_is_warped(pipe, opengl):
+def test_a_real_picture_is_warped(pipe):
     example = SHELF["studio"]
     full = pipe(example.picture, example.motion, **SHOWN)
     one_by_one = pipe(example.picture, example.motion, **SHOWN, decode_chunk=1).frames
@@ -150,8 +150,7 @@ def test_a_real_picture_is_warped(pipe, opengl):
     )
 
 
-def test_two_people_take_detail_from_two(pipe, opengl):
-    pytest.importorskip("mediapipe")
+def test_two_people_take_detail_from_two(pipe):
     examples = [SHELF["studio"], SHELF["stripes"]]
     both = np.concatenate([load_picture(example.picture) for example in examples], 1)
     motion = render_parts(
@@ -176,7 +175,7 @@ def test_two_people_take_detail_from_two(pipe, opengl):
     assert set(np.unique(job.signal.padded(8).people([7]))) == {0, 1, 2}
 
 
-def test_a_picture_of_nobody_goes_without(pipe, opengl):
+def test_a_picture_of_nobody_goes_without(pipe):
     video = pipe(picture(), SHELF["studio"].motion, **SHOWN)
     assert "not known" in " ".join(video.settings["notes"])
     assert len(video) == 3

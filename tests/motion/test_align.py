@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from magicanimate.errors import InputError
 from magicanimate.media import clip_of_frames
 from magicanimate.motion.open import open_motion
 from magicanimate.motion.placing import align as module
@@ -90,17 +89,13 @@ def test_cut_off_and_several_drivers_are_left_alone():
     assert find_in_motion(two) is None
 
 
-def missing(_):
-    raise InputError("Finding people needs mediapipe.")
-
-
-def test_without_the_extractor_outlines_are_used_and_it_is_said(seen):
-    seen(missing)
+def test_where_nobody_is_recognised_outlines_are_used_and_it_is_said(seen):
+    seen(lambda _: None)
     motion = replace(
         motion_of(dancing(4)), start=lambda: iter(standing_motion(slice(10, 120), slice(20, 60))), size=SIZE
     )
     aligned = align(motion, SIZE, "cover", figure_picture())
-    assert "by its outline only: Finding people needs mediapipe." in aligned.notes[0]
+    assert "No person was recognised" in aligned.notes[0]
     assert "scaled by 0.6" in aligned.notes[1]
     landed, person = figure_of_mask(next(iter(aligned)) > 0), find_in_picture(figure_picture())
     assert (landed.top, landed.bottom, landed.centre) == pytest.approx(

@@ -53,7 +53,7 @@ def find_person(picture_HWC: np.ndarray) -> Person | None:
     """The person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
 
     Raises:
-        InputError: mediapipe or OpenGL is missing.
+        InputError: the package ai-edge-litert is missing.
     """
     return _find_person(picture_HWC.tobytes(), picture_HWC.shape)
 
@@ -63,7 +63,7 @@ def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
     looked for where those before are painted over.
 
     Raises:
-        InputError: mediapipe or OpenGL is missing.
+        InputError: the package ai-edge-litert is missing.
     """
     people: list[Person] = []
     covered_HW = np.zeros(picture_HWC.shape[:2], np.uint8)
@@ -80,7 +80,7 @@ def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
 def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
     from magicanimate.body.draw import draw_motion
     from magicanimate.body.fit import fit_track
-    from magicanimate.body.people import track_picture
+    from magicanimate.person.track_person import track_picture
 
     picture_HWC = np.frombuffer(pixels, np.uint8).reshape(shape)
     track = track_picture(picture_HWC)

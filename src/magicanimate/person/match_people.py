@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from magicanimate.errors import InputError
 from magicanimate.parts.frame_store import PackedFrames
 from magicanimate.person.find import Person, find_people
 from magicanimate.person.track_people import divide
@@ -30,10 +29,7 @@ class Cast(NamedTuple):
 def find_cast(picture_HWC: np.ndarray, parts_FHW: PackedFrames, people: int, notes: list[str]) -> Cast:
     """For a picture [H,W,3] uint8 and the part maps of a motion with so many people, which may reach farther to the
     right and below. Adds a note where somebody goes without."""
-    try:
-        found = find_people(picture_HWC, max(1, people))
-    except InputError:  # what finds people is not installed; the alignment has said so
-        found = []
+    found = find_people(picture_HWC, max(1, people))
     if not found:
         notes.append("Body parts in the picture are not known, so the model goes by its impression alone.")
         return Cast(None)

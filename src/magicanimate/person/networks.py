@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from magicanimate.errors import InputError
+from magicanimate.errors import cannot_import
 
 _ARCHIVE = Path(__file__).resolve().parent.parent / "assets" / "people" / "networks.npz"
 _MOST_THREADS = 4  # more gain nothing: the networks take 4 to 20 ms
@@ -31,6 +31,11 @@ class Network:
         self._interpreter.set_tensor(self._input, picture_HWC[None])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Returns the logistic function, without overflow in float32."""
+    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
 
 
 def network(name: str) -> Network:
@@ -61,7 +66,5 @@ def _interpreter_class() -> type:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise InputError(
-            f"Finding people needs the package ai-edge-litert ({error}); install it with: pip install ai-edge-litert."
-        ) from error
+        raise cannot_import("Finding people", "ai-edge-litert", "pip install ai-edge-litert", error) from error
     return Interpreter

@@ -69,15 +69,11 @@ def check_extractor(extractor: str, needs_body: bool) -> None:
 
         Wholebody(path)
     elif extractor in ("auto", "mediapipe"):
-        from magicanimate.body.people import track_picture
+        from magicanimate.person.track_person import track_picture
 
         track_picture(np.zeros((64, 64, 3), np.uint8))
     else:
         raise InputError(f"Unknown extractor {extractor!r}: give mediapipe, densepose or dwpose.")
-    if name != "densepose":
-        from magicanimate.body.graphics import shared_context
-
-        shared_context()
 
 
 def find_person(clip: Clip, extractor: str, progress: Progress | None = None) -> Found | None:
@@ -92,7 +88,7 @@ def find_person(clip: Clip, extractor: str, progress: Progress | None = None) ->
 
             track, most = track_clip(clip, Path(own).expanduser() if own else None, None, progress)
             return of_body(fit(track, progress), track, most > 1)
-        from magicanimate.body.people import track_video
+        from magicanimate.person.track_person import track_video
 
         track = track_video(looks.clip, progress)
     except InputError:  # the clip was read before and the extractor checked, so all that is left is: nobody
@@ -121,7 +117,7 @@ class _Looks:
 
 def _another(frame_HWC: np.ndarray, track: Track, index: int) -> bool:
     """Whether somebody is left in a frame when the person who was found is painted over."""
-    from magicanimate.body.people import track_picture
+    from magicanimate.person.track_person import track_picture
 
     outline_HW = track.masks(index) if track.masks else None
     if outline_HW is None:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magicanimate.errors import InputError
 from magicanimate.media.pictures import Fit, Placement, fit_parts, place
 from magicanimate.motion.placing.edges import Extension
 from magicanimate.motion.placing.outline import find_in_motion, find_in_picture
@@ -84,11 +83,7 @@ def align(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.n
     left, top, _, bottom = placement.box
     scale = placement.inner[2] / (bottom - top)
     usual = Similarity(scale, (placement.inner[1] - scale * left, placement.inner[0] - scale * top))
-    try:
-        person = find_person(picture_HWC)
-    except InputError as error:  # what finds people is not installed
-        plain.notes.append(f"The person in the picture was looked for by its outline only: {error}")
-        return _by_outline(motion, size, picture_HWC, plain, usual)
+    person = find_person(picture_HWC)
     if person is None:
         plain.notes.append("No person was recognised in the picture, so the motion keeps its proportions.")
         return _by_outline(motion, size, picture_HWC, plain, usual)

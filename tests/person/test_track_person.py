@@ -1,8 +1,7 @@
-"""A generated person found by the real mediapipe, fitted and drawn by the real OpenGL."""
+"""A generated person found by the shipped networks, fitted and drawn."""
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,28 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("mediapipe", reason="mediapipe is not installed")
-pytest.importorskip("moderngl", reason="moderngl is not installed")
-
 import magicanimate
 from magicanimate.body.draw import KINDS, draw_motion
 from magicanimate.body.fit import fit_track
-from magicanimate.body.graphics import _open_context, shared_context
-from magicanimate.body.people import track_picture, track_video
 from magicanimate.body.rig import POINT_INDEX
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
+from magicanimate.person.track_person import track_picture, track_video
 
-pytestmark = pytest.mark.egl
 PICTURE = Path(magicanimate.__file__).parent / "assets" / "demo" / "picture.png"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_egl():
-    try:
-        shared_context()
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -117,27 +103,3 @@ def test_any_thread_can_draw(motion):
         there = pool.submit(lambda: next(draw_motion(motion))["parts"]).result()
     assert np.array_equal(here, there)
     assert np.array_equal(next(draw_motion(motion))["parts"], here)
-
-
-@pytest.mark.parametrize(
-    ("module", "call"),
-    [
-        ("mediapipe.python.solutions.pose", lambda: track_picture(np.zeros((8, 8, 3), np.uint8))),
-        ("moderngl", _open_context),
-    ],
-)  # fmt: skip
-def test_missing_packages_are_named(monkeypatch, module, call):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=r"magicanimate\[pose\]"):
-        call()
-
-
-def test_missing_opengl_is_named(monkeypatch):
-    import moderngl
-
-    def fail(**_: object) -> None:
-        raise Exception("libEGL.so not loaded")
-
-    monkeypatch.setattr(moderngl, "create_context", fail)
-    with pytest.raises(InputError, match="libegl1"):
-        _open_context()
