@@ -1,4 +1,4 @@
-"""Single files fetched once from the Hugging Face hub into the user's cache, and checked against a known hash."""
+"""Single files fetched once into the user's cache: from the Hugging Face hub, or out of a zip archive on the web."""
 
 from __future__ import annotations
 
@@ -41,6 +41,38 @@ def fetch_file(repository: str, name: str, sha256: str) -> Path:
     found = hash_of(path)
     if found != sha256:
         raise InputError(f"{path} is not the expected file (its SHA-256 is {found}); delete it and try again.")
+    return path
+
+
+def fetch_archived(url: str, ending: str, otherwise: str) -> Path:
+    """Returns the only file with an ending in a zip archive; fetched if it is not in the cache yet.
+
+    Args:
+        url: of the archive.
+        ending: of the file in it.
+        otherwise: what to do by hand if that fails, for the error's sentence.
+
+    Raises:
+        InputError: the archive cannot be reached or holds no such file.
+    """
+    import io
+    import urllib.request
+    import zipfile
+
+    folder = cache_folder() / "extractors"
+    path = folder / (Path(url).stem + ending)
+    if path.is_file():
+        return path
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            archive = zipfile.ZipFile(io.BytesIO(answer.read()))
+        name = next(name for name in archive.namelist() if name.endswith(ending))
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_bytes(archive.read(name))
+        part.replace(path)
+    except (OSError, zipfile.BadZipFile, StopIteration) as error:
+        raise InputError(f"{url} cannot be fetched: connect, or {otherwise}.") from error
     return path
 
 

@@ -1,5 +1,17 @@
 """The exceptions that are the user's business."""
 
+from __future__ import annotations
+
+import re
+
+_DEBIAN = {
+    "libEGL.so.1": "libegl1", "libGL.so.1": "libgl1", "libGLdispatch.so.0": "libglvnd0", "libOpenGL.so.0": "libopengl0",
+    "libglib-2.0.so.0": "libglib2.0-0", "libgomp.so.1": "libgomp1", "libgthread-2.0.so.0": "libglib2.0-0",
+    "libsndfile.so.1": "libsndfile1", "libstdc++.so.6": "libstdc++6", "libz.so.1": "zlib1g",
+}  # fmt: skip
+"""System libraries, and the packages of Debian and Ubuntu that bring them."""
+_ABSENT = re.compile(r"(lib[\w.+-]+?\.so[.\w]*)(: cannot open shared object file| not loaded| not found)")
+
 
 class InputError(ValueError):
     """Bad input or settings. Its message is one sentence: what is wrong and what to do about it."""
@@ -13,3 +25,29 @@ def first_line(error: BaseException, most: int = 200) -> str:
 
 class NobodyFound(InputError):
     """No person was found where one was looked for."""
+
+
+def absent_library(error: Exception) -> str | None:
+    """Names the system library that could not be loaded and the package that brings it; None if that was not it."""
+    found = _ABSENT.search(str(error))
+    if found is None:
+        return None
+    library = found[1] if found[1].rpartition(".so")[2] else f"{found[1]}.1"  # some loaders leave the version out
+    if package := _DEBIAN.get(library):
+        return f"the system library {library}; on Debian or Ubuntu: apt-get install {package}"
+    return f"the system library {library}; your system's packages bring it"
+
+
+def cannot_import(purpose: str, package: str, command: str, error: ImportError) -> InputError:
+    """Says in one sentence what a failed import lacks: a system library, or the package itself.
+
+    Args:
+        purpose: what needs the package; the sentence's subject.
+        package: its name.
+        command: what installs it.
+        error: of the import.
+    """
+    if isinstance(error, ModuleNotFoundError) or not (library := absent_library(error)):
+        reason = "" if isinstance(error, ModuleNotFoundError) or not str(error) else f" (it fails: {error})"
+        return InputError(f"{purpose} needs the package {package}{reason}; install it with: {command}.")
+    return InputError(f"{purpose} needs the package {package}, and that needs {library}.")

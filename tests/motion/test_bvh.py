@@ -232,7 +232,6 @@ def test_what_is_missing_is_said(tmp_path):
         track_of_capture(read_bvh(renamed), Span(), renamed)
 
 
-@pytest.mark.egl
 @pytest.mark.slow
 def test_a_body_is_drawn(tmp_path):
     motion = open_motion(bvh(tmp_path / "a.txt", frames=3, turn=120))

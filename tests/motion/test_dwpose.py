@@ -1,4 +1,4 @@
-"""Whole-body networks through rtmlib: small ONNX networks with the interface of YOLOX and RTMW."""
+"""Whole-body networks: small ONNX networks with the interface of YOLOX and RTMW."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from magicanimate.motion.extractors.dwpose import DETECTOR, POSE, Wholebody, tra
 from magicanimate.motion.extractors.tracks import WHOLEBODY
 from motion.standing import standing
 
-pytest.importorskip("rtmlib")
+pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
 SIZE = 64
@@ -111,6 +111,40 @@ def test_frames_without_people_and_clips_without_any(networks):
     assert track.seen_F.tolist() == [False] * 20 + [True] * 3
     with pytest.raises(InputError, match="No person was found"):
         track_clip(clip_of_frames(np.stack(frames[:3]), 25), networks, None, None)
+
+
+def test_a_small_person_is_found_where_it_is(networks):
+    """In a larger picture beside the detector's own size, boxes and joints are in its pixels."""
+    large = np.repeat(np.repeat(scene(False, True), 3, 0), 3, 1)[: 3 * SIZE - 40]
+    boxes, joints = Wholebody(networks)(large)
+    assert boxes[0] == pytest.approx([3 * BLOCK, 0, 3 * SIZE, 3 * SIZE], abs=1)
+    assert joints[0, WHOLEBODY.index("nose"), 0] == pytest.approx(4.5 * BLOCK, abs=4)
+    assert joints[0, WHOLEBODY.index("left_ankle"), 1] > joints[0, WHOLEBODY.index("nose"), 1] + SIZE
+
+
+def test_archives_are_fetched_once(tmp_path, monkeypatch):
+    import io
+    import urllib.request
+    import zipfile
+
+    from magicanimate.downloads import fetch_archived
+
+    packed, asked = io.BytesIO(), []
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("folder/end2end.onnx", b"weights")
+        archive.writestr("folder/detail.json", b"{}")
+
+    def answer(url: str, timeout: float) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(packed.getvalue() if "good" in url else b"<html>")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    for _ in range(2):
+        assert fetch_archived("https://x.invalid/good.zip", ".onnx", "go").read_bytes() == b"weights"
+    assert asked == ["https://x.invalid/good.zip"]
+    with pytest.raises(InputError, match="cannot be fetched: connect, or go"):
+        fetch_archived("https://x.invalid/bad.zip", ".onnx", "go")
 
 
 def test_missing_and_wrong_files_are_named(tmp_path):

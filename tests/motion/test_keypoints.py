@@ -196,7 +196,6 @@ def test_missing_frames_keep_their_time(tmp_path):
     assert len(read_keypoints(tmp_path / "a.json").people) == 3  # pictures of a collection, not of a film
 
 
-@pytest.mark.egl
 def test_a_long_absence_is_said(tmp_path):
     numbers = (*range(6), *range(36, 40))
     entries = [{**alphapose(frames=[0])[0], "image_id": f"{f}.jpg"} for f in numbers]
@@ -311,7 +310,6 @@ def test_hidden_files_beside_frames_are_ignored(tmp_path):
     assert len(read_keypoints(folder).people) == 3
 
 
-@pytest.mark.egl
 def test_a_body_is_drawn_where_the_joints_are(tmp_path):
     frames = [[person(0.002 * i)] for i in range(3)]
     path = openpose_folder(tmp_path / "k", frames, canvas_width=WIDTH, canvas_height=HEIGHT)

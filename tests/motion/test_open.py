@@ -211,7 +211,7 @@ def test_nobody_in_a_video(tmp_path):
 
 @pytest.mark.parametrize(
     ("extractor", "missing", "message"),
-    [("auto", "mediapipe", "magicanimate[pose]"), ("dwpose", "rtmlib", "magicanimate[wholebody]")],
+    [("auto", "ai_edge_litert", "pip install ai-edge-litert"), ("dwpose", "onnxruntime", "magicanimate[wholebody]")],
 )
 def test_missing_packages_are_named(tmp_path, extractor, missing, message):
     path = folder(tmp_path / "clip", np.stack([photo()] * 2))

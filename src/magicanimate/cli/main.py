@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, absent_library
 
 BAD_INPUT, INTERRUPTED = 2, 3
 # Where torchao is installed, diffusers imports it, and both warn of kernels that are not for this machine.
@@ -58,6 +58,11 @@ class _Root(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             _tell(f"Error: {error}")
+            raise typer.Exit(BAD_INPUT) from error
+        except ImportError as error:
+            if not (library := absent_library(error)):
+                raise
+            _tell(f"Error: {error.name or 'A package'} needs {library}.")
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt as error:
             _tell(f"Interrupted; {str(error) or 'nothing was left half-written'}.")
@@ -331,7 +336,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            # Threads of gloo and mediapipe that are still there when a process of torchrun ends can abort it, although
+            # Threads of gloo that are still there when a process of torchrun ends can abort it, although
             # all is done and written: so it ends without waiting for them.
             sys.stdout.flush()
             sys.stderr.flush()

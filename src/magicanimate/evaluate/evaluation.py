@@ -220,7 +220,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for name in ("magicanimate", "numpy", "scipy", "scikit-image", "opencv-contrib-python", "torch"):
+    for name in ("magicanimate", "numpy", "scipy", "scikit-image", "opencv-python-headless", "torch"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

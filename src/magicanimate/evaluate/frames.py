@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, cannot_import
 from magicanimate.evaluate.basic import psnr
 from magicanimate.evaluate.interfaces import InputRange, PerceptualNetwork
 
@@ -34,10 +34,8 @@ def ssim(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Structural similarity of the grey frames: 7x7 uniform window, data range 255, sample covariance."""
     try:
         from skimage.metrics import structural_similarity
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "SSIM needs the package scikit-image, which the extra eval brings: pip install 'magicanimate[eval]'."
-        ) from error
+    except ImportError as error:
+        raise cannot_import("SSIM", "scikit-image", "pip install 'magicanimate[eval]'", error) from error
     if min(output.shape[1:3]) < SSIM_WINDOW:
         raise InputError(f"SSIM needs frames of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels; choose a larger size.")
     return _each(

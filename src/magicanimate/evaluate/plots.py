@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.errors import InputError
+from magicanimate.errors import cannot_import
 from magicanimate.evaluate.report import ARROWS
 from magicanimate.evaluate.result import Result, values_of
 
@@ -57,11 +57,8 @@ class _drawing:
     def __enter__(self) -> Any:
         try:
             import matplotlib
-        except ModuleNotFoundError as error:
-            raise InputError(
-                "The report's plots need the package matplotlib, which the extra eval brings: "
-                "pip install 'magicanimate[eval]'."
-            ) from error
+        except ImportError as error:
+            raise cannot_import("A plot", "matplotlib", "pip install 'magicanimate[eval]'", error) from error
         matplotlib.use("agg")
         import matplotlib.pyplot as plt
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.errors import InputError
+from magicanimate.errors import cannot_import
 from magicanimate.evaluate.frames import grey
 
 _AGREE, _SLACK = 0.01, 0.5  # Sundaram et al. 2010, eq. 5: a pixel is seen in both frames
@@ -58,10 +58,9 @@ def warping_errors(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> tuple[np
 def _opencv() -> Any:
     try:
         import cv2
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "The warping error needs the package opencv-contrib-python, which the extra eval brings: "
-            "pip install 'magicanimate[eval]'."
+    except ImportError as error:
+        raise cannot_import(
+            "The warping error", "opencv-python-headless", "pip install 'magicanimate[eval]'", error
         ) from error
     return cv2
 

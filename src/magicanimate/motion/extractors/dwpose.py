@@ -1,18 +1,18 @@
-"""Whole-body keypoints by ONNX networks (RTMW, DWPose) through rtmlib: a person detector and a pose network.
+"""Whole-body keypoints by ONNX networks (RTMW, DWPose): a person detector and a pose network.
 
 Shape legend: F frames, N people, J joints, H W pixels.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from magicanimate.errors import InputError, NobodyFound
+from magicanimate.downloads import fetch_archived
+from magicanimate.errors import InputError, NobodyFound, cannot_import
 from magicanimate.motion.extractors.tracks import WHOLEBODY, make_track
 from magicanimate.parts.follow import Follower
 
@@ -24,8 +24,17 @@ if TYPE_CHECKING:
 
 DETECTOR, POSE = "detector.onnx", "pose.onnx"
 """Names of the two networks in a folder of the user's."""
-_SEEN = 0.3  # score from which a joint was seen
+_SOURCE = "https://download.openmmlab.com/mmpose/v1/projects/"
+_ARCHIVES = {
+    DETECTOR: "rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip",
+    POSE: "rtmw/onnx_sdk/rtmw-dw-x-l_simcc-cocktail14_270e-256x192_20231122.zip",
+}
+_BY_HAND = f"give a folder with {DETECTOR} and {POSE} as --extractor dwpose=FOLDER"
+_SEEN = 0.3  # score from which a joint, or a person, was seen
 _DETECTOR_SIZE, _POSE_SIZE = (640, 640), (256, 192)  # (height, width), where a file does not say
+_MARGIN = 1.25  # of a person's box, for the pose network
+_GREY = (114, 114, 114)  # beside a picture that does not fill the detector's input
+_MEAN, _DEVIATION = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
 
 
 class Wholebody:
@@ -35,60 +44,76 @@ class Wholebody:
         """Load the networks.
 
         Args:
-            folder: holds `detector.onnx` (YOLOX) and `pose.onnx` (133 joints, SimCC outputs); None: rtmlib fetches its
-                balanced pair once, about 320 MB.
+            folder: holds `detector.onnx` (YOLOX with suppression inside: boxes and scores [1, N, 5]) and `pose.onnx`
+                (133 joints, SimCC outputs); None: OpenMMLab's pair is fetched once, about 320 MB.
 
         Raises:
-            InputError: rtmlib is missing, or the files cannot be fetched or read.
+            InputError: onnxruntime is missing, or the files cannot be fetched or read.
         """
-        try:
-            import rtmlib
-        except ImportError as error:
-            raise InputError(
-                "The extractor dwpose needs rtmlib; install it with: pip install 'magicanimate[wholebody]'."
-            ) from error
-        usual = rtmlib.Wholebody.MODE["balanced"]
-        detector, pose = (folder / DETECTOR, folder / POSE) if folder else (usual["det"], usual["pose"])
-        self._detector = _open(rtmlib.YOLOX, detector, _input_size(detector) or _DETECTOR_SIZE)
-        self._pose = _open(rtmlib.RTMPose, pose, (_input_size(pose) or _POSE_SIZE)[::-1])
+        self._detector = _Network(folder, DETECTOR, _DETECTOR_SIZE)
+        self._pose = _Network(folder, POSE, _POSE_SIZE)
 
     def __call__(self, image_HWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[H, W, 3] uint8 RGB -> boxes [N, 4] and joints [N, 133, 3] (x, y, score), both in pixels."""
-        bgr_HWC = np.ascontiguousarray(image_HWC[..., ::-1])
-        boxes_N4 = np.asarray(self._detector(bgr_HWC), np.float32).reshape(-1, 4)
-        if not len(boxes_N4):
-            return boxes_N4, np.zeros((0, len(WHOLEBODY), 3), np.float32)
-        joints_NJ2, scores_NJ = self._pose(bgr_HWC, boxes_N4)
-        return boxes_N4, np.concatenate([joints_NJ2, scores_NJ[..., None]], -1).astype(np.float32)
+        picture = Image.fromarray(np.ascontiguousarray(image_HWC[..., ::-1]))  # the networks take BGR
+        boxes_N4 = self._people(picture)
+        joints = [self._joints(picture, box_4) for box_4 in boxes_N4]
+        return boxes_N4, np.stack(joints) if joints else np.zeros((0, len(WHOLEBODY), 3), np.float32)
+
+    def _people(self, picture: Image.Image) -> np.ndarray:
+        height, width = self._detector.size
+        scale = min(height / picture.height, width / picture.width)
+        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        padded = Image.new("RGB", (width, height), _GREY)
+        padded.paste(picture.resize(size, Image.Resampling.BILINEAR))
+        found = self._detector(np.asarray(padded, np.float32))[0]
+        if found.ndim != 3 or found.shape[2] != 5:
+            raise InputError(
+                f"{self._detector.path} returns {list(found.shape)}: give a detector that returns boxes with scores "
+                "[1, N, 5]."
+            )
+        return found[0, found[0, :, 4] > _SEEN, :4] / np.float32(scale)
+
+    def _joints(self, picture: Image.Image, box_4: np.ndarray) -> np.ndarray:
+        """[133, 3]."""
+        height, width = self._pose.size
+        middle, reach = (box_4[:2] + box_4[2:]) / 2, (box_4[2:] - box_4[:2]) * _MARGIN
+        reach = np.maximum(reach, reach[::-1] * (width / height, height / width))
+        left, top = middle - reach / 2
+        data = (reach[0] / width, 0, left, 0, reach[1] / height, top)
+        cut = picture.transform((width, height), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+        x_1JX, y_1JY = self._pose((np.asarray(cut, np.float32) - _MEAN) / _DEVIATION)[:2]
+        at_J2 = np.stack([x_1JX[0].argmax(1), y_1JY[0].argmax(1)], 1) / 2  # two bins a pixel
+        scores_J1 = (x_1JX[0].max(1) + y_1JY[0].max(1))[:, None] / 2
+        joints_J2 = at_J2 / (width, height) * reach + middle - reach / 2
+        return np.concatenate([joints_J2, scores_J1], 1).astype(np.float32)
 
 
-def _open(kind: Any, path: Path | str, size: tuple[int, int]) -> Any:
-    """One of rtmlib's tools, which wants the input size in an order of its own."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it announces every file that it loads
-            return kind(str(path), model_input_size=size, backend="onnxruntime")
-    except (OSError, RuntimeError) as error:  # what its downloads raise
-        raise InputError(
-            f"{path} cannot be fetched: connect, or give a folder with {DETECTOR} and {POSE} as "
-            "--extractor dwpose=FOLDER."
-        ) from error
+class _Network:
+    """An ONNX network with one picture as its input."""
 
+    def __init__(self, folder: Path | None, name: str, size: tuple[int, int]) -> None:
+        try:
+            import onnxruntime
+            from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
+        except ImportError as error:
+            raise cannot_import(
+                "The extractor dwpose", "onnxruntime", "pip install 'magicanimate[wholebody]'", error
+            ) from error
+        self.path = folder / name if folder else fetch_archived(_SOURCE + _ARCHIVES[name], ".onnx", _BY_HAND)
+        try:
+            self._session = onnxruntime.InferenceSession(str(self.path), providers=["CPUExecutionProvider"])
+        except NoSuchFile as error:
+            raise InputError(f"{self.path} does not exist; give a folder with {DETECTOR} and {POSE}.") from error
+        except (Fail, InvalidGraph, InvalidProtobuf) as error:
+            raise InputError(f"{self.path} is not an ONNX network that can be read.") from error
+        declared = self._session.get_inputs()[0]
+        self._name, height_width = declared.name, declared.shape[2:]
+        self.size: tuple[int, int] = tuple(height_width) if all(isinstance(n, int) for n in height_width) else size
+        """(height, width) of its input."""
 
-def _input_size(path: Path | str) -> tuple[int, int] | None:
-    """(height, width) that a local ONNX file declares; None where it leaves them open or is yet to be fetched."""
-    if isinstance(path, str):
-        return None
-    import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
-
-    try:
-        shape = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0].shape
-    except NoSuchFile as error:
-        raise InputError(f"{path} does not exist; give a folder with {DETECTOR} and {POSE}.") from error
-    except (Fail, InvalidGraph, InvalidProtobuf) as error:
-        raise InputError(f"{path} is not an ONNX network that can be read.") from error
-    height, width = shape[2:]
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    def __call__(self, picture_HWC: np.ndarray) -> list[np.ndarray]:
+        return self._session.run(None, {self._name: picture_HWC.transpose(2, 0, 1)[None]})
 
 
 def track_clip(

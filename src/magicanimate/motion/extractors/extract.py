@@ -68,7 +68,7 @@ def _by_dwpose(clip: Clip, folder: Path | None, person: int | None, progress: Pr
 
 
 def _by_mediapipe(clip: Clip, progress: Progress | None) -> MotionClip:
-    from magicanimate.body.people import track_video
+    from magicanimate.person.track_person import track_video
 
     track = track_video(clip, progress)
     notes = [
