@@ -15,14 +15,10 @@ COPY constraints.txt ./
 RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN pip install ".[serve,pose]"
+RUN pip install ".[serve]"
 
 FROM python:${PYTHON}-slim-bookworm
-# EGL and OpenGL in software, with which bodies are drawn; GLib and libgl1, which mediapipe's OpenCV loads.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends libegl1 libgl1 libgl1-mesa-dri libglib2.0-0 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 10001 magicanimate \
+RUN useradd --create-home --uid 10001 magicanimate \
     && install -d -o magicanimate -g magicanimate /data /models
 COPY --from=build /opt/magicanimate /opt/magicanimate
 ENV PATH=/opt/magicanimate/bin:$PATH \

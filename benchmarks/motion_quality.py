@@ -20,11 +20,11 @@ from PIL import Image
 from magicanimate.body.draw import draw_motion
 from magicanimate.body.fit import fit_track
 from magicanimate.body.motion import BodyMotion
-from magicanimate.body.people import track_picture, track_video
 from magicanimate.body.rig import JOINT_NAMES, POINT_INDEX
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
 from magicanimate.parts.densepose import PALETTE_25
+from magicanimate.person.track_person import track_picture, track_video
 from magicanimate.synth.clip import Clip as SynthClip
 from magicanimate.synth.clip import render_clip
 
@@ -127,7 +127,7 @@ def save_rows(rows: list[np.ndarray], columns: int, path: Path) -> None:
 
 
 def photo(path: Path) -> tuple[float, np.ndarray]:
-    """Silhouette IoU of the fitted body with mediapipe's mask, and a row for the sheet."""
+    """Silhouette IoU of the fitted body with the landmark network's mask, and a row for the sheet."""
     image_HWC = np.asarray(Image.open(path).convert("RGB"))
     track = track_picture(image_HWC)
     if track is None or track.masks is None or (mask := track.masks(0)) is None:
@@ -145,7 +145,7 @@ def synthetic(arguments: argparse.Namespace) -> tuple[dict, list[np.ndarray]]:
         times = 3.0 + np.arange(arguments.frames) / arguments.fps
         truth = render_clip(seed, times, arguments.size, "test")
         seed += 1
-        if truth.people > 1:  # mediapipe follows one, and cannot be told which
+        if truth.people > 1:  # one is followed, and it cannot be told which
             continue
         began = time.perf_counter()
         figures, found = measure(truth, arguments.fps)

@@ -18,10 +18,10 @@ import numpy as np
 
 from magicanimate.body.draw import draw_motion
 from magicanimate.body.fit import fit_track
-from magicanimate.body.people import track_video
 from magicanimate.engine.device import peak_memory
 from magicanimate.media import open_clip
 from magicanimate.media.video import save_frames
+from magicanimate.person.track_person import track_video
 
 SEED, FPS, SECONDS = 5000, 25.0, 12.0
 

@@ -79,11 +79,16 @@ def test_nothing_available_is_a_failure(tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "ensurepip", "message"),
-    [("3.12", True, None), ("3.11", False, "python3-venv"), ("3.13", True, "No Python 3.11 or 3.12 found")],
+    [
+        ("3.12", True, None),
+        ("3.13", True, None),
+        ("3.11", False, "python3-venv"),
+        ("3.14", True, "No Python 3.11, 3.12 or 3.13 found"),
+    ],
 )
 def test_find_python(tmp_path, version, ensurepip, message):
     # A stand-in that answers the script's two questions: the version, then whether venv and ensurepip are there.
-    supported = version in ("3.11", "3.12")
+    supported = version in ("3.11", "3.12", "3.13")
     python = script(
         tmp_path / "python",
         f'case "$2" in *version_info*) exit {0 if supported else 1};; *) exit {0 if ensurepip else 1};; esac',

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "magicanimate"
 FOLDERS = [
     "errors",
     "untrusted",
+    "compiled",
     "files",
     "version",
     "provenance",
@@ -61,7 +62,7 @@ LIGHT = [
     "magicanimate.cli.motion",
     "magicanimate.provenance",
 ]
-HEAVY = ["torch", "diffusers", "transformers", "av", "numpy", "anny", "moderngl", "mediapipe", "huggingface_hub"]
+HEAVY = ["torch", "diffusers", "transformers", "av", "numpy", "moderngl", "numba", "ai_edge_litert", "huggingface_hub"]
 
 
 def modules() -> dict[str, Path]:
