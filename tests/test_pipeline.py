@@ -11,7 +11,7 @@ from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline, Video
 from magicanimate.animation.pipeline import _memory_explained
 from magicanimate.animation.settings import make_settings
-from magicanimate.media import load_picture
+from magicanimate.media import load_picture, open_clip
 from magicanimate.parts.densepose import render_parts
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -180,3 +180,37 @@ def test_other_errors_stay_what_they_are():
 
 def _raise(error):
     raise error
+
+
+def test_a_video_shows_itself_in_a_notebook(pipe, tmp_path):
+    import base64
+    import re
+
+    html = pipe(PICTURE, MOTION[:4], steps=1)._repr_html_()
+    found = re.fullmatch(
+        r'<video controls [^>]*width="64" height="64" src="data:video/mp4;base64,([^"]+)"></video>', html
+    )
+    assert found is not None
+    (tmp_path / "v.mp4").write_bytes(base64.b64decode(found[1]))
+    assert len(list(open_clip(tmp_path / "v.mp4"))) == 4
+
+
+def test_the_pipeline_tells_its_notes_to_logging(pipe, caplog):
+    with caplog.at_level("INFO", logger="magicanimate"):
+        pipe(PICTURE, MOTION[:2], steps=1)
+    assert any("scaled" in record.message or "motion" in record.message.lower() for record in caplog.records)
+
+
+def test_an_unknown_option_of_from_pretrained(model_folder):
+    with pytest.raises(InputError, match="no 'quantize'; did you mean quantise"):
+        MagicAnimatePipeline.from_pretrained(model_folder, quantize="int8")
+    with pytest.raises(InputError, match="choose from quantise, offload"):
+        MagicAnimatePipeline.from_pretrained(model_folder, xyz=1)
+
+
+def test_the_library_speaks_of_no_option_of_the_command_line(pipe, tmp_path):
+    video = pipe(PICTURE, MOTION[:2], steps=1)
+    video.save(tmp_path / "v.mp4")
+    with pytest.raises(InputError, match="say overwrite=True") as caught:
+        video.save(tmp_path / "v.mp4")
+    assert "--" not in str(caught.value)

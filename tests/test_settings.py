@@ -78,6 +78,11 @@ def test_sizes_are_width_by_height(width, height):
         ({"guidance": -1}, "guidance: should be greater than or equal to 0"),
         ({"guidance": float("nan")}, "guidance: "),
         ({"fps": 0}, "fps: should be greater than 0"),
+        ({"fps": 1e-9}, "fps: should be at least 0.1"),
+        ({"scheduler": "dpm+"}, "scheduler: unknown solver; did you mean dpm++?"),
+        ({"scheduler": "magic"}, "scheduler: unknown solver; choose one of ddim, ddpm"),
+        ({"scheduler": "MagicScheduler"}, "scheduler: unknown solver"),
+        ({"schedular": "ddim"}, "schedular: there is no such setting; did you mean scheduler?"),
         ({"max_frames": 0}, "max_frames: "),
         ({"seed": -1}, "seed: "),
         ({"preset": "best"}, "preset: should be 'original', 'quality' or 'fast'"),
@@ -121,3 +126,8 @@ def test_times_are_seconds_or_minutes(text, seconds):
 def test_impossible_times_and_choices(values, message):
     with pytest.raises(InputError, match=message):
         make_settings(**values)
+
+
+def test_solvers_are_known_by_short_names_and_by_those_of_their_classes():
+    for name in ("ddim", "euler-a", "EulerDiscreteScheduler"):
+        assert make_settings(scheduler=name).scheduler == name

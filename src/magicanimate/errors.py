@@ -11,10 +11,20 @@ _DEBIAN = {
 }  # fmt: skip
 """System libraries, and the packages of Debian and Ubuntu that bring them."""
 _ABSENT = re.compile(r"(lib[\w.+-]+?\.so[.\w]*)(: cannot open shared object file| not loaded| not found)")
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_NEAR = 0.6  # similarity of a name that may be meant
 
 
 class InputError(ValueError):
     """Bad input or settings. Its message is one sentence: what is wrong and what to do about it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest of some known names; empty if none is near."""
+    nearest = get_close_matches(name.lower(), list(known), n=1, cutoff=_NEAR)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

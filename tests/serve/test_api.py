@@ -339,3 +339,36 @@ def test_the_documentation_names_every_limit_and_route(app):
     for path, methods in app().get("/api/v1/openapi.json").json()["paths"].items():
         for method in methods:
             assert f"| `{method.upper()} {path.replace('{job}', 'ID')}` |" in page
+
+
+def test_a_field_with_a_slip_in_its_name_is_refused(app, picture_path, motion_path):
+    client = app()
+    files = {"picture": picture_path.read_bytes(), "motion": motion_path.read_bytes()}
+    for field, said in (("setings", "did you mean settings?"), ("seed", "send picture, motion")):
+        answer = client.post("/api/v1/jobs", data={field: "{}"}, files=files)
+        assert answer.status_code == 422
+        assert said in answer.json()["detail"]
+    assert client.post("/api/v1/jobs", data={"settings": "{}"}, files=files).status_code == 201
+    answer = client.post("/api/v1/jobs", data={"settings": '{"scheduler": "eular"}'}, files=files)
+    assert answer.status_code == 422
+    assert "did you mean euler?" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("job", ["nope", "0" * 32, "..%2f..", "0" * 31 + "g"])
+def test_a_job_that_is_not_there_is_404_whatever_it_is_called(app, job):
+    client = app()
+    for method, path in (("GET", ""), ("GET", "/result"), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", "")):
+        assert client.request(method, f"/api/v1/jobs/{job}{path}").status_code in (404, 405), (method, path)
+    assert client.get(f"/api/v1/jobs/{job}").status_code == 404
+
+
+def test_the_client_has_errors_of_its_own(tmp_path):
+    from magicanimate.client import Client, MissingFile, RequestError, Unreachable
+
+    with Client("http://127.0.0.1:9") as client:  # the port of "discard", where nobody listens
+        with pytest.raises(Unreachable, match=r"No service answers at http://127\.0\.0\.1:9"):
+            client.health()
+        with pytest.raises(MissingFile, match=r"picture .*nothing\.png cannot be read"):
+            client.submit(tmp_path / "nothing.png", tmp_path / "nothing.mp4")
+        with pytest.raises(RequestError):
+            list(client.watch("0" * 32))

@@ -5,9 +5,11 @@ Shape legend: B sample, F video frames, C / c image / latent channels, H W pixel
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -19,7 +21,7 @@ from magicanimate.animation.job import Job, Progress, prepare_job
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
 from magicanimate.conditions.warped import WarpSource
 from magicanimate.engine.device import Ranks
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, did_you_mean
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.motion.signal import Signal
 from magicanimate.networks.control import encode_control, parts_to_planes
@@ -35,6 +37,7 @@ from magicanimate.sampling.window import to_model
 if TYPE_CHECKING:
     from magicanimate.models.model import Model
 
+LOG = logging.getLogger(__name__)
 _DECIDING = ("magicanimate", "torch", "settings", "frames", "size")
 _DECODED_AT_ONCE = 2 * 256 * 256 / 16  # positions before the VAE: 2 frames of 256x256 with a patch of 4
 
@@ -78,11 +81,16 @@ class MagicAnimatePipeline:
         from magicanimate.engine.device import select_dtype
         from magicanimate.models.model import load_model
 
+        known = [field.name for field in fields(Acceleration)]
+        if unknown := [name for name in acceleration if name not in known]:
+            others = f": choose from {', '.join(known)}."
+            raise InputError(f"from_pretrained has no {unknown[0]!r}{did_you_mean(unknown[0], known) or others}")
+        options = Acceleration(**acceleration)
         ranks = ranks or Ranks()
         chosen = ranks.device(device)
         model = load_model(name_or_path, select_dtype(dtype, chosen), control)
         with _memory_explained():
-            return cls(accelerate_model(model, chosen, Acceleration(**acceleration)), ranks)
+            return cls(accelerate_model(model, chosen, options), ranks)
 
     @property
     def factor(self) -> int:
@@ -124,6 +132,10 @@ class MagicAnimatePipeline:
             InputError: bad input or settings.
         """
         job = self.prepare(image, motion, make_settings(**settings), progress)
+        for note in job.notes:
+            LOG.info(note)
+        for warning in job.warnings:
+            LOG.warning(warning)
         streamed = VideoStream(self.frames(job, progress), len(job), job.fps, job.describe(), job.warnings, job.audio)
         return streamed if stream else streamed.collect()
 

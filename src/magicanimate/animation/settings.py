@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, did_you_mean
+from magicanimate.sampling.solver_names import check_solver
 
 if TYPE_CHECKING:
     from magicanimate.models.config import ModelConfig
@@ -16,6 +17,9 @@ Preset = Literal["original", "quality", "fast"]
 Size = tuple[int, int]
 Interval = tuple[float, float]
 Settings = TypeVar("Settings", bound="AnimateSettings")
+SLOWEST = 0.1
+"""Frames per second that are accepted."""
+_LONGEST = 80  # characters of a value in a sentence
 SMALLEST, LARGEST = 16, 4096
 """Pixels per side that are accepted."""
 
@@ -51,7 +55,10 @@ class AnimateSettings(BaseModel):
         "auto", description="(height, width) of the video; auto: the motion's aspect ratio at the model's pixel count"
     )
     fps: float | None = Field(
-        None, gt=0, le=240, description="frames per second; the motion is resampled in time; default: the motion's own"
+        None,
+        gt=0,
+        le=240,
+        description="frames per second; the motion is resampled in time; default: the motion's own",
     )
     max_frames: int | None = Field(None, ge=1, description="animate at most so many frames")
     start: float = Field(0.0, ge=0, le=86400, description="begin the motion here, in seconds or as mm:ss")
@@ -114,6 +121,18 @@ class AnimateSettings(BaseModel):
     @classmethod
     def _size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("fps")
+    @classmethod
+    def _fps_range(cls, value: float | None) -> float | None:
+        if value is not None and value < SLOWEST:
+            raise ValueError(f"should be at least {SLOWEST:g}")
+        return value
+
+    @field_validator("scheduler")
+    @classmethod
+    def _solver(cls, value: str | None) -> str | None:
+        return None if value is None else check_solver(value)
 
     @field_validator("guidance_interval", mode="before")
     @classmethod
@@ -251,7 +270,10 @@ def _sentence(error: ValidationError) -> str:
         message = problem["msg"].removeprefix("Value error, ")
         message = message.replace("Input should be", "should be")
         message = message.replace("Extra inputs are not permitted", "there is no such setting")
-        line = f"{name}: {message} (got {problem['input']!r})"
+        if problem["type"] == "extra_forbidden":
+            message += did_you_mean(name, AnimateSettings.model_fields)
+        given = repr(problem["input"])
+        line = f"{name[:_LONGEST]}: {message} (got {given if len(given) <= _LONGEST else given[:_LONGEST] + '...'})"
         if not any(known.startswith(f"{name}:") for known in problems):
             problems.append(line)
     return "; ".join(problems) + "."

@@ -71,7 +71,7 @@ def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -
     first = ranks is None or ranks.first
     console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not first)
     if first:
-        check_output(request.out, request.overwrite)
+        check_output(request.out, request.overwrite, "add --overwrite")
         check_resume(request.out, request.resume, request.overwrite)
     provenance.configured()
     image_HWC = load_picture(request.image)

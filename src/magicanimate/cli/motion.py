@@ -86,7 +86,7 @@ def motion(
 def _check(out: Path, arrays: bool, kind: str, overwrite: bool) -> None:
     from magicanimate.media import check_output
 
-    check_output(out.with_suffix(".mp4") if arrays else out, overwrite=overwrite or arrays)
+    check_output(out.with_suffix(".mp4") if arrays else out, overwrite or arrays, "add --overwrite")
     if arrays and kind != "parts":
         raise InputError("An .npz file keeps the body, from which every kind is drawn; leave --as out.")
     if arrays and out.exists() and not overwrite:

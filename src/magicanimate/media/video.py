@@ -5,6 +5,8 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
+import base64
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,16 @@ class Video:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def _repr_html_(self) -> str:
+        """The video as notebooks show it: a player with the whole file in it."""
+        with tempfile.TemporaryDirectory() as folder:
+            data = self.save(Path(folder) / "video.mp4").read_bytes()
+        height, width = self.frames.shape[1:3]
+        return (
+            f'<video controls loop muted autoplay playsinline width="{width}" height="{height}" '
+            f'src="data:video/mp4;base64,{base64.b64encode(data).decode()}"></video>'
+        )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write mp4, webm, gif, webp or a folder of PNG frames, by the name's ending, and the settings beside it.

@@ -190,7 +190,7 @@ def _is_ours(folder: Path) -> bool:
     return all(f.name.startswith("frame_") and f.suffix == ".png" for f in folder.iterdir())
 
 
-def check_output(path: str | Path, overwrite: bool = False) -> Path:
+def check_output(path: str | Path, overwrite: bool = False, how_to_overwrite: str = "say overwrite=True") -> Path:
     """Refuse early what could not be written after minutes of work.
 
     Raises:
@@ -205,7 +205,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"The output folder {path.parent} does not exist; create it first or choose another.")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} already exists; choose another name or add --overwrite.")
+        raise InputError(f"{path} already exists; choose another name or {how_to_overwrite}.")
     if path.is_dir() and not (_is_folder(path) and _is_ours(path)):
         raise InputError(f"{path} is a folder with other things in it and is not replaced; choose another name.")
     if path.is_file() and _is_folder(path):

@@ -9,21 +9,8 @@ import diffusers
 from diffusers import DDIMScheduler, SchedulerMixin
 
 from magicanimate.errors import InputError
+from magicanimate.sampling.solver_names import SOLVERS, check_solver
 
-SOLVERS = {
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "dpm++1s": "DPMSolverSinglestepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "deis": "DEISMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "lcm": "LCMScheduler",
-    "tcd": "TCDScheduler",
-}
 ORIGINAL_SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear",
     "prediction_type": "epsilon", "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
@@ -45,10 +32,10 @@ def build_solver(schedule: Mapping[str, Any], solver: str = "ddim") -> Scheduler
         raise InputError(f"The model's noise schedule cannot be used: {error}.") from error
     if solver == "ddim":
         return base
-    known = SOLVERS.get(solver, solver if solver.endswith("Scheduler") else "")
-    scheduler = getattr(diffusers, known, None) if known else None
-    if scheduler is None:
-        raise InputError(f"Unknown solver {solver!r}: choose one of {', '.join(SOLVERS)}.")
+    try:
+        scheduler = getattr(diffusers, SOLVERS.get(solver) or check_solver(solver))
+    except ValueError as error:
+        raise InputError(f"Unknown solver {solver!r}: choose one of {', '.join(SOLVERS)}.") from error
     try:
         return scheduler.from_config(base.config)
     except (TypeError, ValueError, NotImplementedError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,10 +18,12 @@ from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
+from magicanimate.errors import did_you_mean
 from magicanimate.media import settings_path
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.metrics import Metrics
-from magicanimate.serve.service import Service
+from magicanimate.serve.service import Service, unknown_job
+from magicanimate.untrusted import parse_json
 
 _EVENT_SECONDS = 0.5
 _UPLOADS = anyio.CapacityLimiter(2)
@@ -58,7 +61,25 @@ async def _service(request: Request) -> Service:
 
 Client = Annotated[str, Depends(_client)]
 Jobs = Annotated[Service, Depends(_service)]
-JobId = Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$", description="as given when the job was created")]
+
+
+async def _job_id(job: Annotated[str, PathParameter(description="as given when the job was created")]) -> str:
+    """What is no id at all is of no job: 404, and the store is not asked."""
+    if not re.fullmatch("[0-9a-f]{32}", job):
+        raise unknown_job()
+    return job
+
+
+JobId = Annotated[str, Depends(_job_id)]
+_FIELDS = ("picture", "motion", "picture_path", "motion_path", "model", "settings")
+
+
+async def _known_fields(request: Request) -> None:
+    """A field with a slip in its name would be left out without a word."""
+    for name in await request.form():
+        if name not in _FIELDS:
+            near = did_you_mean(name, _FIELDS) or f": send {', '.join(_FIELDS)}."
+            raise ServiceError(422, f"There is no field {name[:40]!r} here{near}")
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -70,7 +91,10 @@ _TOKEN = HTTPBearer(auto_error=False, description="where the service has tokens"
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(_TOKEN)])
 
 
-@router.post("/jobs", status_code=201, tags=["jobs"], responses=_problems(400, 404, 413, 415, 429, 503, 507))
+@router.post(
+    "/jobs", status_code=201, tags=["jobs"], responses=_problems(400, 404, 413, 415, 429, 503, 507),
+    dependencies=[Depends(_known_fields)],
+)  # fmt: skip
 async def create_job(
     request: Request,
     response: Response,
@@ -209,9 +233,8 @@ def _allowed_path(root: Path | None, path: str) -> Path:
 
 def _settings(text: str) -> dict[str, Any]:
     try:
-        settings = json.loads(text)
-        json.dumps(settings, ensure_ascii=False).encode()  # no halves of characters, which JSON can name
-    except (ValueError, RecursionError) as error:
+        settings = parse_json(text)
+    except ValueError as error:
         raise ServiceError(422, 'settings: not JSON; send an object such as {"steps": 2}.') from error
     if not isinstance(settings, dict):
         raise ServiceError(422, 'settings: send a JSON object such as {"steps": 2}.')

@@ -14,10 +14,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -32,8 +32,16 @@ class RequestError(Exception):
         self.status = status
 
 
+class Unreachable(RequestError, httpx.TransportError):
+    """No service answers there, or the connection broke."""
+
+
+class MissingFile(RequestError, FileNotFoundError):
+    """A file that was to be sent is not there, or cannot be read."""
+
+
 class Client:
-    """Talks to one service. Every method raises `RequestError` when refused, and httpx's errors without a connection.
+    """Talks to one service. Every method raises `RequestError` when refused, and `Unreachable` without a connection.
 
     Args:
         url: where the service is.
@@ -46,7 +54,8 @@ class Client:
     ) -> None:  # fmt: skip
         token = token or os.environ.get("MAGICANIMATE_TOKEN")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=timeout)
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(base_url=f"{self._url}/api/v1", headers=headers, timeout=timeout)
 
     def __enter__(self) -> Client:
         return self
@@ -60,29 +69,47 @@ class Client:
         """Close the connections."""
         self._http.close()
 
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"No service answers at {self._url} ({error}); start it, or check the address."
+            ) from error
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        with self._connected():
+            return _checked(self._http.request(method, path, **content))
+
     def submit(
         self, picture: str | Path, motion: str | Path, *, model: str | None = None, **settings: Any
     ) -> JobState:  # fmt: skip
-        """Upload both files and queue a job. `settings` are those of `AnimateSettings`."""
+        """Upload both files and queue a job; `settings` are those of `AnimateSettings`.
+
+        Raises:
+            MissingFile: one of the files cannot be read.
+        """
         form = {"settings": json.dumps(settings)} | ({"model": model} if model else {})
         with ExitStack() as opened:
             files = {
-                name: opened.enter_context(Path(path).open("rb"))
+                name: opened.enter_context(_opened(name, Path(path)))
                 for name, path in (("picture", picture), ("motion", motion))
             }
-            return _job(self._http.post("/jobs", data=form, files=files))
+            return _job(self._send("POST", "/jobs", data=form, files=files))
 
     def state(self, job: str) -> JobState:
         """How far a job is."""
-        return _job(self._http.get(f"/jobs/{job}"))
+        return _job(self._send("GET", f"/jobs/{job}"))
 
     def jobs(self) -> list[JobState]:
         """Your jobs, newest first."""
-        return [JobState.model_validate(state) for state in _checked(self._http.get("/jobs")).json()]
+        return [JobState.model_validate(state) for state in self._send("GET", "/jobs").json()]
 
     def watch(self, job: str) -> Iterator[JobState]:
         """The job's states as they change, until it has ended."""
-        with self._http.stream("GET", f"/jobs/{job}/events", timeout=httpx.Timeout(60.0, read=None)) as response:
+        patient = httpx.Timeout(60.0, read=None)
+        with self._connected(), self._http.stream("GET", f"/jobs/{job}/events", timeout=patient) as response:
             if response.is_error:
                 response.read()
             for line in _checked(response).iter_lines():
@@ -106,11 +133,12 @@ class Client:
         path = Path(path)
         temporary = path.with_name(f".{path.name}.part")
         try:
-            with self._http.stream("GET", f"/jobs/{job}/result") as response, temporary.open("wb") as file:
+            with self._connected(), self._http.stream("GET", f"/jobs/{job}/result") as response:
                 if response.is_error:
                     response.read()
-                for chunk in _checked(response).iter_bytes():
-                    file.write(chunk)
+                with temporary.open("wb") as file:
+                    for chunk in _checked(response).iter_bytes():
+                        file.write(chunk)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -118,23 +146,23 @@ class Client:
 
     def result_settings(self, job: str) -> dict[str, Any]:
         """Everything that made a result."""
-        return _checked(self._http.get(f"/jobs/{job}/result/settings")).json()
+        return self._send("GET", f"/jobs/{job}/result/settings").json()
 
     def cancel(self, job: str) -> JobState:
         """Ask a job to stop."""
-        return _job(self._http.post(f"/jobs/{job}/cancel"))
+        return _job(self._send("POST", f"/jobs/{job}/cancel"))
 
     def delete(self, job: str) -> None:
         """Delete a job with all its files."""
-        _checked(self._http.delete(f"/jobs/{job}"))
+        self._send("DELETE", f"/jobs/{job}")
 
     def models(self) -> list[str]:
         """Models that can be asked for, the default first."""
-        return [model["name"] for model in _checked(self._http.get("/models")).json()]
+        return [model["name"] for model in self._send("GET", "/models").json()]
 
     def health(self) -> dict[str, Any]:
         """Whether the service can do anything."""
-        return _checked(self._http.get("/health")).json()
+        return self._send("GET", "/health").json()
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -148,4 +176,11 @@ def _checked(response: httpx.Response) -> httpx.Response:
 
 
 def _job(response: httpx.Response) -> JobState:
-    return JobState.model_validate(_checked(response).json())
+    return JobState.model_validate(response.json())
+
+
+def _opened(what: str, path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MissingFile(f"The {what} {path} cannot be read: {error.strerror or error}.") from error
