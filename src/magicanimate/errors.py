@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 _DEBIAN = {
     "libEGL.so.1": "libegl1", "libGL.so.1": "libgl1", "libGLdispatch.so.0": "libglvnd0", "libOpenGL.so.0": "libopengl0",
@@ -11,9 +15,9 @@ _DEBIAN = {
 }  # fmt: skip
 """System libraries, and the packages of Debian and Ubuntu that bring them."""
 _ABSENT = re.compile(r"(lib[\w.+-]+?\.so[.\w]*)(: cannot open shared object file| not loaded| not found)")
-from collections.abc import Iterable
-from difflib import get_close_matches
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors that mean that no more fits."""
 _NEAR = 0.6  # similarity of a name that may be meant
 
 
@@ -25,6 +29,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A clause that names the nearest of some known names; empty if none is near."""
     nearest = get_close_matches(name.lower(), list(known), n=1, cutoff=_NEAR)
     return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def why_not_written(error: BaseException) -> str:
+    """Why something could not be written, for the inside of a sentence; PyTorch wraps what the disk says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            return "the disk is full: free some space first"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

@@ -117,12 +117,26 @@ def test_an_interruption_leaves_the_old_output(tmp_path, name):
     assert names(tmp_path) == {name, f"{name}.json"}
 
 
+@pytest.mark.parametrize("size", [0, 3000])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_full_disk_is_one_sentence(tmp_path, name):
-    with disk_of(3000), pytest.raises(InputError, match="disk is full"):
+def test_a_full_disk_is_one_sentence(tmp_path, name, size):
+    with disk_of(size), pytest.raises(InputError, match="disk is full"):
         save_frames(iter(NOISE), tmp_path / name, 25, ABOUT)
     assert names(tmp_path) == set()
     save_frames(iter(NOISE), tmp_path / name, 25, ABOUT)  # the negative control
+
+
+def test_what_another_run_wrote_meanwhile_is_not_replaced(tmp_path):
+    def frames() -> Iterator[np.ndarray]:
+        yield SMOOTH[0]
+        (tmp_path / "a.mp4").write_bytes(b"of another run")
+
+    with pytest.raises(InputError, match="written by another run meanwhile"):
+        save_frames(frames(), tmp_path / "a.mp4", 25, {})
+    assert (tmp_path / "a.mp4").read_bytes() == b"of another run"
+    assert names(tmp_path) == {"a.mp4"}
+    save_frames(frames(), tmp_path / "a.mp4", 25, {}, overwrite=True)
+    assert len(list(open_clip(tmp_path / "a.mp4"))) == 1
 
 
 def test_other_write_errors_name_the_reason(tmp_path):

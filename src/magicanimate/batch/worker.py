@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 from magicanimate.batch.jobs import BatchJob
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, why_not_written
+from magicanimate.media.claim import claimed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +47,26 @@ class Animator:
 
     def animate(self, job: BatchJob) -> Outcome:
         """Write a job's video; finished steps of a killed worker's attempt are gone on from."""
+        started = time.monotonic()
+        try:
+            job.out.parent.mkdir(parents=True, exist_ok=True)
+            with claimed(job.out):
+                frames, warnings = self._write(job)
+        except (InputError, OSError) as error:
+            sentence = str(error) if isinstance(error, InputError) else f"{job.out}: {why_not_written(error)}."
+            return Outcome(job, sentence, time.monotonic() - started)
+        return Outcome(job, None, time.monotonic() - started, frames, warnings=warnings)
+
+    def _write(self, job: BatchJob) -> tuple[int, list[str]]:
+        """The number of frames, and warnings."""
         from magicanimate import provenance
         from magicanimate.media.video import save_frames
         from magicanimate.sampling.checkpoint import PATIENCE, discard_steps, resume_folder
 
-        started = time.monotonic()
-        try:
-            job.out.parent.mkdir(parents=True, exist_ok=True)
-            ready = self._pipe.prepare(job.image, job.motion, job.settings)
-            steps = resume_folder(job.out)
-            about = ready.describe() | {"image": str(job.image), "motion": str(job.motion), "job": job.key}
-            frames = self._pipe.frames(ready, resume_folder=steps, patience=PATIENCE)
-            save_frames(frames, job.out, ready.fps, about, overwrite=self._options.overwrite, audio=ready.audio)
-            discard_steps(steps)
-            warnings = [*ready.warnings, *provenance.mark(job.out)]
-        except InputError as error:
-            return Outcome(job, str(error), time.monotonic() - started)
-        return Outcome(job, None, time.monotonic() - started, len(ready), warnings=warnings)
+        ready = self._pipe.prepare(job.image, job.motion, job.settings)
+        steps = resume_folder(job.out)
+        about = ready.describe() | {"image": str(job.image), "motion": str(job.motion), "job": job.key}
+        frames = self._pipe.frames(ready, resume_folder=steps, patience=PATIENCE)
+        save_frames(frames, job.out, ready.fps, about, overwrite=self._options.overwrite, audio=ready.audio)
+        discard_steps(steps)
+        return len(ready), [*ready.warnings, *provenance.mark(job.out)]

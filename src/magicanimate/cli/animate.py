@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from magicanimate.animation.job import Job, as_motion
 from magicanimate.animation.settings import AnimateSettings
 from magicanimate.check.examine import examine_job
 from magicanimate.cli.progress import ProgressDisplay, memory_text
-from magicanimate.media import check_output, load_picture, settings_path, side_by_side
+from magicanimate.media import check_output, claimed, load_picture, settings_path, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.sampling.checkpoint import PATIENCE, check_resume, discard_steps, resume_folder
 
@@ -56,12 +57,13 @@ def run(request: Request, settings: AnimateSettings) -> None:
         InputError: anything wrong with inputs, settings, model or output.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        _animate(request, settings, None)
+        with nullcontext() if request.dry_run else claimed(request.out):
+            _animate(request, settings, None)
         return
     from magicanimate.engine.device import Ranks
 
     ranks = Ranks.from_environment()
-    with ranks.together():
+    with ranks.together(), claimed(request.out) if ranks.first and not request.dry_run else nullcontext():
         _animate(request, settings, ranks)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, why_not_written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def motion(
     from magicanimate.animation.job import as_motion
     from magicanimate.animation.settings import make_settings
     from magicanimate.cli.progress import ProgressDisplay
-    from magicanimate.media import settings_path
+    from magicanimate.media import claimed, settings_path
 
     if kind not in KINDS:
         raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
@@ -69,14 +69,18 @@ def motion(
     arrays = out.suffix.lower() == ".npz"
     _check(out, arrays, kind, overwrite)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    with ProgressDisplay(console) as progress:
+    with claimed(out), ProgressDisplay(console) as progress:
         found = as_motion(source, settings, progress)
         for sentence in (*found.notes, *(f"Warning: {warning}" for warning in found.warnings)):
             console.print(sentence, markup=False)
         shown = None if settings.size == "auto" else settings.size
         about = _about(found, source, kind, shown)
         if arrays:
-            _write_arrays(found, out, about, shown)
+            try:
+                _write_arrays(found, out, about, shown)
+            except OSError as error:
+                out.with_name(f".{out.name}.part").unlink(missing_ok=True)
+                raise InputError(f"{out} could not be written ({why_not_written(error)}).") from error
         else:
             frames = _counted(_frames(found, kind, shown), found.count, progress)
             _write_frames(frames, out, found, about, kind, overwrite)

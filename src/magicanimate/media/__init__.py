@@ -4,6 +4,7 @@ Shape legend: F frames, H W pixels, C colour channels; everything is RGB uint8 u
 """
 
 from magicanimate.media.audio import Audio
+from magicanimate.media.claim import claimed
 from magicanimate.media.pictures import Placement, fit_parts, fit_picture, load_picture, place
 from magicanimate.media.reading import Clip, clip_of_frames, open_clip
 from magicanimate.media.timing import Span
@@ -15,6 +16,7 @@ __all__ = [
     "Placement",
     "Span",
     "check_output",
+    "claimed",
     "clip_of_frames",
     "fit_parts",
     "fit_picture",

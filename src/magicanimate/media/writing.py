@@ -5,7 +5,6 @@ Shape legend: F frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
 import os
@@ -13,7 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,11 +23,10 @@ from av.video.reformatter import Colorspace
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from magicanimate.errors import InputError
+from magicanimate.errors import DISK_FULL, InputError
 from magicanimate.media.audio import Audio, SoundTrack
 from magicanimate.provenance.marks import append_xmp_box, xmp_packet
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BT709 = 1
 _ENCODERS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
     # suffix: container, codec, codec options, container options
@@ -40,11 +38,13 @@ SUFFIXES = (*_ENCODERS, ".gif", ".webp")
 
 
 class Sink(Protocol):
-    """Takes frames [H, W, 3] uint8 in order; `close` completes the file."""
+    """Takes frames [H, W, 3] uint8 in order; `close` completes the file, `abandon` lets go of one that is deleted."""
 
     def write(self, frame_HWC: np.ndarray) -> None: ...
 
     def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 class _About:
@@ -103,6 +103,11 @@ class _VideoSink:
         if self._xmp:
             append_xmp_box(self._path, self._xmp)
 
+    def abandon(self) -> None:
+        """Nothing more may be muxed: FFmpeg has let go of its own state when a write failed, and would crash."""
+        with suppress(OSError, ValueError):
+            self._container.close()
+
 
 class _AnimationSink:
     """GIF and WebP through Pillow, which wants all frames at the end: they wait in memory (a GIF's as indices)."""
@@ -130,6 +135,9 @@ class _AnimationSink:
             common |= {"exif": exif, "xmp": self._about.xmp or b"", "quality": 90, "method": 4, "format": "WEBP"}
         self._frames[0].save(self._path, **common)
 
+    def abandon(self) -> None:
+        self._frames.clear()
+
 
 class _FolderSink:
     """A folder of PNG files."""
@@ -149,6 +157,9 @@ class _FolderSink:
     def close(self) -> None:
         return
 
+    def abandon(self) -> None:
+        return
+
 
 class _Guarded:
     """A sink whose failures to write are one sentence."""
@@ -166,13 +177,16 @@ class _Guarded:
         with _explained(self._path):
             self._sink.close()
 
+    def abandon(self) -> None:
+        self._sink.abandon()
+
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise InputError(f"The disk is full: {path} could not be written; free some space first.") from error
         raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
 
@@ -258,27 +272,23 @@ def open_writer(
         try:
             yield sink
         except BaseException:
-            _abandon(sink)
+            sink.abandon()
             raise
         if sink.count == 0:
-            _abandon(sink)
+            sink.abandon()
             raise InputError("No frame was made, so nothing was written; the motion has no frames.")
         sink.close()
         with _explained(path):
             described.write_text(json.dumps(dict(settings or {}), indent=2) + "\n", encoding="utf-8")
+            if path.exists() and not overwrite:
+                raise InputError(
+                    f"{path} was written by another run meanwhile and is not replaced; choose another name."
+                )
             _move(temporary, path)
             os.replace(described, settings_path(path))
     finally:
         _remove(temporary)
         _remove(described)
-
-
-def _abandon(sink: _Guarded) -> None:
-    """Let go of the file handle of a sink whose result is thrown away."""
-    try:
-        sink.close()
-    except (InputError, IndexError, ValueError):  # an unfinished file may not be closable, and it is deleted anyway
-        return
 
 
 def _move(temporary: Path, path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, why_not_written
 from magicanimate.untrusted import read_pickled_object
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:  # torch has its own error for a full disk
             if self._folder.is_dir():
                 temporary.unlink(missing_ok=True)
-            raise InputError(f"The finished step could not be written to {self._folder}: {error}.") from error
+                if not any(self._folder.iterdir()):
+                    self._folder.rmdir()
+            reason = why_not_written(error)
+            raise InputError(f"The finished step could not be written to {self._folder} ({reason}).") from error
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from magicanimate.errors import InputError, first_line
+from magicanimate.errors import InputError, first_line, why_not_written
 from magicanimate.untrusted import read_pickled_object
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -27,8 +27,7 @@ def write_checkpoint(path: Path, content: dict) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns some of the former into the latter
-        cause = error if isinstance(error, OSError) else (error.__context__ or error)
-        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
+        reason = why_not_written(error)
         kept = "the previous one is kept whole" if path.exists() else "there is none yet"
         raise InputError(f"The checkpoint {path} cannot be written ({reason}); {kept}.") from error
     finally:
