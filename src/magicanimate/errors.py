@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 _DEBIAN = {
     "libEGL.so.1": "libegl1", "libGL.so.1": "libgl1", "libGLdispatch.so.0": "libglvnd0", "libOpenGL.so.0": "libopengl0",
     "libglib-2.0.so.0": "libglib2.0-0", "libgomp.so.1": "libgomp1", "libgthread-2.0.so.0": "libglib2.0-0",
