@@ -39,7 +39,7 @@ def posed(changes: dict[str, float] | None = None, shape: Proportions | None = N
 
 
 def test_the_rig_is_small_and_whole():
-    assert RIG_FILE.stat().st_size < 2.2e6
+    assert RIG_FILE.stat().st_size < 1.6e6
     stored = rig()
     assert np.allclose(stored.joint_weights.sum(1), 1, atol=1e-5)
     assert np.allclose(stored.region_weights.sum(1), 1, atol=1e-5)

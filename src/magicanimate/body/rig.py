@@ -118,7 +118,7 @@ def rig() -> Rig:
         joint_weights=weights / weights.sum(1, keepdims=True),
         region_weights=regions / regions.sum(1, keepdims=True),
         mean=data["mean"].astype(np.float64),
-        basis=data["basis"].astype(np.float32) * data["step"],
+        basis=data["basis"].transpose(0, 2, 1).astype(np.float32, order="C") * data["step"],
         table=data["table"],
     )
 
