@@ -75,6 +75,7 @@ for suite in "${suites[@]}"; do
         debootstrap --variant=minbase --include=python3-venv,make,git,ca-certificates "$suite" "$root" "$mirror" >"$out/$suite-debootstrap.log"
         touch "$root/.made"
     fi
+    rm -rf "$root/root/magicanimate"
     bare=$(du -sxm "$root" | cut -f1)
     mount -t proc proc "$root/proc"; mounted+=("$root/proc")
     mount --bind /dev "$root/dev"; mount --make-private "$root/dev"; mounted+=("$root/dev")
@@ -83,7 +84,6 @@ for suite in "${suites[@]}"; do
     for path in /etc/pip.conf "$HOME/.config/pip/pip.conf" "${PIP_CERT:-}" "${binds[@]}"; do
         [ -n "$path" ] && [ -e "$path" ] && take_over "$root" "$path"
     done
-    rm -rf "$root/root/magicanimate"
     git -c safe.directory='*' clone -q "file://$here" "$root/root/magicanimate"
     echo "$suite: $(enter "$root" 'python3 --version'), system of $bare MB"
     for target in "${targets[@]}"; do

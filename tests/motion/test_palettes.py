@@ -159,7 +159,7 @@ def test_pictures_are_pictures():
 
 @pytest.mark.egl
 @pytest.mark.parametrize("seed", [1000110, 1000158, 1000159])
-def test_people_before_smooth_backgrounds_are_pictures(seed):
+def test_people_before_smooth_backgrounds_are_pictures(seed, opengl):
     from magicanimate.synth.clip import render_clip
 
     frames = list(render_clip(seed, np.array([1.0, 1.3, 1.7]), 256, "test").rgb)

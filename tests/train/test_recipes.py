@@ -150,7 +150,7 @@ def overfit(data: Path, root: Path, *changes: str) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory) -> Path:
+def people(tmp_path_factory, opengl) -> Path:
     """The recipe's own data."""
     data = tmp_path_factory.mktemp("overfit") / "data"
     arguments = ["synth", str(data), "--clips", "8", "--frames", "4", "--size", "64", "--workers", "1"]
