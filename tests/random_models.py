@@ -18,10 +18,11 @@ LEADING = {
 def random_model(style: str = "parts", **config: Any) -> Any:
     """parts: as the shipped model (patch 4, factor 8, 6 latent channels, coordinates); rgb: as the official one."""
     from magicanimate.models.config import WARP_PLANES, ModelConfig
-    from magicanimate.models.model import Model, build_vae
+    from magicanimate.models.model import Model
     from magicanimate.networks.appearance import build_appearance
     from magicanimate.networks.control import build_control
     from magicanimate.networks.denoiser import build_denoiser
+    from magicanimate.networks.vae import build_vae
 
     torch.manual_seed(0)
     parts = style == "parts"

@@ -19,8 +19,8 @@ from magicanimate.engine.acceleration import (
 from magicanimate.engine.fused import FusedResnet
 from magicanimate.engine.onednn_layers import PackedConv2d, has_packed_layers
 from magicanimate.errors import InputError
+from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.networks.vae import decode_latents
-from magicanimate.sampling.checkpoint import weights_digest
 from magicanimate.sampling.loop import SampleSettings, sample
 from random_models import random_model
 from seeded import randn
@@ -44,7 +44,7 @@ def test_int8_weights_are_near(plain):
     assert "Int8" in type(weight).__name__ or "Int8" in type(weight.data).__name__
     error = (run(model) - plain).std() / plain.std()
     assert 1e-6 < error < 0.05
-    assert weights_digest(model) != weights_digest(random_model("rgb"))
+    assert model_fingerprint(model) != model_fingerprint(random_model("rgb"))
 
 
 def test_sixteen_bit_weights_on_a_cpu_without_sixteen_bit_arithmetic(monkeypatch):
@@ -116,11 +116,11 @@ def test_weights_are_packed_on_cpus_with_sixteen_bit_arithmetic(monkeypatch, pla
     torch.testing.assert_close(run(model), plain, atol=1e-4, rtol=1e-3)
     changed = random_model("rgb")
     changed.denoiser.conv_in.weight.data[0] += 1
-    assert weights_digest(model) != weights_digest(accelerate_model(changed, CPU, Acceleration()))
+    assert model_fingerprint(model) != model_fingerprint(accelerate_model(changed, CPU, Acceleration()))
     in_8_bit = accelerate_model(random_model("rgb"), CPU, Acceleration(quantise="int8"))
     assert not isinstance(in_8_bit.denoiser.conv_in, PackedConv2d)
     monkeypatch.setattr(acceleration, "can_pack", lambda dtype: False)
-    assert weights_digest(model) == weights_digest(accelerate_model(random_model("rgb"), CPU, Acceleration()))
+    assert model_fingerprint(model) == model_fingerprint(accelerate_model(random_model("rgb"), CPU, Acceleration()))
 
 
 def test_offloaded_networks_compute_the_same(plain):

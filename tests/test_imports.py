@@ -16,6 +16,7 @@ FOLDERS = [
     "errors",
     "untrusted",
     "compiled",
+    "progress",
     "files",
     "version",
     "provenance",

@@ -15,7 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from golden_networks import golden_appearance, golden_denoiser, golden_vae, original_state, read_json
 from magicanimate.errors import InputError
-from magicanimate.models.official import MOTION, build, read_denoiser, read_empty_prompt, read_official, read_vae
+from magicanimate.models.official import MOTION, on_meta, read_denoiser, read_empty_prompt, read_official, read_vae
 from magicanimate.models.official_files import PARTS
 from magicanimate.models.weights import map_original_key, original_denoiser_config
 from magicanimate.networks.appearance import build_appearance
@@ -48,7 +48,7 @@ def shapes_of(network: nn.Module) -> dict[str, list[int]]:
 
 def real_denoiser(**changes) -> dict[str, list[int]]:
     config = spatial_config(read_json(GOLDENS / "inventory_unet3d.json")["config"]) | changes
-    return shapes_of(build(lambda: build_denoiser(original_denoiser_config(config, MOTION))))
+    return shapes_of(on_meta(lambda: build_denoiser(original_denoiser_config(config, MOTION))))
 
 
 def real_denoiser_inventory() -> dict[str, list[int]]:
@@ -70,7 +70,7 @@ def test_another_denoiser_does_not_match():
 
 def test_real_size_position_tables():
     config = original_denoiser_config(spatial_config(read_json(GOLDENS / "inventory_unet3d.json")["config"]), MOTION)
-    state = build(lambda: build_denoiser(config)).state_dict()
+    state = on_meta(lambda: build_denoiser(config)).state_dict()
     ours = {tuple(tensor.shape) for name, tensor in state.items() if name.endswith("pos_embed.pe")}
     temporal = read_json(GOLDENS / "inventory_unet3d.json")["temporal"]
     assert ours == {tuple(temporal["shapes"][name]) for name in temporal["buffers"]}
@@ -81,16 +81,16 @@ def test_real_size_position_tables():
 )
 def test_real_size_networks(inventory, make):
     content = read_json(GOLDENS / f"inventory_{inventory}.json")
-    ours = shapes_of(build(lambda: make(content["config"])))
+    ours = shapes_of(on_meta(lambda: make(content["config"])))
     assert ours == content["shapes"]
     assert len(ours) == content["count"]
     narrower = {**content["config"], "block_out_channels": [320, 640, 1280, 640]}
-    assert shapes_of(build(lambda: make(narrower))) != content["shapes"]
+    assert shapes_of(on_meta(lambda: make(narrower))) != content["shapes"]
 
 
 def test_real_size_vae_and_text_encoder():
     content = read_json(GOLDENS / "inventory_vae_clip.json")
-    assert shapes_of(build(lambda: AutoencoderKL(**content["vae"]["config"]))) == content["vae"]["shapes"]
+    assert shapes_of(on_meta(lambda: AutoencoderKL(**content["vae"]["config"]))) == content["vae"]["shapes"]
     config = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12)
     with torch.device("meta"):
         ours = shapes_of(CLIPTextModel(config))

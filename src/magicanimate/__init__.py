@@ -29,7 +29,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version()
+        from magicanimate.version import version
+
+        return version()
     if name in _HOMES:
         from importlib import import_module
 
@@ -39,12 +41,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("magicanimate")
-    except PackageNotFoundError:  # run from a source folder that is not installed
-        return "0+source"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path, sha256
 from magicanimate.models.locations import cache_folder
 
-_BLOCK = 1 << 20
 
-
-def fetch_file(repository: str, name: str, sha256: str) -> Path:
+def fetch_file(repository: str, name: str, expected: str) -> Path:
     """The file, downloaded if it is not in the cache yet.
 
     Args:
         repository: owner/name on the hub.
         name: of the file in it.
-        sha256: hexadecimal hash that its content must have.
+        expected: SHA-256, hexadecimal, that its content must have.
 
     Raises:
         InputError: the hub cannot be reached (the sentence says which file to get by hand, and where to put it), or the
@@ -38,8 +36,8 @@ def fetch_file(repository: str, name: str, sha256: str) -> Path:
             ) from error
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error}.") from error
-    found = hash_of(path)
-    if found != sha256:
+    found = sha256(path)
+    if found != expected:
         raise InputError(f"{path} is not the expected file (its SHA-256 is {found}); delete it and try again.")
     return path
 
@@ -68,18 +66,8 @@ def fetch_archived(url: str, ending: str, otherwise: str) -> Path:
             archive = zipfile.ZipFile(io.BytesIO(answer.read()))
         name = next(name for name in archive.namelist() if name.endswith(ending))
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_bytes(archive.read(name))
-        part.replace(path)
+        with atomic_path(path) as part:
+            part.write_bytes(archive.read(name))
     except (OSError, zipfile.BadZipFile, StopIteration) as error:
         raise InputError(f"{url} cannot be fetched: connect, or {otherwise}.") from error
     return path
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from magicanimate.downloads import hash_of
 from magicanimate.errors import InputError
+from magicanimate.files import sha256
 from magicanimate.media.video import save_frames
 from magicanimate.motion.extractors import densepose as torchscript
 from magicanimate.motion.extractors.densepose import DensePose
@@ -145,7 +145,7 @@ def test_the_hub_file_is_checked(tmp_path, monkeypatch, network):
     place.write_bytes(network.read_bytes())
     with pytest.raises(InputError, match="not the expected file"):
         DensePose()
-    monkeypatch.setattr(torchscript, "SHA256", hash_of(place))
+    monkeypatch.setattr(torchscript, "SHA256", sha256(place))
     assert DensePose()(scene(*ONE)).any()
 
 

@@ -22,13 +22,12 @@ from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.parts.densepose import render_parts
 from magicanimate.person.match_people import Cast, find_cast
+from magicanimate.progress import Progress
 from magicanimate.provenance.marks import AI_GENERATED
+from magicanimate.version import version
 
 if TYPE_CHECKING:
     from magicanimate.models.config import ModelConfig
-
-Progress = Callable[[str, int, int | None], None]
-"""Told (stage, done, total); stages: reading, control, denoise, decode. It may raise to cancel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +70,8 @@ class Job:
         """Everything that made the video, for its metadata; sizes are (height, width)."""
         import torch
 
-        from magicanimate import __version__
-
         return {
-            "magicanimate": __version__,
+            "magicanimate": version(),
             "torch": torch.__version__,
             "model": self.model,
             "settings": self.settings.model_dump(mode="json"),

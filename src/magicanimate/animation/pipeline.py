@@ -17,18 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from magicanimate.animation.job import Job, Progress, prepare_job
+from magicanimate.animation.job import Job, prepare_job
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
 from magicanimate.conditions.warped import WarpSource
 from magicanimate.engine.device import Ranks
 from magicanimate.errors import InputError, did_you_mean
+from magicanimate.files import sha256
 from magicanimate.media.video import Video, VideoStream
+from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.motion.signal import Signal
 from magicanimate.networks.control import encode_control, parts_to_planes
 from magicanimate.networks.detail import DetailSource
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise, pixel_factor
+from magicanimate.progress import Progress
 from magicanimate.provenance import labelled
-from magicanimate.sampling.checkpoint import Checkpoint, digest, weights_digest
+from magicanimate.sampling.checkpoint import Checkpoint
 from magicanimate.sampling.control_features import ControlSource
 from magicanimate.sampling.loop import SampleSettings, sample
 from magicanimate.sampling.reuse import FeatureReuse, GuidanceInterval, Policies, Reuse
@@ -176,9 +179,9 @@ class MagicAnimatePipeline:
         motion = [signal.parts_FHW.tobytes(), *([signal.raw_FHWC.tobytes()] if signal.raw_FHWC else [])]
         described = {name: value for name, value in job.describe().items() if name in _DECIDING}
         return described | {
-            "picture": digest(job.image_HWC.tobytes()),
-            "motion": digest(*motion),
-            "model": weights_digest(self.model),
+            "picture": sha256(job.image_HWC.tobytes())[:16],
+            "motion": sha256(*motion)[:16],
+            "model": model_fingerprint(self.model),
         }
 
     def _control(self, job: Job, signal: Signal) -> ControlSource:

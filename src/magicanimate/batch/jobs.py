@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
+from magicanimate.files import sha256
 from magicanimate.media.writing import SUFFIXES
 from magicanimate.untrusted import parse_json
 
@@ -109,7 +109,7 @@ def _job(line: int, row: dict[str, Any] | str, base: Path, folder: Path) -> Batc
     settings = make_settings(**{name: value for name, value in row.items() if name not in _PATHS})
     chosen = settings.model_dump(mode="json", exclude_unset=True)
     content = json.dumps([str(image), str(motion), str(row.get("out", "")), chosen], sort_keys=True)
-    key = hashlib.sha256(content.encode()).hexdigest()[:12]
+    key = sha256(content)[:12]
     out = folder / str(row.get("out") or f"{image.stem}_{motion.stem}_{key[:6]}.mp4")
     if out.suffix.lower() not in (*SUFFIXES, ""):
         raise InputError(f"out: {out.name} should end in {', '.join(SUFFIXES)}, or in nothing for a folder of frames.")

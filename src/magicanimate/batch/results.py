@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magicanimate.errors import InputError
+from magicanimate.files import write_text
 from magicanimate.media.writing import settings_path
 from magicanimate.untrusted import parse_json, read_json_object
 
@@ -55,9 +56,7 @@ class Results:
         return rows
 
     def _rewrite(self) -> None:
-        temporary = self._path.with_name(f".{FILE_NAME}.part")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in self._rows.values()), encoding="utf-8")
-        os.replace(temporary, self._path)
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self._rows.values()))
 
 
 def _key_beside(out: Path) -> str | None:

@@ -8,7 +8,6 @@ numbers, A angles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,8 +29,7 @@ from magicanimate.body.rig import POINT_INDEX
 from magicanimate.body.smoothing import runs
 from magicanimate.body.track import RIG_POINTS, Track
 from magicanimate.errors import InputError
-
-Progress = Callable[[str, int, int | None], None]
+from magicanimate.progress import Progress
 
 FOCAL = 1.6
 """Focal length in picture heights that is assumed: between a telephone's and a portrait lens."""

@@ -6,7 +6,6 @@ Shape legend: F frames, P pose numbers, J joints, S points of the rig, H W pixel
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from magicanimate.body.bones import BONES, Proportions, stretches
 from magicanimate.body.kinematics import POSE_NUMBERS, joint_frames, points, skin_transforms
 from magicanimate.errors import InputError
+from magicanimate.files import write_npz
 from magicanimate.untrusted import parse_json, read_named_arrays
 
 _FORMAT = 1
@@ -107,13 +107,11 @@ class BodyMotion:
             "format": _FORMAT, "sliders": dict(self.shape.sliders), "focal": self.focal, "size": self.size,
             "fps": self.fps, "bones": list(BONES),
         }  # fmt: skip
-        temporary = path.with_name(f".{path.name}.part")
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file, about=json.dumps(about), lengths=self.shape.lengths, girths=self.shape.girths, pose=self.pose_FP,
-                position=self.position_F3, present=self.present_F,
-            )  # fmt: skip
-        os.replace(temporary, path)
+        arrays = {
+            "about": json.dumps(about), "lengths": self.shape.lengths, "girths": self.shape.girths,
+            "pose": self.pose_FP, "position": self.position_F3, "present": self.present_F,
+        }  # fmt: skip
+        write_npz(path, arrays)
         return path
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.animation.job import Job, Progress, as_picture, prepare_job
+from magicanimate.animation.job import Job, as_picture, prepare_job
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.check.estimate import Estimate, count_weights, estimate
 from magicanimate.check.findings import Finding, find
@@ -19,6 +19,7 @@ from magicanimate.check.measure import measure
 from magicanimate.check.sheet import draw_sheet
 from magicanimate.models.config import ModelConfig
 from magicanimate.models.locations import named_models
+from magicanimate.progress import Progress
 
 __all__ = ["Examination", "Finding", "examine", "examine_job"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,10 +81,8 @@ def _writable(out: Path | None, overwrite: bool) -> None:
 def _write(sheet_HWC: np.ndarray, out: Path) -> None:
     from PIL import Image
 
-    temporary = out.with_name(f".{out.name}.part")
     try:
-        Image.fromarray(sheet_HWC).save(temporary, format="PNG", optimize=True)
-        os.replace(temporary, out)
+        with atomic_path(out) as temporary:
+            Image.fromarray(sheet_HWC).save(temporary, format="PNG", optimize=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{out} could not be written: {error.strerror or error}.") from error

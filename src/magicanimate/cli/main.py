@@ -102,9 +102,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from magicanimate import __version__
+        from magicanimate.version import version as installed
 
-        typer.echo(f"magicanimate {__version__}")
+        typer.echo(f"magicanimate {installed()}")
         raise typer.Exit
 
 

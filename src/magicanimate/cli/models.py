@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, convert and fetch models.")
 
@@ -70,16 +70,12 @@ def convert(
     refuse_existing(out, overwrite)
     from magicanimate.models.model import load_model, save_model
 
-    temporary = out.with_name(f".{out.name}.part")
     try:
-        temporary.mkdir(parents=True)
+        with atomic_path(out) as temporary:
+            temporary.mkdir(parents=True)
+            save_model(load_model(source), temporary, storage=dtype.value)
     except OSError as error:
-        raise InputError(f"{temporary} cannot be made: {error.strerror}.") from error
-    try:
-        save_model(load_model(source), temporary, storage=dtype.value)
-        replace_folder(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise InputError(f"{out} cannot be written: {error.strerror}.") from error
     typer.echo(f"Wrote {out} ({megabytes(folder_bytes(out))}, {dtype.value}).")
 
 
@@ -110,16 +106,6 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out} exists and is not a model folder: name another folder.")
     if not overwrite:
         raise InputError(f"{out} exists: name another folder, or replace it with --overwrite.")
-
-
-def replace_folder(new: Path, out: Path) -> None:
-    """Put a finished folder in place of another."""
-    try:
-        if out.exists():
-            shutil.rmtree(out)
-        new.rename(out)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}.") from error
 
 
 def readable(facts: dict[str, Any]) -> list[str]:

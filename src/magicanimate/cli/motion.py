@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from magicanimate.errors import InputError, why_not_written
+from magicanimate.files import write_json, write_npz
+from magicanimate.version import version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,10 +100,8 @@ def _check(out: Path, arrays: bool, kind: str, overwrite: bool) -> None:
 
 
 def _about(found: MotionClip, source: Path, kind: str, size: Size | None) -> dict[str, Any]:
-    from magicanimate import __version__
-
     return {
-        "magicanimate": __version__, "motion": str(source), "source": found.kind, "as": kind, "fps": found.fps,
+        "magicanimate": version(), "motion": str(source), "source": found.kind, "as": kind, "fps": found.fps,
         "size": list(size or found.size), "notes": found.notes, "warnings": found.warnings,
     }  # fmt: skip
 
@@ -149,9 +149,6 @@ def _write_frames(
 
 def _write_arrays(found: MotionClip, out: Path, about: dict[str, Any], size: Size | None) -> None:
     """The body where there is one, otherwise part indices [F, H, W] uint8; and the settings beside it."""
-    import json
-    import os
-
     import numpy as np
 
     from magicanimate.media import settings_path
@@ -161,8 +158,5 @@ def _write_arrays(found: MotionClip, out: Path, about: dict[str, Any], size: Siz
         (found.body.resized(size) if size else found.body).save(out)
     else:
         parts_FHW = np.stack([resize_parts(parts_HW, size) if size else parts_HW for parts_HW in found])
-        temporary = out.with_name(f".{out.name}.part")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, parts=parts_FHW)
-        os.replace(temporary, out)
-    settings_path(out).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        write_npz(out, {"parts": parts_FHW})
+    write_json(settings_path(out), about)

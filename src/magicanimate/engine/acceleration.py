@@ -23,8 +23,9 @@ from magicanimate.engine.device import fast_on_cpu
 from magicanimate.engine.fused import fuse_network, join_products, pack_network
 from magicanimate.engine.onednn_layers import can_pack
 from magicanimate.errors import InputError
+from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.models.model import Model, load_network
-from magicanimate.sampling.checkpoint import weights_digest
+from magicanimate.networks.build import build
 
 Quantise = Literal["none", "int8", "fp8"]
 HEAVY = ("denoiser", "appearance", "control")
@@ -111,7 +112,7 @@ def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
 def join_or_pack(model: Model, device: torch.device) -> None:
     """Matrix products of fused networks as the device likes them, in place. Not for weights in 8 bit."""
     packs = device.type == "cpu" and can_pack(model.dtype)
-    model.digest = weights_digest(model) if packs else None
+    model.digest = model_fingerprint(model) if packs else None
     for network in model.running:
         if packs:
             pack_network(network)
@@ -160,11 +161,7 @@ def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
 def build_small_decoder(config: Any) -> AutoencoderTiny:
     """An AutoencoderTiny with fresh weights. Raises InputError for arguments that it does not have."""
     derived = "block_out_channels"  # which diffusers writes beside the arguments
-    arguments = {key: value for key, value in config.items() if not key.startswith("_") and key != derived}
-    try:
-        return AutoencoderTiny(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The small decoder's configuration cannot be used: {error}") from error
+    return build(AutoencoderTiny, {key: value for key, value in config.items() if key != derived}, "small decoder")
 
 
 def quantise_model(model: Model, quantise: Quantise, device: torch.device) -> None:

@@ -28,8 +28,9 @@ from magicanimate.evaluate.feature_cache import FeatureSpool, count_windows
 from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
 from magicanimate.evaluate.intervals import weighted_mean
 from magicanimate.evaluate.measure import Video, as_protocol, check_video, measure
-from magicanimate.evaluate.pooling import Progress, pool_distance, pool_means
+from magicanimate.evaluate.pooling import pool_distance, pool_means
 from magicanimate.evaluate.result import Figure, LeftOut, NetworkNote, Result, VideoRow
+from magicanimate.progress import Progress
 
 
 class EvaluationSettings(BaseModel):

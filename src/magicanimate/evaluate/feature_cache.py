@@ -5,9 +5,6 @@ Shape legend: F frames, H W pixels, N frames or windows, D dimensions.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.evaluate.interfaces import FeatureNetwork
+from magicanimate.files import sha256, write_npy
 
 _PIXELS = 8 * 16 * 256 * 256  # that are given to a network at once
 
@@ -33,7 +31,7 @@ class FeatureSpool:
     def key(self, network: FeatureNetwork, frames_FHWC: np.ndarray) -> str:
         """Name of the features of these frames."""
         told = f"{network.name} {network.sha256} {network.window} {frames_FHWC.shape} ".encode()
-        return hashlib.sha256(told + np.ascontiguousarray(frames_FHWC).tobytes()).hexdigest()[:32]
+        return sha256(told, np.ascontiguousarray(frames_FHWC).tobytes())[:32]
 
     def compute(self, network: FeatureNetwork, frames_FHWC: np.ndarray) -> str:
         """Make sure that the features of these frames are there; their key.
@@ -69,16 +67,11 @@ class FeatureSpool:
 
     def _write(self, key: str, features_ND: np.ndarray) -> None:
         path = self._path(key)
-        temporary = path.with_name(f".{key}.{uuid.uuid4().hex[:8]}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.save(file, features_ND)
-            os.replace(temporary, path)
+            write_npy(path, features_ND)
         except OSError as error:
             raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _batches(frames_FHWC: np.ndarray, window: int) -> Iterator[np.ndarray]:

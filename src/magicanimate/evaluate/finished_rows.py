@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from magicanimate.errors import InputError
 from magicanimate.evaluate.pairs import Pair
 from magicanimate.evaluate.result import VideoRow
+from magicanimate.files import sha256
 from magicanimate.untrusted import parse_json
 
 _BLOCK = 1 << 20
@@ -39,7 +39,7 @@ class Ledger:
         """Of a pair: name, contents of its files, and the settings."""
         files = [path for path in (pair.output, pair.target, pair.parts) if path]
         told = [self._told, pair.name, *(self._digest(path) for path in files)]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        return sha256("\n".join(told))
 
     def find(self, key: str) -> VideoRow | None:
         """The finished row under a key."""
@@ -70,14 +70,11 @@ class Ledger:
 
 def content_digest(path: Path) -> str:
     """sha256 of a file, or of a folder's files with their names."""
-    digest = hashlib.sha256()
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    pieces: list[str | Path] = []
     for file in files:
-        digest.update(f"{file.relative_to(path) if path.is_dir() else ''}\0".encode())
-        try:
-            with file.open("rb") as stream:
-                while block := stream.read(_BLOCK):
-                    digest.update(block)
-        except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
-    return digest.hexdigest()
+        pieces += [f"{file.relative_to(path) if path.is_dir() else ''}\0", file]
+    try:
+        return sha256(*pieces)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror or error}.") from error

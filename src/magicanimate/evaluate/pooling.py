@@ -16,10 +16,9 @@ from magicanimate.evaluate.frechet import Moments, frechet_distance, frechet_dis
 from magicanimate.evaluate.interfaces import FeatureNetwork
 from magicanimate.evaluate.intervals import bootstrap, deal, jackknife, resample_counts, weighted_mean
 from magicanimate.evaluate.result import Figure, LeftOut, VideoRow, values_of
+from magicanimate.progress import Progress
 
 _BUCKETS, _BUCKETS_WIDE, _WIDE = 20, 10, 1024  # a distance of 2048 dimensions takes seconds
-
-Progress = Callable[[str, int, int | None], None]
 
 
 def pool_means(rows: list[VideoRow], metrics: dict[str, Metric], resamples: int, seed: int) -> dict[str, Figure]:

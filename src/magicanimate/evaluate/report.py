@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import uuid
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from magicanimate import files
 from magicanimate.errors import InputError
 from magicanimate.evaluate.catalogue import BLOCKS
 from magicanimate.evaluate.result import Figure, Result, VideoRow
@@ -141,11 +140,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        files.write_text(path, text)
     except OSError as error:
         raise InputError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

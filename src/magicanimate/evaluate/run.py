@@ -14,11 +14,11 @@ from magicanimate.evaluate.finished_rows import Ledger
 from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
 from magicanimate.evaluate.page import LARGEST, Player, chosen_for_players, make_player, to_html
 from magicanimate.evaluate.pairs import Pair, pair_up
-from magicanimate.evaluate.pooling import Progress
 from magicanimate.evaluate.reading import Frames, find_parts, read_frames, read_parts
 from magicanimate.evaluate.report import Report, to_markdown, write_text
 from magicanimate.evaluate.result import Result, VideoRow
 from magicanimate.evaluate.tiktok import judge
+from magicanimate.progress import Progress
 from magicanimate.untrusted import read_json
 
 WEIGHTS: dict[Kind, str] = {"inception": "FID", "resnet3d": "FID-VID", "i3d": "FVD", "lpips-vgg": "LPIPS"}

@@ -8,7 +8,6 @@ Legend: N pictures or windows, K frames of a window, H W pixels, D features.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from magicanimate.files import sha256
 from magicanimate.models.weights import dequantise, load_strict, read_safetensors
 from magicanimate.networks.control import PARTS
 
@@ -127,5 +127,5 @@ def load_standin(file: Path = WEIGHTS) -> list[StandinFrames | StandinClips]:
     """The stand-in networks, frames and clips. Raises InputError if the weights are missing or damaged."""
     network = PeopleNetwork()
     load_strict(network, dequantise(read_safetensors(file), torch.float32), file)
-    frames = StandinFrames(network.eval().requires_grad_(False), hashlib.sha256(file.read_bytes()).hexdigest())
+    frames = StandinFrames(network.eval().requires_grad_(False), sha256(file))
     return [frames, StandinClips(frames)]

@@ -8,9 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -24,6 +22,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from magicanimate.errors import DISK_FULL, InputError
+from magicanimate.files import atomic_path
 from magicanimate.media.audio import Audio, SoundTrack
 from magicanimate.provenance.marks import append_xmp_box, xmp_packet
 
@@ -263,10 +262,8 @@ def open_writer(
         InputError: see `check_output`; and when the disk is full or writing fails.
     """
     path = check_output(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    described = temporary.with_suffix(".json.part")
     about = _About(settings or {})
-    try:
+    with atomic_path(settings_path(path)) as described, atomic_path(path) as temporary:
         with _explained(path):
             sink = _Guarded(_sink(temporary, path, fps, about, audio, crf), path)
         try:
@@ -284,24 +281,6 @@ def open_writer(
                 raise InputError(
                     f"{path} was written by another run meanwhile and is not replaced; choose another name."
                 )
-            _move(temporary, path)
-            os.replace(described, settings_path(path))
-    finally:
-        _remove(temporary)
-        _remove(described)
-
-
-def _move(temporary: Path, path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    os.replace(temporary, path)
-
-
-def _remove(temporary: Path) -> None:
-    if temporary.is_dir():
-        shutil.rmtree(temporary, ignore_errors=True)
-    else:
-        temporary.unlink(missing_ok=True)
 
 
 def side_by_side(*images_HWC: np.ndarray) -> np.ndarray:

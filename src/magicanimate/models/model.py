@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,10 @@ from torch import Tensor, nn
 
 from magicanimate.engine.cuda_graphs import Graphs
 from magicanimate.errors import InputError, first_line
+from magicanimate.files import write_json
 from magicanimate.models.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
 from magicanimate.models.locations import is_model_folder, model_folder
-from magicanimate.models.official import build_vae, read_official
+from magicanimate.models.official import read_official
 from magicanimate.models.weights import (
     dequantise,
     load_strict,
@@ -32,7 +31,7 @@ from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.detail import build_detail, granularity
 from magicanimate.networks.global_embedding import GlobalEmbedding, build_global_embedding
-from magicanimate.networks.vae import pixel_factor
+from magicanimate.networks.vae import build_vae, pixel_factor
 from magicanimate.untrusted import read_json_object
 
 Storage = Literal["float32", "float16", "bfloat16", "int8"]
@@ -311,13 +310,3 @@ def network_config(network: nn.Module, class_name: str) -> dict[str, Any]:
     """What goes into a network's config.json, in diffusers' own format."""
     arguments = {key: value for key, value in network.config.items() if not key.startswith("_")}
     return {"_class_name": class_name, "_diffusers_version": diffusers.__version__, **arguments}
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -25,15 +25,15 @@ from magicanimate.models.weights import (
     load_strict,
     map_original_key,
     original_denoiser_config,
-    read_safetensors,
+    read_state,
     stored_state,
 )
 from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
-from magicanimate.networks.vae import pixel_factor
+from magicanimate.networks.vae import build_vae, pixel_factor
 from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE
-from magicanimate.untrusted import read_json_object, read_tensors
+from magicanimate.untrusted import read_json_object
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound=nn.Module)
 State = dict[str, Tensor]
 log = logging.getLogger(__name__)
-
-LFS_POINTER = b"version https://git-lfs"  # how a file begins that was cloned without git-lfs
 
 # The original's inference settings that decide shapes; they are in none of the checkpoints' own config files.
 MOTION = {"num_attention_heads": 8, "temporal_position_encoding_max_len": 24}
@@ -119,11 +117,11 @@ def read_denoiser(root: Path) -> Denoiser:
     middle = config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"
     if middle not in ("UNetMidBlock2DCrossAttn", "UNetMidBlock3DCrossAttn"):
         raise InputError(f"{locate(root, 'unet config')} names a middle block that this model has not: {middle}.")
-    network = build(lambda: build_denoiser(original_denoiser_config(config, MOTION)))
-    state = read_weights(locate(root, "unet"))
+    network = on_meta(lambda: build_denoiser(original_denoiser_config(config, MOTION)))
+    state = read_state(locate(root, "unet"))
     path = locate(root, "temporal")
     # As in the original: spatial keys in the temporal checkpoint, where there are any, win.
-    state |= temporal_state(read_weights(path), network, path)
+    state |= temporal_state(read_state(path), network, path)
     return fill(network, state, f"{locate(root, 'unet')} and {path}")
 
 
@@ -181,31 +179,22 @@ def read_control(root: Path) -> Control:
     """The DensePose ControlNet; its names are diffusers' own."""
     config = accepted(ControlNetModel, read_json(locate(root, "control config")))
     path = locate(root, "control")
-    return fill(build(lambda: build_control(config)), read_weights(path), path, extra_is_error=False)
+    return fill(on_meta(lambda: build_control(config)), read_state(path), path, extra_is_error=False)
 
 
 def read_appearance(root: Path) -> UNet2DConditionModel:
     """The appearance encoder: a 2D UNet without its unread end."""
     config = accepted(UNet2DConditionModel, read_json(locate(root, "appearance config")))
     path = locate(root, "appearance")
-    network = build(lambda: build_appearance(config))
-    return fill(network, read_weights(path), path, extra_is_error=False)
+    network = on_meta(lambda: build_appearance(config))
+    return fill(network, read_state(path), path, extra_is_error=False)
 
 
 def read_vae(root: Path) -> AutoencoderKL:
     """The VAE, whose attention layers may have the names of older diffusers versions."""
     config = accepted(AutoencoderKL, read_json(locate(root, "vae config")))
     path = locate(root, "vae")
-    return fill(build(lambda: build_vae(config)), rename_vae_attention(read_weights(path)), path)
-
-
-def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
-    """A VAE with fresh weights. config: the arguments of diffusers' AutoencoderKL."""
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
-    try:
-        return AutoencoderKL(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The VAE's configuration cannot be used: {error}") from error
+    return fill(on_meta(lambda: build_vae(config)), rename_vae_attention(read_state(path)), path)
 
 
 def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
@@ -231,7 +220,7 @@ def read_empty_prompt(root: Path) -> Tensor:
     config = CLIPTextConfig(**read_json(locate(root, "text encoder config")))
     path = locate(root, "text encoder")
     encoder = CLIPTextModel(config)
-    fill(text_model(encoder), text_state(read_weights(path)), path)
+    fill(text_model(encoder), text_state(read_state(path)), path)
     tokenizer = CLIPTokenizer.from_pretrained(locate(root, "vocabulary").parent)
     length = config.max_position_embeddings
     ids = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
@@ -258,7 +247,7 @@ def accepted(network: type, config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key in names}
 
 
-def build(make: Callable[[], Network]) -> Network:
+def on_meta(make: Callable[[], Network]) -> Network:
     """A network without storage, which `fill` provides: no time is spent on drawing weights to be replaced."""
     with torch.device("meta"):
         return make()
@@ -277,25 +266,6 @@ def fill(network: Network, state: State, source: object, extra_is_error: bool = 
         state = {name: value for name, value in state.items() if name in wanted}
     load_strict(network, {name: value.float() for name, value in state.items()}, source)
     return network.eval().requires_grad_(False)
-
-
-def read_weights(path: Path) -> State:
-    """Weights by name of a safetensors file or of a pickle, which may run no code and keep them under `state_dict`.
-
-    Raises InputError if the file is damaged or holds anything but tensors.
-    """
-    with path.open("rb") as file:
-        start = file.read(len(LFS_POINTER))
-    if start == LFS_POINTER:
-        raise InputError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch the file itself.")
-    if path.suffix == ".safetensors":
-        content: Any = read_safetensors(path)
-    else:
-        content = read_tensors(path, "The checkpoint", "fetch it again")
-    content = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path} does not hold weights by name: fetch it again.")
-    return dict(content)
 
 
 def is_tolerated(what: str, name: str) -> bool:

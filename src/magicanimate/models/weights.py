@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path
+from magicanimate.untrusted import read_tensors
 
 COMPUTED = ("pos_embed.pe",)  # sinusoidal position tables: the same in every model of a size, so never stored
 STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SCALE_SUFFIX = ".scale"
 INT8_MAX = 127
+LFS_POINTER = b"version https://git-lfs"  # how a file begins that was cloned without git-lfs
 SMALLEST_SCALE = 1e-7  # above float16's smallest number, so that a row of zeros does not divide by zero
 
 # Original name of a part of a temporal transformer -> diffusers' name. The original wraps each transformer once more.
@@ -82,16 +84,36 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"The weights {path} are damaged or not in safetensors format: {error}.") from error
 
 
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read weights by name from a safetensors file or a pickle, which may run no code and keep them in `state_dict`.
+
+    Raises InputError that names the file if it is missing, damaged, or holds anything but tensors.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise InputError(f"The weights {path} are missing.") from error
+    if start == LFS_POINTER:
+        raise InputError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch the file itself.")
+    if path.suffix == ".safetensors":
+        state: Any = read_safetensors(path)
+    else:
+        state = read_tensors(path, "The weights file", "fetch it again")
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not (isinstance(state, Mapping) and state and all(isinstance(value, Tensor) for value in state.values())):
+        raise InputError(f"The weights {path} hold no state dict, that is no tensors by name.")
+    return dict(state)
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write atomically: a temporary file in the same folder, then renamed."""
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary:
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
     except (SafetensorError, OSError) as error:
         raise InputError(f"The weights {path} cannot be written: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def stored_state(network: nn.Module) -> dict[str, Tensor]:
@@ -112,17 +134,21 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], source: object)
     """
     wanted = stored_state(network)
     given = {name: value for name, value in state.items() if not is_computed(name)}
-    problems = [f"missing {name}" for name in wanted if name not in given]
-    problems += [f"unexpected {name}" for name in given if name not in wanted]
-    problems += [
-        f"{name} has shape {list(given[name].shape)} instead of {list(wanted[name].shape)}"
-        for name in wanted
-        if name in given and given[name].shape != wanted[name].shape
-    ]
-    if problems:
+    if problems := misfits(wanted, given):
         raise InputError(f"The weights {source} do not fit the network ({len(problems)}): {'; '.join(problems)}.")
     network.load_state_dict(given, strict=False, assign=True)
     fill_computed(network)
+
+
+def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """Say which weights are missing, unexpected or of another shape."""
+    problems = [f"missing {name}" for name in wanted if name not in given]
+    problems += [f"unexpected {name}" for name in given if name not in wanted]
+    return problems + [
+        f"{name} has shape {list(given[name].shape)} instead of {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
 
 
 def fill_computed(network: nn.Module) -> None:

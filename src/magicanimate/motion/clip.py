@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
 
 Kind = Literal["densepose", "video", "keypoints", "bvh", "body"]
-Progress = Callable[[str, int, int | None], None]
-"""Told (stage, done, total); it may raise to cancel."""
 
 
 @dataclass

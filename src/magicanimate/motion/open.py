@@ -16,7 +16,7 @@ from magicanimate.errors import InputError
 from magicanimate.media import Clip, Span, open_clip
 from magicanimate.media.reading import visible
 from magicanimate.media.timing import DEFAULT_FPS, WHOLE, count_frames, cut_frames, timeline
-from magicanimate.motion.clip import MotionClip, Progress
+from magicanimate.motion.clip import MotionClip
 from magicanimate.motion.extractors.extract import absences, drawn, extract, fit, several
 from magicanimate.motion.formats.arrays import check_lossless, is_array_file, plane_frames, read_parts
 from magicanimate.motion.formats.bvh import is_bvh
@@ -25,6 +25,7 @@ from magicanimate.motion.formats.recognise import Recognised, recognise, sample
 from magicanimate.parts.follow import Follower
 from magicanimate.parts.frame_store import remembered
 from magicanimate.parts.regions import keep_person
+from magicanimate.progress import Progress
 from magicanimate.untrusted import array_names
 
 if TYPE_CHECKING:

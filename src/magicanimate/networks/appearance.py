@@ -9,8 +9,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 
-from magicanimate.errors import InputError
 from magicanimate.networks.attention import ReferenceBank, Text, install_attention, reads_reference
+from magicanimate.networks.build import build
 from magicanimate.networks.coordinates import append_coordinates
 
 FUSION_BLOCKS = ("mid_block", "up_blocks")  # the original always uses these, whatever its configuration says
@@ -49,11 +49,7 @@ def build_appearance(config: Mapping[str, Any]) -> UNet2DConditionModel:
 
     config: the arguments of diffusers' UNet2DConditionModel. Raises InputError for arguments that it does not have.
     """
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
-    try:
-        network = UNet2DConditionModel(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The appearance encoder's configuration cannot be used: {error}") from error
+    network = build(UNet2DConditionModel, config, "appearance encoder")
     install_attention(network)
     network.conv_norm_out = None
     network.conv_out = nn.Identity()

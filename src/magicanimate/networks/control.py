@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from magicanimate.errors import InputError
 from magicanimate.models.config import PARTS, ModelConfig
 from magicanimate.networks.attention import Text, expand_rows, install_attention
+from magicanimate.networks.build import build
 from magicanimate.networks.coordinates import append_coordinates
 from magicanimate.networks.vae import space_to_depth
 
@@ -104,13 +105,9 @@ def build_control(config: Mapping[str, Any]) -> Control:
     config: the arguments of diffusers' ControlNetModel. Raises InputError for arguments that it does not have, and
     for channel orders other than RGB.
     """
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
-    if arguments.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
+    if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
         raise InputError("The ControlNet's configuration cannot be used: only the channel order rgb is supported.")
-    try:
-        return Control(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The ControlNet's configuration cannot be used: {error}") from error
+    return build(Control, config, "ControlNet")
 
 
 def encode_control(control_FCHW: Tensor, config: ModelConfig) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from magicanimate.errors import InputError
 from magicanimate.networks.attention import ProjectedBank, ReferenceBank, Text, install_attention, project_bank
+from magicanimate.networks.build import build
 from magicanimate.networks.coordinates import append_coordinates
 
 if TYPE_CHECKING:
@@ -290,12 +292,9 @@ def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") 
     norm_scope: "window", the original's, or "frame": group norms inside residual blocks take their statistics over
     all frames of the window, or over each frame. Raises InputError for arguments that the class does not have.
     """
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    arguments = dict(config)
     groups = arguments.pop("motion_norm_num_groups", None)
-    try:
-        return Denoiser(norm_scope, groups, **arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The denoiser's configuration cannot be used: {error}") from error
+    return build(partial(Denoiser, norm_scope, groups), arguments, "denoiser")
 
 
 def predict(

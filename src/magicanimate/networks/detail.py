@@ -21,8 +21,8 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from magicanimate.errors import InputError
 from magicanimate.models.config import PARTS
+from magicanimate.networks.build import build
 from magicanimate.networks.control import parts_to_planes
 from magicanimate.networks.vae import depth_to_space, space_to_depth
 from magicanimate.parts.densepose import HEAD
@@ -41,10 +41,7 @@ _FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
 
 def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
     """From the arguments of UNet2DModel. Raises InputError for arguments that it does not have."""
-    try:
-        return UNet2DModel(**{key: value for key, value in config.items() if not key.startswith("_")})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The detail network's configuration cannot be used: {error}") from error
+    return build(UNet2DModel, config, "detail network")
 
 
 def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2DModel:

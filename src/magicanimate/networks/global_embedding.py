@@ -17,9 +17,9 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor, nn
 
-from magicanimate.errors import InputError
 from magicanimate.networks.appearance import FUSION_BLOCKS
 from magicanimate.networks.attention import reads_reference
+from magicanimate.networks.build import build
 
 
 class GlobalEmbedding(ModelMixin, ConfigMixin):
@@ -85,8 +85,4 @@ def reading_layers(denoiser: nn.Module) -> dict[str, int]:
 
 def build_global_embedding(config: Mapping[str, Any]) -> GlobalEmbedding:
     """With fresh weights. Raises InputError for arguments that it does not have."""
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
-    try:
-        return GlobalEmbedding(**arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The global embedding's configuration cannot be used: {error}") from error
+    return build(GlobalEmbedding, config, "global embedding")

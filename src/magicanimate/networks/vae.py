@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from magicanimate.errors import InputError
+from magicanimate.networks.build import build
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderTiny
@@ -37,6 +39,13 @@ def require_multiple(height: int, width: int, factor: int) -> None:
         raise InputError(
             f"The size {height}x{width} (height x width) is not a multiple of {factor}; pad or resize it first."
         )
+
+
+def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
+    """Build a VAE with fresh weights. config: the arguments of diffusers' AutoencoderKL."""
+    from diffusers import AutoencoderKL
+
+    return build(AutoencoderKL, config, "VAE")
 
 
 def pixel_factor(vae: AutoencoderKL, patch: int) -> int:

@@ -6,6 +6,7 @@ Shape legend: H W pixels, R regions.
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from magicanimate.parts.densepose import BACKGROUND, resize_parts
 from magicanimate.parts.follow import Follower
@@ -15,20 +16,9 @@ _FRAGMENT = 0.1  # of the largest region's pixels: smaller ones are pieces of so
 
 
 def regions(mask_HW: np.ndarray) -> np.ndarray:
-    """[H, W] int: 1, 2, ... for the 4-connected regions of a small mask, 0 outside.
-
-    The largest label spreads until nothing changes.
-    """
-    labels = np.where(mask_HW, np.arange(1, mask_HW.size + 1).reshape(mask_HW.shape), 0)
-    while True:
-        padded = np.pad(labels, 1)
-        spread = np.max([labels, padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]], axis=0)
-        spread = np.where(mask_HW, spread, 0)
-        if np.array_equal(spread, labels):
-            numbers, ranks = np.unique(np.append(labels, 0), return_inverse=True)
-            assert numbers[0] == 0
-            return ranks[:-1].reshape(mask_HW.shape)
-        labels = spread
+    """[H, W] int: 1, 2, ... for the 4-connected regions of a mask, 0 outside."""
+    labels_HW, _ = ndimage.label(mask_HW)
+    return labels_HW
 
 
 def keep_person(parts_HW: np.ndarray, follow: Follower) -> np.ndarray:
@@ -53,9 +43,6 @@ def _box(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _grown(labels_HW: np.ndarray) -> np.ndarray:
-    """Regions grown until they meet: every pixel has the label of one that is near, step by step."""
-    while (labels_HW == 0).any():
-        padded = np.pad(labels_HW, 1)
-        around = np.max([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]], axis=0)
-        labels_HW = np.where(labels_HW == 0, around, labels_HW)
-    return labels_HW
+    """Regions grown until they meet: every pixel has the label of the nearest one, counted in steps."""
+    nearest = ndimage.distance_transform_cdt(labels_HW == 0, "taxicab", return_distances=False, return_indices=True)
+    return labels_HW[tuple(nearest)]

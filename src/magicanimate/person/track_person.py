@@ -5,7 +5,6 @@ Shape legend: F frames, J landmarks (33), H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,10 @@ from magicanimate.body.smoothing import bridge_gaps, runs, smooth
 from magicanimate.body.track import JOINT_SETS, Track
 from magicanimate.errors import NobodyFound
 from magicanimate.person.landmarks import Follower
+from magicanimate.progress import Progress
 
 if TYPE_CHECKING:
     from magicanimate.media import Clip
-
-Progress = Callable[[str, int, int | None], None]
 
 NAMES = JOINT_SETS["mediapipe33"]
 LONGEST_GAP = 0.5

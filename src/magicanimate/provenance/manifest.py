@@ -6,13 +6,14 @@ Signing needs a certificate chain and its key, named by environment variables; w
 from __future__ import annotations
 
 import os
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path
 from magicanimate.provenance.marks import SOURCE_TYPE
+from magicanimate.version import version
 
 CERTIFICATE, KEY, TIMESTAMP = "MAGICANIMATE_C2PA_CERT", "MAGICANIMATE_C2PA_KEY", "MAGICANIMATE_C2PA_TIMESTAMP"
 """Environment variables: PEM file of the chain, signer first; PEM file of its key; address of a time stamp server."""
@@ -86,15 +87,13 @@ def _algorithm(key: bytes) -> str:
 
 
 def _claim(title: str) -> dict[str, Any]:
-    from magicanimate import __version__
-
     made = {
         "action": "c2pa.created",
         "digitalSourceType": SOURCE_TYPE,
-        "softwareAgent": {"name": "magicanimate", "version": __version__},
+        "softwareAgent": {"name": "magicanimate", "version": version()},
     }
     return {
-        "claim_generator_info": [{"name": "magicanimate", "version": __version__}],
+        "claim_generator_info": [{"name": "magicanimate", "version": version()}],
         "title": title,
         "assertions": [{"label": "c2pa.actions", "data": {"actions": [made]}}],
     }
@@ -129,19 +128,19 @@ def sign(path: Path, credentials: Credentials) -> None:
     """
     import c2pa
 
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:
         info = c2pa.C2paSignerInfo(
             credentials.algorithm.encode(), credentials.chain, credentials.key,
             credentials.timestamp.encode() if credentials.timestamp else None,
         )  # fmt: skip
-        with c2pa.Signer.from_info(info) as signer, c2pa.Builder(_claim(path.name)) as builder:
+        with (
+            c2pa.Signer.from_info(info) as signer,
+            c2pa.Builder(_claim(path.name)) as builder,
+            atomic_path(path, suffix=path.suffix) as temporary,
+        ):
             builder.sign_file(path, temporary, signer)
-        os.replace(temporary, path)
     except (c2pa.C2paError, OSError) as error:
         raise InputError(f"{path} could not be signed and stays unsigned: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_signature(path: Path, trust: bytes | None = None) -> Signature | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicanimate.errors import InputError, why_not_written
+from magicanimate.files import atomic_path
 from magicanimate.untrusted import read_pickled_object
 
 if TYPE_CHECKING:
-    from magicanimate.models.model import Model
+    pass
 
 STEP_NAME = "step.pt"
 PATIENCE = 20.0
@@ -46,7 +45,8 @@ def check_resume(out: Path, resume: bool, overwrite: bool) -> None:
 
 def discard_steps(folder: Path) -> None:
     """Remove finished steps, and the folder unless other things are in it."""
-    (folder / STEP_NAME).unlink(missing_ok=True)
+    for path in (folder / STEP_NAME, *folder.glob(f".{STEP_NAME}.*.part")):
+        path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
@@ -90,19 +90,13 @@ class Checkpoint:
             return
         import torch
 
-        temporary = self._folder / f".{STEP_NAME}.part"
         try:
             self._folder.mkdir(exist_ok=True)
-            with temporary.open("wb") as file:
-                torch.save({"about": self._about, "state": dict(state)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._folder / STEP_NAME)
+            with atomic_path(self._folder / STEP_NAME, durable=True) as temporary:
+                torch.save({"about": self._about, "state": dict(state)}, temporary)
         except (OSError, RuntimeError) as error:  # torch has its own error for a full disk
-            if self._folder.is_dir():
-                temporary.unlink(missing_ok=True)
-                if not any(self._folder.iterdir()):
-                    self._folder.rmdir()
+            if self._folder.is_dir() and not any(self._folder.iterdir()):
+                self._folder.rmdir()
             reason = why_not_written(error)
             raise InputError(f"The finished step could not be written to {self._folder} ({reason}).") from error
 
@@ -117,28 +111,3 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         elif left != right:
             names.append(name)
     return names
-
-
-def digest(*pieces: bytes) -> str:
-    """A short name for some bytes."""
-    state = hashlib.sha256()
-    for piece in pieces:
-        state.update(piece)
-    return state.hexdigest()[:16]
-
-
-def weights_digest(model: Model) -> str:
-    """A short name for a model's weights: of some values of every tensor, since reading all would take long."""
-    from torch import Tensor
-
-    if model.digest is not None:
-        return model.digest
-    state = hashlib.sha256()
-    for network in model.networks.values():
-        for name, tensor in network.state_dict().items():
-            plain = tensor.detach()
-            if type(plain) is not Tensor:  # 8-bit weights
-                plain = plain.dequantize()
-            values = plain.flatten()[:_SAMPLED].float().cpu().numpy().tobytes()
-            state.update(name.encode() + str((tuple(tensor.shape), tensor.dtype)).encode() + values)
-    return state.hexdigest()[:16]

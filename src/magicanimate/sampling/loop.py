@@ -6,7 +6,7 @@ Latents of the whole video rest on the host in float32; only windows travel to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from magicanimate.engine.device import Ranks, begin_window
 from magicanimate.errors import InputError
 from magicanimate.networks.control import ConditionFeatures, Residuals, control_residuals
+from magicanimate.progress import Progress
 from magicanimate.sampling.checkpoint import Checkpoint
 from magicanimate.sampling.control_features import ControlSource, FrameFeatures, together
 from magicanimate.sampling.reference_bank import bank_times, step_bank
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 ALONE = Ranks()
 KEPT_BYTES = 2**29
 """What a GPU may keep for later steps; more than that rests on the host."""
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, step, total) after every piece of work; it may raise to cancel."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from redis import RedisError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from magicanimate import __version__
 from magicanimate.errors import InputError
 from magicanimate.serve.api import router
 from magicanimate.serve.backend import ServiceError
@@ -28,6 +27,7 @@ from magicanimate.serve.options import FORM_BYTES, ServeOptions
 from magicanimate.serve.service import Service
 from magicanimate.serve.store import open_store
 from magicanimate.serve.supervisor import Supervisor
+from magicanimate.version import version
 
 LOG = logging.getLogger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -55,7 +55,7 @@ def create_app(options: ServeOptions) -> FastAPI:
         await anyio.to_thread.run_sync(supervisor.stop)
 
     app = FastAPI(
-        title="magicanimate", version=__version__, summary="Animate a picture of a person with a motion sequence.",
+        title="magicanimate", version=version(), summary="Animate a picture of a person with a motion sequence.",
         lifespan=lifespan, openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None,
         form_limits={"max_files": 2, "max_fields": 8, "max_part_size": FORM_BYTES},
     )  # fmt: skip

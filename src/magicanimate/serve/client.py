@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import httpx
 
+from magicanimate.files import atomic_path
 from magicanimate.serve.backend import JobState
 
 
@@ -131,17 +132,16 @@ class Client:
     def save(self, job: str, path: str | Path) -> Path:
         """Download a result. The file appears when it is complete."""
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            with self._connected(), self._http.stream("GET", f"/jobs/{job}/result") as response:
-                if response.is_error:
-                    response.read()
-                with temporary.open("wb") as file:
-                    for chunk in _checked(response).iter_bytes():
-                        file.write(chunk)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            self._connected(),
+            self._http.stream("GET", f"/jobs/{job}/result") as response,
+            atomic_path(path) as temporary,
+        ):
+            if response.is_error:
+                response.read()
+            with temporary.open("wb") as file:
+                for chunk in _checked(response).iter_bytes():
+                    file.write(chunk)
         return path
 
     def result_settings(self, job: str) -> dict[str, Any]:

@@ -10,10 +10,7 @@ seeds and hashes. NAME is `p07_m2`: person 7, motion 2.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path, sha256, write_json
 from magicanimate.parts.densepose import PALETTE_25, render_parts
 from magicanimate.person.warp import with_loose
 from magicanimate.synth.clip import render_clip
@@ -74,13 +72,10 @@ def render_item(item: Item, size: int) -> Shown:
 
 def _write_frames(folder: Path, frames: np.ndarray) -> None:
     """A folder of pictures [F,H,W,3] or [F,H,W], complete or not there."""
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for i, frame in enumerate(frames):
-        Image.fromarray(frame).save(temporary / f"frame_{i:05d}.png", compress_level=1)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(temporary / f"frame_{i:05d}.png", compress_level=1)
 
 
 def _write_item(folder: Path, item: Item, size: int) -> str:
@@ -90,7 +85,7 @@ def _write_item(folder: Path, item: Item, size: int) -> str:
     kinds = {"parts": render_parts(parts), "person": seen_1HW, "target": rgb}  # the target last: it marks completion
     for name, frames in kinds.items():
         _write_frames(folder / name / item.name, frames)
-    return hashlib.sha256(rgb.tobytes() + parts.tobytes()).hexdigest()
+    return sha256(rgb.tobytes(), parts.tobytes())
 
 
 def _settings(size: int, people: int, motions: int) -> dict[str, object]:
@@ -116,10 +111,8 @@ def _read_index(folder: Path, settings: dict[str, object]) -> dict[str, str]:
 
 def _write_index(folder: Path, settings: dict[str, object], clips: dict[str, str]) -> None:
     ordered = dict(sorted(clips.items()))
-    total = hashlib.sha256("".join(ordered.values()).encode()).hexdigest()
-    temporary = folder / f".{INDEX}.part"
-    temporary.write_text(json.dumps({**settings, "sha256": total, "clips": ordered}, indent=1) + "\n", "utf-8")
-    os.replace(temporary, folder / INDEX)
+    total = sha256(*ordered.values())
+    write_json(folder / INDEX, {**settings, "sha256": total, "clips": ordered}, indent=1)
 
 
 def build(

@@ -6,9 +6,7 @@ Layout of a folder: `index.json` (settings, shards) and per shard `NAME.rgb.npy`
 any number of clips. Frame 0 of each clip is far in time from the others.
 """
 
-import hashlib
 import json
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from magicanimate.errors import InputError
+from magicanimate.files import sha256, write_json, write_npy
 from magicanimate.person.warp import with_loose
 from magicanimate.synth.camera_effects import filmed_clip
 from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip, render_clip
@@ -78,17 +77,6 @@ def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
     return np.concatenate([[reference], start + run])
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an npy file, all or nothing."""
-    temporary = path.with_suffix(".part")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def make_clip(seed: int, settings: DatasetSettings) -> Clip:
     """One clip of a data set."""
     times = clip_times(seed, settings.frames, settings.fps)
@@ -100,11 +88,11 @@ def make_clip(seed: int, settings: DatasetSettings) -> Clip:
 
 def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSettings) -> str:
     clips = [make_clip(seed, settings) for seed in seeds]
-    save_array(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
-    save_array(folder / f"{name}.{PERSON}.npy", np.stack([clip.person for clip in clips]))
+    write_npy(folder / f"{name}.rgb.npy", np.stack([clip.rgb for clip in clips]))
+    write_npy(folder / f"{name}.{PERSON}.npy", np.stack([clip.person for clip in clips]))
     for kind in settings.controls:
-        save_array(folder / f"{name}.{kind}.npy", np.stack([control_frames(clip, kind) for clip in clips]))
-    save_array(
+        write_npy(folder / f"{name}.{kind}.npy", np.stack([control_frames(clip, kind) for clip in clips]))
+    write_npy(
         folder / f"{name}.parts.npy", np.stack([clip.parts for clip in clips])
     )  # last: marks the shard as complete
     return name
@@ -143,9 +131,7 @@ def write_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     shards = list(settings.shards())
     missing = [(name, seeds) for name, seeds in shards if not _holds(folder / f"{name}.parts.npy", len(seeds))]
-    temporary = folder / f".{INDEX}.part"
-    temporary.write_text(json.dumps({"settings": asdict(settings), "shards": [name for name, _ in shards]}, indent=1))
-    os.replace(temporary, folder / INDEX)
+    write_json(folder / INDEX, {"settings": asdict(settings), "shards": [name for name, _ in shards]}, indent=1)
     done = len(shards) - len(missing)
     # spawned, not forked: neither torch's threads nor an OpenGL context survive a fork
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -218,7 +204,7 @@ class Dataset:
         if not self.clips:
             return None
         told = json.dumps([[clip["sha256"], clip["shard"], clip["crop"], clip["times"]] for clip in self.clips])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        return sha256(told)[:16]
 
 
 def open_dataset(folder: Path, only_complete: bool = True) -> Dataset:

@@ -7,9 +7,7 @@ of them once more for each further view, mirrored or cropped. A view is the same
 sample's reference, control and targets always agree.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +20,9 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from magicanimate.errors import InputError
+from magicanimate.files import write_json
 from magicanimate.models.config import ControlKind
+from magicanimate.models.fingerprint import encoder_fingerprint
 from magicanimate.networks.control import parts_to_planes
 from magicanimate.networks.vae import encode_images, pixel_factor, space_to_depth
 from magicanimate.parts.densepose import PALETTE_25
@@ -102,14 +102,6 @@ class LatentCache:
         return latents.transpose(1, 2), made
 
 
-def fingerprint(vae: AutoencoderKL) -> str:
-    """Short hash of the encoder's weights and scaling: a cache of another VAE must not be used."""
-    digest = hashlib.sha256(str(vae.config["scaling_factor"]).encode())
-    for name, value in vae.encoder.state_dict().items():
-        digest.update(name.encode() + value.double().sum().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 @torch.no_grad()
 def cache_latents(
     vae: AutoencoderKL,
@@ -130,7 +122,7 @@ def cache_latents(
     views = views or ViewSettings()
     if control == "pose" and views.count > 1:
         raise InputError("views.count: a skeleton's colours tell left from right, so it has no mirrored views; use 1.")
-    origin: dict[str, Any] = {"vae": fingerprint(vae), "clips": len(data), "stride": stride}
+    origin: dict[str, Any] = {"vae": encoder_fingerprint(vae), "clips": len(data), "stride": stride}
     if encoding != "parts":
         origin["control"] = encoding if control == "densepose" else control
     if data.sources:
@@ -174,9 +166,7 @@ def cache_latents(
             progress(some.stop, rows)
     latents.flush()
     planes.flush()
-    temporary = folder / ".cache.part"
-    temporary.write_text(json.dumps(origin))
-    os.replace(temporary, note)  # last: marks the cache as complete
+    write_json(note, origin)  # last: marks the cache as complete
     return _open(folder, data, stride, encoding)
 
 

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, restored strictly, and the best weights so far beside the last ones."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError, first_line, why_not_written
+from magicanimate.files import atomic_path
 from magicanimate.untrusted import read_pickled_object
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -19,19 +19,13 @@ def write_checkpoint(path: Path, content: dict) -> None:
 
     Raises InputError if it cannot be written, e.g. on a full disk.
     """
-    temporary = path.with_suffix(".part")
     try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with atomic_path(path, durable=True) as temporary:
+            torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns some of the former into the latter
         reason = why_not_written(error)
         kept = "the previous one is kept whole" if path.exists() else "there is none yet"
         raise InputError(f"The checkpoint {path} cannot be written ({reason}); {kept}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def module_weights(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
+from magicanimate.files import atomic_path
 from magicanimate.models.model import Model
 from magicanimate.networks.control import parts_to_planes
 from magicanimate.networks.detail import (
@@ -90,21 +90,20 @@ def make_samples(
     """Write the model's frames 1.. of the first clips, npy [N,F-1,H,W,3] uint8, unless they are there."""
     if path.exists():
         return
-    temporary = path.with_suffix(".part")
     settings = data.settings
     shape = (clips, settings.frames - 1, settings.size, settings.size, 3)
-    samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-    for start in range(0, clips, _TOGETHER):
-        some = range(start, min(start + _TOGETHER, clips))
-        shown = HeldOut.of_clips(
-            np.stack([data.rgb(i) for i in some]),
-            np.stack([data.parts(i) for i in some]),
-            np.stack([data.own(i)[0] for i in some]),
-        )
-        samples[start : some.stop] = generate(model, shown, sampling, seed=start)
-        tick(some.stop)
-    samples.flush()
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        samples = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for start in range(0, clips, _TOGETHER):
+            some = range(start, min(start + _TOGETHER, clips))
+            shown = HeldOut.of_clips(
+                np.stack([data.rgb(i) for i in some]),
+                np.stack([data.parts(i) for i in some]),
+                np.stack([data.own(i)[0] for i in some]),
+            )
+            samples[start : some.stop] = generate(model, shown, sampling, seed=start)
+            tick(some.stop)
+        samples.flush()
 
 
 class Crops(NamedTuple):

@@ -12,12 +12,11 @@ from magicanimate.models.model import Model, check_sizes
 from magicanimate.models.official import (
     State,
     accepted,
-    build,
     fill,
+    on_meta,
     read_empty_prompt,
     read_json,
     read_vae,
-    read_weights,
 )
 from magicanimate.models.official_files import (
     CONFIG,
@@ -28,7 +27,7 @@ from magicanimate.models.official_files import (
     first_alternatives,
     locate,
 )
-from magicanimate.models.weights import is_computed, original_denoiser_config
+from magicanimate.models.weights import is_computed, original_denoiser_config, read_state
 from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
@@ -59,8 +58,8 @@ def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
     root = initial.folder
     fetch_missing(root)
     unet = read_json(locate(root, "unet config"))
-    spatial = read_weights(locate(root, "unet"))
-    appearance = build(lambda: build_appearance(accepted(UNet2DConditionModel, unet)))
+    spatial = read_state(locate(root, "unet"))
+    appearance = on_meta(lambda: build_appearance(accepted(UNet2DConditionModel, unet)))
     model = Model(
         config=config,
         denoiser=initial_denoiser(root, unet, spatial, config),
@@ -86,10 +85,10 @@ def initial_denoiser(root: Path, unet: dict, spatial: State, config: ModelConfig
         "num_attention_heads": adapter.get("motion_num_attention_heads", 8),
         "temporal_position_encoding_max_len": adapter.get("motion_max_seq_length", 32),
     }
-    network = build(lambda: build_denoiser(original_denoiser_config(unet, motion), config.norm_scope))
+    network = on_meta(lambda: build_denoiser(original_denoiser_config(unet, motion), config.norm_scope))
     state = {
         name: value
-        for name, value in read_weights(folder / WEIGHTS).items()
+        for name, value in read_state(folder / WEIGHTS).items()
         if not name.startswith("mid_block.") and not is_computed(name)
     }
     return fill(network, spatial | state, f"{locate(root, 'unet')} and {folder / WEIGHTS}")
@@ -99,7 +98,7 @@ def initial_control(folder: Path | None, unet: dict, spatial: State, source: Pat
     """A trained ControlNet, or a copy of the UNet's way down with a fresh condition embedding and silent outputs."""
     if folder is not None:
         trained = accepted(ControlNetModel, read_json(folder / CONFIG))
-        return fill(build(lambda: build_control(trained)), read_weights(folder / WEIGHTS), folder / WEIGHTS)
+        return fill(on_meta(lambda: build_control(trained)), read_state(folder / WEIGHTS), folder / WEIGHTS)
     shared = inspect.signature(ControlNetModel).parameters
     network = build_control({key: value for key, value in unet.items() if key in shared})
     fresh = network.state_dict()

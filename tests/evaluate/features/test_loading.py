@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from magicanimate.downloads import hash_of
 from magicanimate.errors import InputError
 from magicanimate.evaluate.features import KINDS, load_feature_network
 from magicanimate.evaluate.features.loading import shipped_heads
 from magicanimate.evaluate.features.published import FILES, HEADS, git_blob
+from magicanimate.files import sha256
 from published_weights import random_state
 
 
@@ -72,7 +72,7 @@ def test_git_blob_is_gits_own(tmp_path):
 
 @pytest.mark.parametrize("kind", ["lpips-vgg", "lpips-alex"])
 def test_the_heads_inside_torchmetrics_are_the_published_ones(kind):
-    assert hash_of(shipped_heads(kind)) == HEADS[kind].sha256
+    assert sha256(shipped_heads(kind)) == HEADS[kind].sha256
 
 
 def test_published_files_are_recognised_and_the_wrong_one_is_refused(tmp_path, monkeypatch):
@@ -82,7 +82,7 @@ def test_published_files_are_recognised_and_the_wrong_one_is_refused(tmp_path, m
     scripted, right, wrong = FILES["i3d"]
     monkeypatch.setitem(FILES, "i3d", (scripted, replace(right, git_blob=git_blob(path)), wrong))
     assert load_feature_network("i3d", path).recognised == "i3d_pretrained_400.pt"
-    monkeypatch.setitem(FILES, "i3d", (replace(scripted, sha256=hash_of(path)), right, wrong))
+    monkeypatch.setitem(FILES, "i3d", (replace(scripted, sha256=sha256(path)), right, wrong))
     assert load_feature_network("i3d", path).recognised == "i3d_torchscript.pt"
     monkeypatch.setitem(FILES, "i3d", (scripted, right, replace(wrong, git_blob=git_blob(path))))
     with pytest.raises(InputError, match=r"a.pth is rgb_imagenet.pt .* trained on ImageNet.*i3d_torchscript.pt"):

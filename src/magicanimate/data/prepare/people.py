@@ -15,11 +15,11 @@ from PIL import Image, ImageFilter
 
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
-from magicanimate.motion.clip import Progress
 from magicanimate.motion.extractors.extract import extract, fit
 from magicanimate.motion.report import count_heads
 from magicanimate.parts.densepose import resize_parts
 from magicanimate.parts.frame_store import PackedFrames
+from magicanimate.progress import Progress
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from magicanimate.data.prepare.settings import PrepareSettings
 from magicanimate.data.prepare.source import Source
 from magicanimate.errors import InputError
+from magicanimate.files import sha256
 from magicanimate.media.pictures import PICTURE_SUFFIXES
 
 VIDEO_SUFFIXES = (
@@ -62,15 +62,14 @@ def _hidden(path: Path, below: Path) -> bool:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def share_of(group: str) -> float:
     """A number in [0, 1) that belongs to a name or hash: the same in every run, on every machine."""
-    return int(hashlib.sha256(group.encode()).hexdigest()[:12], 16) / 16**12
+    return int(sha256(group)[:12], 16) / 16**12
 
 
 def _map_of(path: Path, videos: Path, parts: Path | None) -> Path | None:

@@ -8,7 +8,6 @@ of one source.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -20,18 +19,17 @@ from magicanimate.data.prepare.settings import PrepareSettings
 from magicanimate.data.prepare.source import STILL_FRAMES, Outcome, Source, Tick, cut_source
 from magicanimate.data.prepare.sources import parts_digest
 from magicanimate.errors import InputError
-from magicanimate.synth.dataset import INDEX, DatasetSettings, save_array
+from magicanimate.files import write_json, write_npy
+from magicanimate.synth.dataset import INDEX, DatasetSettings
 
 SETTINGS, RECORDS = "prepare.json", "sources"
 FOLDERS = ("train", "held_out", "images", "held_out_images")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """All or nothing. Raises InputError if it cannot be written."""
-    temporary = path.with_name(f".{path.name}.part")
+def _write_json(path: Path, content: Any) -> None:
+    """As `files.write_json`. Raises InputError if it cannot be written."""
     try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_json(path, content, indent=1)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -70,7 +68,7 @@ def open_output(out: Path, settings: PrepareSettings) -> None:
         (out / RECORDS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {out} cannot be used: {error.strerror or error}.") from error
-    write_json(path, wanted)
+    _write_json(path, wanted)
 
 
 def record_of(out: Path, source: Source) -> dict[str, Any] | None:
@@ -115,7 +113,7 @@ def write_source(out: Path, source: Source, settings: PrepareSettings, tick: Tic
         try:
             folder.mkdir(exist_ok=True)
             for kind in sorted(kept.arrays, key="parts".__eq__):  # parts last: they mark the shard as complete
-                save_array(folder / f"{name}.{kind}.npy", kept.arrays[kind])
+                write_npy(folder / f"{name}.{kind}.npy", kept.arrays[kind])
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error.strerror or error}; what is done is kept.") from error
         shards.append(name)
@@ -125,7 +123,7 @@ def write_source(out: Path, source: Source, settings: PrepareSettings, tick: Tic
         "still": outcome.still, "folder": folder_of(source, outcome.still), "shards": shards, "clips": clips,
         "dropped": outcome.dropped,
     }  # fmt: skip
-    write_json(out / RECORDS / f"{source.key}.json", record)
+    _write_json(out / RECORDS / f"{source.key}.json", record)
     return record
 
 
@@ -154,7 +152,7 @@ def write_indexes(out: Path, done: Iterable[tuple[Source, dict[str, Any]]], sett
             controls=settings.controls,
         )  # fmt: skip
         shards = [shard for _, record in mine for shard in record["shards"]]
-        write_json(out / folder / INDEX, {"settings": asdict(about), "shards": shards, "clips": clips})
+        _write_json(out / folder / INDEX, {"settings": asdict(about), "shards": shards, "clips": clips})
 
 
 @dataclass(frozen=True)

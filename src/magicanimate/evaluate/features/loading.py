@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magicanimate import files
 from magicanimate.errors import InputError
 from magicanimate.evaluate.features.published import FILES, HEADS, KINDS, Kind, recognise
 
@@ -98,7 +99,7 @@ def _frechet(kind: Kind, path: Path, device: torch.device) -> FrechetNetwork:
     if kind == "i3d" and reading.is_torchscript(path):
         network = i3d.ScriptedI3D(path, device)
     else:
-        network = _filled(classes[kind], kind, reading.read_state(path), path).to(device)
+        network = _filled(classes[kind], kind, reading.read_published(path), path).to(device)
     return FrechetNetwork(
         name=names[kind],
         metric=METRICS[kind],
@@ -117,15 +118,15 @@ def _perceptual(kind: Kind, path: Path, heads: Path | None, device: torch.device
     from magicanimate.evaluate.features import lpips, reading
 
     sha256, recognised = _identity(kind, path)
-    state = lpips.torchvision_names(reading.read_state(path))
+    state = lpips.torchvision_names(reading.read_published(path))
     source = str(path)
     if lpips.has_heads(state):
         if heads:
             raise InputError(f"{path} holds the heads of LPIPS already: leave {heads} away, or give a backbone alone.")
     else:
         heads = heads or shipped_heads(kind)
-        state |= reading.read_state(heads)
-        found = _hash(heads)
+        state |= reading.read_published(heads)
+        found = files.sha256(heads)
         known = HEADS[kind].file if found == HEADS[kind].sha256 else ""
         sha256, source = f"{sha256}+{found}", f"{path} and {heads}"
         recognised = f"{recognised}+{known}" if recognised and known else ""
@@ -162,14 +163,8 @@ def _filled(build: Callable[[], nn.Module], kind: Kind, state: dict[str, Tensor]
 
 def _identity(kind: Kind, path: Path) -> tuple[str, str]:
     """SHA-256 of a file, and the name of the published file that it is. Raises InputError if that one is refused."""
-    sha256 = _hash(path)
+    sha256 = files.sha256(path)
     published = recognise(kind, path, sha256)
     if published and published.refused:
         raise InputError(f"{path} is {published.file} of {published.origin}: {published.refused}; {_expected(kind)}.")
     return sha256, published.file if published else ""
-
-
-def _hash(path: Path) -> str:
-    from magicanimate.downloads import hash_of
-
-    return hash_of(path)

@@ -7,14 +7,12 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.models.weights import read_safetensors
-from magicanimate.untrusted import read_tensors
+from magicanimate.models.weights import misfits, read_state
 
 PREFIX = "module."  # what training on several GPUs put before every name
 COUNTER = "num_batches_tracked"  # of batch normalisation: unused in inference, absent from older files
@@ -52,19 +50,9 @@ TOLERATED: dict[str, tuple[Tolerated, ...]] = {
 """By kind of network; the counters of batch normalisation are tolerated everywhere."""
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict of a .safetensors file or of a pickled one, which may hold nothing but tensors and plain values.
-
-    Names lose the prefix `module.` if all have it. Raises InputError that names the file.
-    """
-    if path.suffix == ".safetensors":
-        state: Any = read_safetensors(path)
-    else:
-        state = read_tensors(path, "The weights file", "fetch it again")
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not (isinstance(state, Mapping) and state and all(isinstance(value, Tensor) for value in state.values())):
-        raise InputError(f"The weights {path} hold no state dict, that is no tensors by name.")
+def read_published(path: Path) -> dict[str, Tensor]:
+    """As `weights.read_state`; names lose the prefix `module.` if all have it."""
+    state = read_state(path)
     stripped = len(PREFIX) if all(name.startswith(PREFIX) for name in state) else 0
     return {name[stripped:]: value for name, value in state.items()}
 
@@ -84,13 +72,8 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], kind: str, sour
     """
     wanted = network.state_dict()
     given = {name: value for name, value in state.items() if name in wanted or not _is_tolerated(name, kind)}
-    problems = [f"missing {name}" for name in wanted if name not in given and not name.endswith(COUNTER)]
-    problems += [f"unexpected {name}" for name in given if name not in wanted]
-    problems += [
-        f"{name} has shape {list(given[name].shape)} instead of {list(value.shape)}"
-        for name, value in wanted.items()
-        if name in given and given[name].shape != value.shape
-    ]
+    expected = {name: value for name, value in wanted.items() if name in given or not name.endswith(COUNTER)}
+    problems = misfits(expected, given)
     problems += _wrong_classifiers(state, kind)
     if problems:
         raise InputError(

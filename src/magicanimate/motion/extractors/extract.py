@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from magicanimate.body.smoothing import runs
 from magicanimate.errors import InputError, NobodyFound
 from magicanimate.media import Clip
-from magicanimate.motion.clip import Kind, MotionClip, Progress
+from magicanimate.motion.clip import Kind, MotionClip
 from magicanimate.parts.frame_store import PackedFrames
+from magicanimate.progress import Progress
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 from magicanimate.motion.report import count_heads
 from magicanimate.parts.densepose import BACKGROUND
@@ -65,43 +66,25 @@ def find_in_picture(image_HWC: np.ndarray) -> Figure | None:
     return figure if figure and figure.aspect < 1 / _SLENDER else None
 
 
-def _spread(seed_HW: np.ndarray, down_HW: np.ndarray, right_HW: np.ndarray) -> np.ndarray:
-    """All that can be reached from the seeds; `down` and `right` say which neighbours are connected."""
-    reached = seed_HW
-    while True:
-        grown = reached.copy()
-        grown[1:] |= reached[:-1] & down_HW
-        grown[:-1] |= reached[1:] & down_HW
-        grown[:, 1:] |= reached[:, :-1] & right_HW
-        grown[:, :-1] |= reached[:, 1:] & right_HW
-        if np.array_equal(grown, reached):
-            return reached
-        reached = grown
-
-
 def _background(image_HWC: np.ndarray) -> np.ndarray:
     """Mask [H, W] of what is reached from the four corners without a sharp change of colour.
 
     Not from the whole border: a figure that the border cuts off would then be taken for background from there up.
     """
-    down_HW = np.linalg.norm(np.diff(image_HWC, axis=0), axis=-1) < _STEP
-    right_HW = np.linalg.norm(np.diff(image_HWC, axis=1), axis=-1) < _STEP
-    corners_HW = np.zeros(image_HWC.shape[:2], bool)
-    corners_HW[[0, 0, -1, -1], [0, -1, 0, -1]] = True
-    return _spread(corners_HW, down_HW, right_HW)
+    height, width = image_HWC.shape[:2]
+    # Between every two pixels stands one that says whether they are connected
+    open_HW = np.zeros((2 * height - 1, 2 * width - 1), bool)
+    open_HW[::2, ::2] = True
+    open_HW[1::2, ::2] = np.linalg.norm(np.diff(image_HWC, axis=0), axis=-1) < _STEP
+    open_HW[::2, 1::2] = np.linalg.norm(np.diff(image_HWC, axis=1), axis=-1) < _STEP
+    region_HW = ndimage.label(open_HW)[0][::2, ::2]
+    return np.isin(region_HW, region_HW[[0, 0, -1, -1], [0, -1, 0, -1]])
 
 
 def _largest(mask_HW: np.ndarray) -> np.ndarray:
     """The largest connected region of a mask."""
-    best, left = np.zeros_like(mask_HW), mask_HW.copy()
-    while left.sum() > best.sum():
-        seed = np.zeros_like(mask_HW)
-        seed.flat[np.argmax(left)] = True
-        region = _spread(seed, left[1:] & left[:-1], left[:, 1:] & left[:, :-1])
-        if region.sum() > best.sum():
-            best = region
-        left &= ~region
-    return best
+    region_HW, count = ndimage.label(mask_HW)
+    return region_HW == 1 + np.bincount(region_HW[mask_HW], minlength=count + 1)[1:].argmax() if count else mask_HW
 
 
 def find_in_motion(frames: Iterable[np.ndarray]) -> Figure | None:
