@@ -25,9 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_flop
 
 from magicanimate.models.model import Model  # noqa: E402
 from magicanimate.sampling.control_features import ControlSource  # noqa: E402
-from magicanimate.sampling.loop import Counter, SampleSettings, predict_video, prepare  # noqa: E402
-from magicanimate.sampling.reuse import Kept, plan_step  # noqa: E402
-from magicanimate.sampling.windows import frame_groups, plan_windows  # noqa: E402
+from magicanimate.sampling.settings import Run, SampleSettings  # noqa: E402
+from magicanimate.sampling.video import VideoDenoiser  # noqa: E402
 from plain import plain_attention, plain_prediction  # noqa: E402
 
 
@@ -76,17 +75,10 @@ def step_inputs(model: Model, size: int, frames: int) -> tuple[Tensor, Tensor, T
 def engine_flops(model: Model, inputs: tuple[Tensor, Tensor, Tensor], settings: SampleSettings) -> dict[str, int]:
     """FLOPs of what the engine does once, and in one step."""
     ref, planes, latents = inputs
-    windows = plan_windows(latents.shape[2], settings.window, settings.overlap, settings.wrap)
-    groups = list(dict.fromkeys(frame_groups(windows).values()))
-    made: list[Any] = []
-    once = flops(lambda: made.append(prepare(model, ref, ControlSource.of(planes), groups, None, None)))
-    plan = plan_step(settings.policies, 0, 1, settings.guidance, Kept())
-    step = flops(
-        lambda: predict_video(
-            model, latents, torch.tensor(500), made[0], windows, settings, plan, Kept(), Counter("", 1, None)
-        )
-    )
-    return {"engine once": once, "engine step": step}
+    time = torch.tensor(500)
+    denoise = VideoDenoiser(model, settings, time[None], latents.shape[2], Run())
+    once = flops(lambda: denoise.prepare(ref, ControlSource.of(planes), latents.shape))
+    return {"engine once": once, "engine step": flops(lambda: denoise(latents, time, 0))}
 
 
 def flops(work: Callable[[], Any]) -> int:

@@ -26,8 +26,9 @@ from magicanimate.evaluate.basic import psnr
 from magicanimate.evaluate.frames import ssim
 from magicanimate.models.model import Model, load_model
 from magicanimate.networks.vae import encode_images, initial_noise
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reuse import FeatureReuse, Policies
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.train.preview import HeldOut, figures, generate
 
 

@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,12 @@ from magicanimate.animation.settings import make_settings  # noqa: E402
 from magicanimate.engine import device as runtime  # noqa: E402
 from magicanimate.engine import operations  # noqa: E402
 from magicanimate.engine.acceleration import Acceleration, accelerate_model  # noqa: E402
+from magicanimate.engine.cuda_graphs import GraphCompute  # noqa: E402
+from magicanimate.models.compute import Compute  # noqa: E402
 from magicanimate.models.model import Model  # noqa: E402
 from magicanimate.parts.densepose import render_parts  # noqa: E402
-from magicanimate.sampling.loop import SampleSettings, sample  # noqa: E402
+from magicanimate.sampling.loop import sample  # noqa: E402
+from magicanimate.sampling.settings import SampleSettings  # noqa: E402
 from plain import original_attention, plain_sample  # noqa: E402
 
 FRAMES, LONG = 16, 112
@@ -220,24 +223,26 @@ def graphs(bench: Bench) -> dict[str, Any]:
     for name, model, size in (("small", small, 64), (bench.chosen.model, bench.engine, bench.chosen.size)):
         for preset in ("original", "fast"):
             results[f"{name} {preset}"] = compare_graphs(bench, model, size, bench.settings(preset, 8))
-    if bench.engine.graphs is not None:
+    if isinstance(bench.engine.compute, GraphCompute):
         results["right"] = all(found["equal"] and not found["control"] for found in results.values())
     return results
 
 
 def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettings) -> dict[str, Any]:
     """With and without graphs. control: whether results of different inputs are equal, too."""
-    recorded = model.graphs
-    if recorded is None:
+    recording = model.compute
+    if not isinstance(recording, GraphCompute):
         return {"left out": "needs a GPU"}
+    recorded = recording.graphs
+    ways = {"plain": replace(model, compute=Compute(bank_steps=recording.bank_steps)), "graphs": model}
     torch.manual_seed(2)
     inputs = [tuple(torch.randn_like(x) for x in step_inputs(model, size, FRAMES)) for _ in range(2)]
     made: dict[str, list[Tensor]] = {}
     result: dict[str, Any] = {}
-    for way, model.graphs in {"plain": None, "graphs": recorded}.items():
+    for way, engine in ways.items():
         recorded.clear()
-        made[way] = [sample(model, *given, settings) for given in inputs]
-        spent = bench.peak(lambda: sample(model, *inputs[0], settings))
+        made[way] = [sample(engine, *given, settings) for given in inputs]
+        spent = bench.peak(partial(sample, engine, *inputs[0], settings))
         result[way] = spent | {"step": spent["seconds"] / settings.steps}
     pairs = list(zip(made["graphs"], made["plain"], strict=True))
     return result | {
@@ -324,26 +329,20 @@ def variants(bench: Bench) -> dict[str, Any]:
     """Seconds a step of `original` without one optimisation or with another choice."""
     few, engine, results = bench.settings("original", 5), bench.engine, {}
 
-    def step(name: str) -> None:
+    def step(name: str, compute: Compute) -> None:
+        tried = replace(engine, compute=compute)
+        compute.forget()
         for _ in range(2):
-            bench.denoise(engine, few)
-        results[name] = bench.peak(lambda: bench.denoise(engine, few))
+            bench.denoise(tried, few)
+        results[name] = bench.peak(lambda: bench.denoise(tried, few))
         results[name]["step"] = results[name].pop("seconds") / few.steps
 
-    step("as it is")
-    recorded = engine.graphs
+    step("as it is", engine.compute)
     torch.backends.cudnn.benchmark = True
-    if recorded is not None:
-        recorded.clear()
-    step("cudnn.benchmark")
+    step("cudnn.benchmark", engine.compute)
     torch.backends.cudnn.benchmark = False
-    if recorded is not None:
-        recorded.clear()
-    steps, engine.bank_steps = engine.bank_steps, 1
-    step("banks one by one")
-    engine.bank_steps, engine.graphs = steps, None
-    step("without graphs")
-    engine.graphs = recorded
+    step("banks one by one", replace(engine.compute, bank_steps=1))
+    step("without graphs", Compute(bank_steps=engine.compute.bank_steps))
     return results
 
 

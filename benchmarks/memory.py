@@ -29,9 +29,8 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 from magicanimate.engine.device import DTYPES  # noqa: E402
 from magicanimate.models.model import Model  # noqa: E402
 from magicanimate.sampling.control_features import ControlSource  # noqa: E402
-from magicanimate.sampling.loop import Counter, SampleSettings, predict_video, prepare  # noqa: E402
-from magicanimate.sampling.reuse import Kept, plan_step  # noqa: E402
-from magicanimate.sampling.windows import frame_groups, plan_windows  # noqa: E402
+from magicanimate.sampling.settings import Run, SampleSettings  # noqa: E402
+from magicanimate.sampling.video import VideoDenoiser  # noqa: E402
 
 
 class DeviceMemory(Nowhere):
@@ -115,14 +114,12 @@ def one_step(model: Model, size: int, frames: int) -> None:
     side, stride = size // model.pixel_factor, size // model.config.control_stride
     planes = model.control.config["conditioning_channels"]
     control = ControlSource(1, frames, lambda wanted: torch.zeros(1, len(wanted), planes, stride, stride))
-    windows = plan_windows(frames, settings.window, settings.overlap)
-    groups = list(dict.fromkeys(frame_groups(windows).values()))
     latents = torch.zeros(1, model.latent_channels, frames, side, side)
     reference = torch.zeros(1, model.latent_channels, side, side)
-    conditions = prepare(model, reference, control, groups, None, None)
-    plan = plan_step(settings.policies, 0, 1, settings.guidance, Kept())
-    report = Counter("", len(windows), None)
-    predict_video(model, latents, torch.tensor(500), conditions, windows, settings, plan, Kept(), report)
+    time = torch.tensor(500)
+    denoise = VideoDenoiser(model, settings, time[None], frames, Run())
+    denoise.prepare(reference, control, latents.shape)
+    denoise(latents, time, 0)
 
 
 def write(folder: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:

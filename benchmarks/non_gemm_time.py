@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from magicanimate.engine.acceleration import arrange_networks  # noqa: E402
 from magicanimate.engine.device import DTYPES  # noqa: E402
-from magicanimate.sampling.loop import SampleSettings  # noqa: E402
+from magicanimate.sampling.settings import SampleSettings  # noqa: E402
 
 LIKE = 0.5
 """What stands in results: numbers as they might be, neither zero nor too small to be normal."""

@@ -78,7 +78,8 @@ def child(arguments: argparse.Namespace) -> None:
     from benchmarks.sized_models import sized_model
 
     from magicanimate import MagicAnimatePipeline
-    from magicanimate.engine.device import DTYPES, Ranks
+    from magicanimate.engine.device import DTYPES
+    from magicanimate.engine.ranks import Ranks
 
     torch.set_num_threads(1)
     ranks = Ranks.from_environment()
@@ -121,12 +122,12 @@ def timed(pipe: Any, job: Any) -> dict[str, Any]:
 
     for _ in pipe.frames(job):  # warm up
         pass
-    pipe.ranks.meet()
+    pipe.ranks.barrier()
     start, worked, state = time.perf_counter(), time.process_time(), hashlib.sha256()
     for frame_HWC in pipe.frames(job, told):
         state.update(frame_HWC.tobytes())
     seconds = time.perf_counter() - start
-    busiest = max(pipe.ranks.to_first(time.process_time() - worked), default=0.0)
+    busiest = max(pipe.ranks.gather(time.process_time() - worked), default=0.0)
     return {
         "seconds": seconds, "cpu_seconds": busiest, "denoise_seconds": ended["denoise"] - ended["control"],
         "decode_seconds": ended["decode"] - ended["denoise"], "frames": len(job), "digest": state.hexdigest(),
@@ -140,9 +141,11 @@ def pass_on(pipe: Any, job: Any) -> float:
     ranks, shape = pipe.ranks, prediction_shape(pipe, job)
     if ranks.size == 1:
         return 0.0
-    ranks.meet()
+    ranks.barrier()
     start = time.perf_counter()
-    for _ in ranks.in_order([torch.zeros(shape) for _ in ranks.share(TURNS * ranks.size)], TURNS * ranks.size):
+    for _ in ranks.ordered_all_gather(
+        [torch.zeros(shape) for _ in ranks.shard(TURNS * ranks.size)], TURNS * ranks.size
+    ):
         pass
     return (time.perf_counter() - start) / (TURNS * ranks.size)
 
@@ -159,28 +162,24 @@ def pieces(pipe: Any, job: Any) -> dict[str, float]:
 
     from magicanimate.animation.pipeline import sample_settings
     from magicanimate.networks.vae import initial_noise
-    from magicanimate.sampling.loop import predict_windows, prepare
-    from magicanimate.sampling.reuse import EXACT, Kept, plan_step
+    from magicanimate.sampling.reuse import StepCache
+    from magicanimate.sampling.settings import Run
+    from magicanimate.sampling.video import VideoDenoiser
     from magicanimate.sampling.video_solver import VideoSolver
-    from magicanimate.sampling.windows import frame_groups, plan_windows
 
     model, settings = pipe.model, sample_settings(job.settings)
     _, channels, _, height, width = prediction_shape(pipe, job)
     latents = initial_noise(1, len(job), (channels, height, width))
-    windows = plan_windows(len(job), settings.window, settings.overlap)
-    conditions = prepare(
-        model, latents[:, :, 0].to(model.device, model.dtype), pipe._control(job.signal),
-        list(dict.fromkeys(frame_groups(windows).values())), None, None,
-    )  # fmt: skip
     solver = VideoSolver(model.config.scheduler, settings.solver, settings.steps, len(job))
-    plan = plan_step(EXACT, 0, settings.steps, settings.guidance, Kept())
+    denoise = VideoDenoiser(model, settings, solver.timesteps, len(job), Run())
+    denoise.prepare(latents[:, :, 0], pipe._control(job, job.signal), latents.shape)
 
     def predicted(first: int, last: int) -> Callable[[], object]:
-        return lambda: list(
-            predict_windows(
-                model, latents, solver.timesteps[0], conditions, windows, range(first, last), settings, plan, Kept()
-            )
-        )
+        def work() -> object:
+            denoise.cache = StepCache()
+            return list(denoise.predictions(latents, solver.timesteps[0], denoise.plan(0), range(first, last)))
+
+        return work
 
     with torch.no_grad():
         bank, one, two, second = (seconds_of(predicted(*own)) for own in ((0, 0), (0, 1), (0, 2), (1, 2)))

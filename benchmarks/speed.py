@@ -42,7 +42,8 @@ from magicanimate.media.video import save_frames  # noqa: E402
 from magicanimate.models.model import Model  # noqa: E402
 from magicanimate.networks.control import embed_control  # noqa: E402
 from magicanimate.networks.vae import decode_latents, encode_images  # noqa: E402
-from magicanimate.sampling.loop import SampleSettings, sample  # noqa: E402
+from magicanimate.sampling.loop import sample  # noqa: E402
+from magicanimate.sampling.settings import SampleSettings  # noqa: E402
 from plain import plain_sample  # noqa: E402
 
 CHUNK = 8

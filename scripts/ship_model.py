@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -36,11 +37,11 @@ def main() -> None:
         parser.error("--model and --about are needed, or --add-control")
     model = load_model(arguments.model)
     if arguments.vae:
-        model.vae = AutoencoderKL.from_pretrained(arguments.vae)
+        model = replace(model, vae=AutoencoderKL.from_pretrained(arguments.vae))
     changes = yaml.safe_load(arguments.about.read_text())
     if arguments.quality:
         changes["figures"] = json.loads(arguments.quality.read_text())
-    model.config = model.config.model_validate(model.config.model_dump() | changes)
+    model = replace(model, config=model.config.model_validate(model.config.model_dump() | changes))
     save_model(model, arguments.out, storage=arguments.storage)
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
     print(f"{arguments.out}: {size / 1e6:.1f} MB")

@@ -27,7 +27,8 @@ from magicanimate.networks.appearance import FUSION_BLOCKS, reference_bank
 from magicanimate.networks.control import Residuals, control_residuals, embed_control, encode_control
 from magicanimate.networks.denoiser import Denoiser, predict
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise
-from magicanimate.sampling.loop import SampleSettings, sample_steps
+from magicanimate.sampling.loop import sample_steps
+from magicanimate.sampling.settings import Run, SampleSettings
 from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE, build_solver
 from magicanimate.sampling.windows import plan_windows
 
@@ -252,7 +253,7 @@ def pipeline_case(
     )  # fmt: skip
     negative, positive = golden["prompt_embeds"]
     planes = encode_control(control, model.config)
-    for step in sample_steps(model, ref, planes, start, settings, text=(negative, positive)):
+    for step in sample_steps(model, ref, planes, start, settings, Run(text=(negative, positive))):
         k = step.number
         yield compare(
             f"d.{case}.guided_noise.{k}", step.prediction_BcFhw, golden[f"guided_noise.{k}"], PREDICTION_TOLERANCE

@@ -22,10 +22,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from magicanimate.models.model import Model
 from magicanimate.networks.appearance import reference_bank
-from magicanimate.networks.attention import ReferenceBank, attend, install_attention, leave, project
+from magicanimate.networks.attention import ReferenceBank, attend, install_attention, output_projection, project
 from magicanimate.networks.control import Residuals, control_residuals
 from magicanimate.networks.denoiser import stem_input
-from magicanimate.sampling.loop import SampleSettings
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.sampling.solvers import build_solver, set_steps
 from magicanimate.sampling.windows import plan_windows
 
@@ -64,7 +64,7 @@ class PlainAttention:
 def mix(attn: Attention, hidden_NTD: Tensor, source_NSD: Tensor) -> Tensor:
     """Attention of every row to its own source."""
     query = rearrange(attn.to_q(hidden_NTD), "n t (g d) -> n g t d", g=attn.heads)
-    return leave(attn, attend(query, *project(attn, source_NSD)))
+    return output_projection(attn, attend(query, *project(attn, source_NSD)))
 
 
 def repeated(source_BTD: Tensor, rows: int) -> Tensor:

@@ -21,7 +21,8 @@ from magicanimate.engine.onednn_layers import PackedConv2d, has_packed_layers
 from magicanimate.errors import InputError
 from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.networks.vae import decode_latents
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from seeded import randn
 
@@ -52,7 +53,7 @@ def test_sixteen_bit_weights_on_a_cpu_without_sixteen_bit_arithmetic(monkeypatch
     exact = run(random_model("rgb").to(dtype=torch.bfloat16).to(dtype=torch.float32))
     for options in (Acceleration(), Acceleration(compile=True)):
         monkeypatch.setattr(acceleration, "fast_on_cpu", lambda dtype: False)
-        monkeypatch.setattr(acceleration, "compile_model", lambda model: None)
+        monkeypatch.setattr(acceleration, "compile_model", lambda model: model)
         model = accelerate_model(random_model("rgb").to(dtype=torch.bfloat16), CPU, options)
         assert model.dtype == torch.float32 == model.empty_prompt.dtype
         torch.testing.assert_close(run(model), exact)
@@ -96,7 +97,7 @@ def test_layers_are_put_together_anew_on_cpus(monkeypatch, plain):
     def layers(model):
         return {type(module).__name__ for module in model.denoiser.modules()}
 
-    monkeypatch.setattr(acceleration, "compile_model", lambda model: None)
+    monkeypatch.setattr(acceleration, "compile_model", lambda model: model)
     model = accelerate_model(random_model("rgb"), CPU, Acceleration())
     torch.testing.assert_close(run(model), plain, atol=1e-4, rtol=1e-3)
     assert FusedResnet.__name__ in layers(model)
@@ -144,7 +145,7 @@ def test_compiled_layers_see_few_shapes(plain, monkeypatch):
     model = random_model("rgb")
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
     monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
-    compile_model(model, backend="eager")
+    model = compile_model(model, backend="eager")
     rows = []
     model.control.conv_in.register_forward_hook(lambda _, given, __: rows.append(given[0].shape[0]))
     torch.testing.assert_close(run(model), plain)
@@ -165,7 +166,7 @@ def test_a_small_decoder_decodes(tmp_path):
     model = random_model("rgb")
     latents = randn(2, 4, 8, 8)
     before = decode_latents(model.decoder, latents)
-    accelerate_model(model, CPU, Acceleration(decoder=small_decoder(tmp_path / "small")))
+    model = accelerate_model(model, CPU, Acceleration(decoder=small_decoder(tmp_path / "small")))
     after = decode_latents(model.decoder, latents)
     assert after.shape == before.shape == (2, 3, 16, 16)
     assert (after - before).abs().max() > 1e-2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
 from scripts import gpu_session
 
-from magicanimate.engine.cuda_graphs import Graphs
-from magicanimate.sampling.loop import SampleSettings
+from magicanimate.engine.cuda_graphs import GraphCompute, Graphs
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from recorders import EagerRecorder
 from seeded import randn
@@ -139,11 +140,11 @@ def test_recorded_steps_are_compared(tmp_path):
     bench.chosen.device = torch.device("cpu")
     model, settings = random_model("rgb"), SampleSettings(steps=4, guidance=2.0, window=8, overlap=2)
     assert "left out" in gpu.compare_graphs(bench, model, 16, settings)
-    model.graphs = Graphs(EagerRecorder())
+    model = replace(model, compute=GraphCompute(graphs=Graphs(EagerRecorder())))
     found = gpu.compare_graphs(bench, model, 16, settings)
     assert (found["equal"], found["control"], found["recordings"]) == (True, False, 4)
     assert found["graphs"]["step"] > 0 < found["plain"]["step"]
-    model.graphs = Graphs(launch_overhead.nobody)
+    model = replace(model, compute=GraphCompute(graphs=Graphs(launch_overhead.nobody)))
     assert not gpu.compare_graphs(bench, model, 16, settings)["equal"]
 
 

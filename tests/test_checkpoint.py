@@ -26,8 +26,9 @@ from magicanimate.sampling.checkpoint import (
     discard_steps,
     resume_folder,
 )
-from magicanimate.sampling.loop import SampleSettings, sample, sample_steps
+from magicanimate.sampling.loop import sample, sample_steps
 from magicanimate.sampling.reuse import FeatureReuse, Policies, Reuse
+from magicanimate.sampling.settings import Run, SampleSettings
 from magicanimate.sampling.solvers import SOLVERS
 from random_models import random_model
 from seeded import randn
@@ -47,7 +48,7 @@ def inputs(frames=5):
 
 def interrupted(model, settings, folder, after):
     """Take some steps with a checkpoint and forget everything else."""
-    steps = sample_steps(model, *inputs(), settings, checkpoint=Checkpoint(folder, ABOUT))
+    steps = sample_steps(model, *inputs(), settings, Run(checkpoint=Checkpoint(folder, ABOUT)))
     for _ in range(after):
         next(steps)
 
@@ -59,7 +60,10 @@ def test_a_continued_run_gives_the_same_bits_whatever_the_solver(model, solver, 
     interrupted(model, settings, tmp_path / "steps", after=3)
     calls: list[tuple[str, int, int]] = []
     continued = sample(
-        model, *inputs(), settings, lambda *call: calls.append(call), checkpoint=Checkpoint(tmp_path / "steps", ABOUT)
+        model,
+        *inputs(),
+        settings,
+        Run(progress=lambda *call: calls.append(call), checkpoint=Checkpoint(tmp_path / "steps", ABOUT)),
     )
     assert torch.equal(continued, whole)
     denoised = [done for stage, done, _ in calls if stage == "denoise"]
@@ -76,7 +80,7 @@ def test_without_its_history_a_multistep_solver_goes_another_way(model, tmp_path
     kept = Checkpoint(tmp_path, ABOUT).load()
     kept["solver"]["schedulers"][0]["model_outputs"] = fresh.load()["solver"]["schedulers"][0]["model_outputs"]
     Checkpoint(tmp_path, ABOUT).save(kept)
-    continued = sample(model, *inputs(), settings, checkpoint=Checkpoint(tmp_path, ABOUT))
+    continued = sample(model, *inputs(), settings, Run(checkpoint=Checkpoint(tmp_path, ABOUT)))
     assert not torch.equal(continued, sample(model, *inputs(), settings))
 
 
@@ -87,14 +91,14 @@ def test_steps_that_take_over_from_the_one_before_are_not_resumed_at(model, poli
     interrupted(model, settings, tmp_path, after=4)
     held = Checkpoint(tmp_path, ABOUT).load()
     assert held is None or held["finished"] == 4 - 4 % 2
-    assert torch.equal(sample(model, *inputs(), settings, checkpoint=Checkpoint(tmp_path, ABOUT)), whole)
+    assert torch.equal(sample(model, *inputs(), settings, Run(checkpoint=Checkpoint(tmp_path, ABOUT))), whole)
 
 
 def test_a_finished_run_is_not_computed_again(model, tmp_path):
-    whole = sample(model, *inputs(), FAST, checkpoint=Checkpoint(tmp_path, ABOUT))
+    whole = sample(model, *inputs(), FAST, Run(checkpoint=Checkpoint(tmp_path, ABOUT)))
     rows: list[int] = []
     handle = model.denoiser.conv_in.register_forward_hook(lambda *call: rows.append(1))
-    assert torch.equal(sample(model, *inputs(), FAST, checkpoint=Checkpoint(tmp_path, ABOUT)), whole)
+    assert torch.equal(sample(model, *inputs(), FAST, Run(checkpoint=Checkpoint(tmp_path, ABOUT))), whole)
     handle.remove()
     assert rows == []
 

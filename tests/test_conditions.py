@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from magicanimate.sampling.control_features import ControlSource, FrameFeatures
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from seeded import randn
 

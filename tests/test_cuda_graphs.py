@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from magicanimate.engine import cuda_graphs as graphs
 from magicanimate.engine.acceleration import Acceleration, accelerate_model
-from magicanimate.engine.cuda_graphs import Graphs
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.engine.cuda_graphs import GraphCompute, Graphs
+from magicanimate.models.compute import Compute
+from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reuse import FeatureReuse, Policies, Reuse
+from magicanimate.sampling.settings import Run, SampleSettings
 from random_models import random_model
 from recorders import EagerRecorder
 from seeded import randn
@@ -124,17 +128,17 @@ def test_a_video_is_the_same(policies, text):
     """Two videos, one after the other, in two windows: features, banks and residuals are kept across replays."""
     model = random_model("rgb")
     settings = SampleSettings(steps=6, guidance=2.0, window=8, overlap=4, policies=policies)
-    plain = [sample(model, *given, settings, text=text) for given in INPUTS]
-    model.bank_steps = 2
+    plain = [sample(model, *given, settings, Run(text=text)) for given in INPUTS]
     recorder = EagerRecorder()
-    model.graphs = Graphs(recorder)
-    made = [sample(model, *given, settings, text=text) for given in INPUTS]
+    graphs = Graphs(recorder)
+    model = replace(model, compute=GraphCompute(graphs=graphs, bank_steps=2))
+    made = [sample(model, *given, settings, Run(text=text)) for given in INPUTS]
     for ours, theirs in zip(made, plain, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
     assert (made[0] - plain[1]).abs().max() > 0.1
     assert recorder.replayed > 3 * recorder.recorded > 0
     model.to(dtype=torch.float32)
-    assert len(model.graphs) == 0
+    assert len(graphs) == 0
 
 
 @pytest.mark.parametrize("config", [{}, {"reference_input": True}])
@@ -143,10 +147,11 @@ def test_models_with_coordinates_and_a_reference_at_the_stem(config):
     settings = SampleSettings(steps=6, guidance=2.0, window=8, overlap=2)
     inputs = randn(1, 6, 8, 8, seed=1), randn(8, 25, 16, 16, seed=2), randn(1, 6, 8, 8, 8, seed=3)
     plain = sample(model, *inputs, settings)
-    model.graphs = Graphs(EagerRecorder())
+    graphs = Graphs(EagerRecorder())
+    model = replace(model, compute=GraphCompute(graphs=graphs))
     torch.testing.assert_close(sample(model, *inputs, settings), plain)
-    assert len(model.graphs) == 3
+    assert len(graphs) == 3
 
 
 def test_there_are_none_on_a_cpu():
-    assert accelerate_model(random_model("rgb"), torch.device("cpu"), Acceleration()).graphs is None
+    assert type(accelerate_model(random_model("rgb"), torch.device("cpu"), Acceleration()).compute) is Compute

@@ -22,7 +22,8 @@ from magicanimate.engine.onednn_layers import PackedConv2d, PackedGEGLU, has_pac
 from magicanimate.models.weights import stored_state
 from magicanimate.networks import denoiser
 from magicanimate.networks.vae import decode_latents, encode_images
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from seeded import randn
 

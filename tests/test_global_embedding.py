@@ -11,7 +11,8 @@ from magicanimate.errors import InputError
 from magicanimate.models.model import load_model, save_model
 from magicanimate.networks.appearance import reference_bank
 from magicanimate.networks.global_embedding import GlobalEmbedding, build_global_embedding, reading_layers
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from seeded import randn
 

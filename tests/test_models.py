@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -164,7 +165,7 @@ def test_fields_of_the_description_are_checked(folder):
 def test_unfit_parts_are_named():
     model = random_model("parts")
     check_sizes(model, "x")
-    model.config = model.config.model_copy(update={"coordinates": 4, "window": 64})
+    model = replace(model, config=model.config.model_copy(update={"coordinates": 4, "window": 64}))
     with pytest.raises(InputError) as error:
         check_sizes(model, "x")
     assert "denoiser's in_channels is 14 instead of 10" in str(error.value)

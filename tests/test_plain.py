@@ -14,7 +14,8 @@ from golden_cases import LATENT_TOLERANCE, golden_model
 from magicanimate.models.weights import read_safetensors
 from magicanimate.networks.attention import SharedSourceAttention
 from magicanimate.networks.vae import encode_images
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import Run, SampleSettings
 from plain import plain_sample
 from random_models import random_model
 from seeded import randn
@@ -58,8 +59,8 @@ def test_prompts_that_differ():
     arguments = inputs(model, 9)
     text = randn(3, 8, seed=4), randn(3, 8, seed=5)
     twin = plain_sample(model, *arguments, QUICK, text)
-    torch.testing.assert_close(sample(model, *arguments, QUICK, text=text), twin, atol=ATOL, rtol=1e-3)
-    assert (sample(model, *arguments, QUICK, text=(text[1], text[1])) - twin).abs().max() > 1e-3
+    torch.testing.assert_close(sample(model, *arguments, QUICK, Run(text=text)), twin, atol=ATOL, rtol=1e-3)
+    assert (sample(model, *arguments, QUICK, Run(text=(text[1], text[1]))) - twin).abs().max() > 1e-3
 
 
 def test_the_twin_is_the_original():

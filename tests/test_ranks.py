@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 import children
 from magicanimate.cli.main import app
-from magicanimate.engine.device import Ranks
+from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError
 from magicanimate.media import open_clip
 from magicanimate.sampling.control_features import ControlSource
-from magicanimate.sampling.loop import SampleSettings, check_ranks, predict_windows, prepare
-from magicanimate.sampling.reuse import EXACT, Kept, plan_step
+from magicanimate.sampling.settings import Run, SampleSettings
+from magicanimate.sampling.video import VideoDenoiser, check_ranks
 from magicanimate.sampling.windows import plan_windows
 from random_models import random_model
 from seeded import randn
@@ -27,7 +27,7 @@ from seeded import randn
 SCRIPT = """
 import os, signal, sys, torch
 from magicanimate.errors import InputError
-from magicanimate.engine.device import Ranks
+from magicanimate.engine.ranks import Ranks
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines, whoever else writes
@@ -35,14 +35,14 @@ def say(*words):
 ranks = Ranks.from_environment()
 try:
     with ranks.together():
-        own = [torch.full((2,), float(i)) for i in ranks.share(5)]
-        say("order", ranks.rank, [int(t[0]) for t in ranks.in_order(own, 5)])
-        say("first", ranks.rank, ranks.to_first(ranks.rank), ranks.of_first(ranks.rank + 7))
+        own = [torch.full((2,), float(i)) for i in ranks.shard(5)]
+        say("order", ranks.rank, [int(t[0]) for t in ranks.ordered_all_gather(own, 5)])
+        say("first", ranks.rank, ranks.gather(ranks.rank), ranks.broadcast(ranks.rank + 7))
         if ranks.rank == 1 and sys.argv[1] == "fails":
             raise InputError("Something is wrong here.")
         if ranks.rank == 1 and sys.argv[1] == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
-        ranks.meet()
+        ranks.barrier()
 except InputError as error:
     say("told", ranks.rank, error)
     sys.exit(2)
@@ -68,19 +68,19 @@ def script(tmp_path_factory) -> str:
 @pytest.mark.parametrize("count", [0, 1, 5, 9])
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_shares_are_runs_that_cover_everything_once(count, size):
-    shares = [Ranks(rank, size).share(count) for rank in range(size)]
+    shares = [Ranks(rank, size).shard(count) for rank in range(size)]
     assert [index for share in shares for index in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert Ranks(0, size).share(count, size - 1) == shares[-1]
+    assert Ranks(0, size).shard(count, size - 1) == shares[-1]
 
 
 def test_alone_nothing_is_exchanged():
     alone = Ranks.from_environment()
     own = iter(["a", "b"])
-    passed = alone.in_order(own, 2)
+    passed = alone.ordered_all_gather(own, 2)
     assert next(passed) == "a"
     assert next(own) == "b"  # they are not collected first
-    assert (alone.to_first(3), alone.of_first(4), alone.first) == ([3], 4, True)
+    assert (alone.gather(3), alone.broadcast(4), alone.first) == ([3], 4, True)
 
 
 def test_more_processes_than_windows_are_one_sentence():
@@ -118,19 +118,21 @@ def test_a_process_that_is_killed_ends_all(script):
 def test_a_share_of_the_windows_is_computed_to_the_same_bit(size, wrap):
     """Windows of any overlap: what one process computes does not depend on which windows it computes beside."""
     model = random_model("parts")
-    windows = plan_windows(14, 6, 4, wrap)
-    settings = SampleSettings(window=6, overlap=4, guidance=2.0)
+    settings = SampleSettings(window=6, overlap=4, wrap=wrap, guidance=2.0)
     latents = randn(1, 6, 14, 8, 8, seed=1)
     control = ControlSource.of(randn(14, 25, 16, 16, seed=2))
-    conditions = prepare(model, randn(1, 6, 8, 8, seed=3), control, [], None, None)
+    time = torch.tensor(500)
 
-    def predicted(own: range) -> list[torch.Tensor]:
+    def predicted(own: range | None = None) -> list[torch.Tensor]:
+        denoise = VideoDenoiser(model, settings, time[None], 14, Run())
         with torch.no_grad():
-            plan, time = plan_step(EXACT, 0, 1, 2.0, Kept()), torch.tensor(500)
-            return list(predict_windows(model, latents, time, conditions, windows, own, settings, plan, Kept()))
+            denoise.prepare(randn(1, 6, 8, 8, seed=3), control, latents.shape)
+            return list(denoise.predictions(latents, time, denoise.plan(0), denoise.own if own is None else own))
 
-    alone = predicted(range(len(windows)))
-    shared = [tensor for rank in range(size) for tensor in predicted(Ranks(rank, size).share(len(windows)))]
+    windows = plan_windows(14, 6, 4, wrap)
+    alone = predicted()
+    assert len(alone) == len(windows)
+    shared = [tensor for rank in range(size) for tensor in predicted(Ranks(rank, size).shard(len(windows)))]
     assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))
     assert not torch.equal(alone[0], alone[1])
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from magicanimate.models.compute import Compute
 from magicanimate.sampling import reference_bank as banks
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reference_bank import bank_group, bank_times
 from magicanimate.sampling.reuse import FeatureReuse, Policies
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from seeded import randn
 
@@ -29,7 +33,7 @@ def test_the_result_is_the_same(monkeypatch, batch, policies, calls):
     expected = sample(model, *inputs, settings)
     assert set(rows) == {batch}
     rows.clear()
-    model.bank_steps = 3
+    model = replace(model, compute=Compute(bank_steps=3))
     torch.testing.assert_close(sample(model, *inputs, settings), expected, atol=1e-5, rtol=1e-4)
     assert rows == [batch * steps for steps in calls]
     monkeypatch.setattr(banks, "bank_group", lambda times, time, size: [time + 100])

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from magicanimate.errors import InputError
-from magicanimate.sampling.loop import SampleSettings, sample
-from magicanimate.sampling.reuse import EXACT, FeatureReuse, GuidanceInterval, Kept, Policies, Reuse, plan_step
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.reuse import EXACT, FeatureReuse, GuidanceInterval, Policies, Reuse, StepCache, plan_step
+from magicanimate.sampling.settings import SampleSettings
 from random_models import random_model
 from seeded import randn
 
@@ -30,7 +31,7 @@ def run(model, policies=EXACT, frames=10, **changes):
 
 
 def kept(**tensors):
-    return Kept({}, {(0, 1): tensors or dict(FULL_KEPT)})
+    return StepCache({}, {(0, 1): tensors or dict(FULL_KEPT)})
 
 
 def test_everything_is_computed_by_default():
@@ -41,7 +42,7 @@ def test_everything_is_computed_by_default():
 
 def test_guidance_acts_inside_its_interval():
     policies = Policies(interval=GuidanceInterval(0.25, 0.75))
-    assert [plan_step(policies, step, 8, 3.0, Kept()).guidance for step in range(8)] == [1, 1, 3, 3, 3, 3, 1, 1]
+    assert [plan_step(policies, step, 8, 3.0, StepCache()).guidance for step in range(8)] == [1, 1, 3, 3, 3, 3, 1, 1]
 
 
 def test_features_are_kept_for_the_steps_that_reuse_them():
@@ -62,7 +63,7 @@ def test_differences_are_kept_likewise():
 def test_what_is_missing_is_computed():
     """Behind an interruption, or where the last full step had no unconditional half."""
     policies = Policies(features=FeatureReuse(2), difference=Reuse(2))
-    plan = plan_step(policies, 1, 4, 2.0, Kept())
+    plan = plan_step(policies, 1, 4, 2.0, StepCache())
     assert (plan.shallow, plan.new_difference, plan.new_bank) == (False, True, True)
     assert not plan_step(Policies(features=FeatureReuse(2)), 1, 4, 2.0, kept(conditional=torch.zeros(1))).shallow
     assert plan_step(policies, 1, 4, 1.0, kept(conditional=torch.zeros(1))).shallow

@@ -9,7 +9,8 @@ import torch
 
 from magicanimate.errors import InputError
 from magicanimate.networks.vae import initial_noise
-from magicanimate.sampling.loop import SampleSettings, sample, sample_steps
+from magicanimate.sampling.loop import sample, sample_steps
+from magicanimate.sampling.settings import Run, SampleSettings
 from magicanimate.sampling.solvers import SOLVERS, build_solver
 from random_models import random_model
 from seeded import randn
@@ -123,7 +124,7 @@ def test_added_noise_follows_the_seed(parts):
 def test_progress_counts_to_the_end(parts):
     calls: list[tuple[str, int, int]] = []
     ref, control, noise = inputs(parts, 10)
-    sample(parts, ref, control, noise, FAST, progress=lambda *call: calls.append(call))
+    sample(parts, ref, control, noise, FAST, Run(progress=lambda *call: calls.append(call)))
     assert calls == [("control", done, 10) for done in (2, 8, 10)] + [("denoise", k + 1, 4) for k in range(4)]
 
 
@@ -137,7 +138,7 @@ def test_progress_may_cancel(parts):
 
     ref, control, noise = inputs(parts, 10)
     with pytest.raises(CancelledError):
-        sample(parts, ref, control, noise, FAST, progress=cancel)
+        sample(parts, ref, control, noise, FAST, Run(progress=cancel))
 
 
 def test_steps_are_yielded(parts):

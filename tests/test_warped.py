@@ -40,11 +40,9 @@ def picture(seed: int = 0) -> np.ndarray:
 
 def full_model(**config) -> Model:
     """A random model that is shown the warp and has a detail network."""
-    model = random_model("parts", warp_input=True, **config)
-    model.detail = new_detail(4, (16, 16))
-    awaken(model.detail)
-    model.detail.eval()
-    return model
+    detail = new_detail(4, (16, 16))
+    awaken(detail)
+    return replace(random_model("parts", warp_input=True, **config), detail=detail.eval())
 
 
 def test_planes_in_the_same_pose_are_the_pictures_own_colours():

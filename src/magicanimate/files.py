@@ -23,7 +23,7 @@ def atomic_path(path: Path, *, durable: bool = False, suffix: str = "") -> Itera
     Whatever goes wrong, `path` stays as it was and the temporary file or folder is removed.
 
     Args:
-        path: file, or folder, that appears complete or not at all; an older folder is replaced.
+        path: file, or folder, that appears complete or not at all; a folder replaces a folder.
         durable: wait until the content is on the disk before it is moved.
         suffix: ending of the temporary name, for writers that choose a format by it.
     """
@@ -33,7 +33,7 @@ def atomic_path(path: Path, *, durable: bool = False, suffix: str = "") -> Itera
         if durable:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-        if path.is_dir():
+        if path.is_dir() and temporary.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from magicanimate.train.processes import buckets
 from typer.testing import CliRunner
 
 import children
@@ -25,7 +26,6 @@ from magicanimate.train.checkpoints import BEST, CHECKPOINT
 from magicanimate.train.config import read_settings
 from magicanimate.train.log import BOARD, LOG, keep_log_before
 from magicanimate.train.loop import LoopSettings, train
-from magicanimate.train.processes import buckets
 from magicanimate.train.run import run
 
 CPU = torch.device("cpu")

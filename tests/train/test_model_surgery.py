@@ -7,7 +7,8 @@ import torch
 
 from magicanimate.errors import InputError
 from magicanimate.networks.vae import decode_latents, encode_images
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.train.model_surgery import with_vae
 from magicanimate.train.vae import build_vae, with_further_channels
 from random_models import random_model

@@ -250,14 +250,14 @@ class Mean:
 
 
 def test_accumulated_batches_are_different_and_count_alike(tmp_path):
+    from magicanimate.engine.ranks import Ranks
     from magicanimate.train.loop import _step
-    from magicanimate.train.processes import Processes
 
     def step(accumulate: int, batch: int) -> tuple[float, dict[str, float]]:
         stage = Mean()
         optimiser = torch.optim.SGD([stage.weight], 1.0)
         loop = LoopSettings(steps=10, batch=batch, accumulate=accumulate, lr=1.0, warmup=0, clip_norm=1e9)
-        return _step(stage, loop, 0, 0, optimiser, CPU, Processes()), float(stage.weight.grad)
+        return _step(stage, loop, 0, 0, optimiser, CPU, Ranks()), float(stage.weight.grad)
 
     (whole, gradient), (one, _) = step(3, 4), step(1, 4)
     assert gradient == pytest.approx(-2 * whole["seen"] / 12, rel=1e-5)

@@ -20,7 +20,8 @@ from torch import Tensor
 from magicanimate.animation.job import Job, prepare_job
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
 from magicanimate.conditions.warped import WarpSource
-from magicanimate.engine.device import Ranks
+from magicanimate.engine.device import Ranks, to_model
+from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError, did_you_mean
 from magicanimate.files import sha256
 from magicanimate.media.video import Video, VideoStream
@@ -33,9 +34,9 @@ from magicanimate.progress import Progress
 from magicanimate.provenance import labelled
 from magicanimate.sampling.checkpoint import Checkpoint
 from magicanimate.sampling.control_features import ControlSource
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reuse import FeatureReuse, GuidanceInterval, Policies, Reuse
-from magicanimate.sampling.window import to_model
+from magicanimate.sampling.settings import Run, SampleSettings
 
 if TYPE_CHECKING:
     from magicanimate.models.model import Model
@@ -168,8 +169,8 @@ class MagicAnimatePipeline:
             shape = (channels, height, width)
             noise_BcFhw = initial_noise(job.settings.seed, len(signal), shape, job.settings.noise, job.settings.window)
             latents_BcFhw = sample(
-                self.model, ref_Bchw, self._control(job, signal), noise_BcFhw, sample_settings(job.settings), progress,
-                ranks=self.ranks, checkpoint=checkpoint,
+                self.model, ref_Bchw, self._control(job, signal), noise_BcFhw, sample_settings(job.settings),
+                Run(progress=progress, ranks=self.ranks, checkpoint=checkpoint),
             )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
 
@@ -223,7 +224,7 @@ class MagicAnimatePipeline:
             mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]
             decoded = [self._decode_frames(latents_BcFhw, slice(start, start + size), job, detail) for start in mine]
             done = turn * size
-            for frame_HWC in (frame for chunks in self.ranks.to_first(decoded) for chunk in chunks for frame in chunk):
+            for frame_HWC in (frame for chunks in self.ranks.gather(decoded) for chunk in chunks for frame in chunk):
                 yield labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
                 done += 1
             if progress:

@@ -24,7 +24,7 @@ from magicanimate.media.video import save_frames
 from magicanimate.sampling.checkpoint import PATIENCE, check_resume, discard_steps, resume_folder
 
 if TYPE_CHECKING:
-    from magicanimate.engine.device import Ranks
+    from magicanimate.engine.ranks import Ranks
     from magicanimate.models.config import ModelConfig
 
 
@@ -60,7 +60,7 @@ def run(request: Request, settings: AnimateSettings) -> None:
         with nullcontext() if request.dry_run else claimed(request.out):
             _animate(request, settings, None)
         return
-    from magicanimate.engine.device import Ranks
+    from magicanimate.engine.ranks import Ranks
 
     ranks = Ranks.from_environment()
     with ranks.together(), claimed(request.out) if ranks.first and not request.dry_run else nullcontext():

@@ -34,11 +34,11 @@ def train(
 ) -> None:
     """Train one stage; repeat the command to resume where it stopped. Under torchrun, several processes share it."""
     from magicanimate.train.config import read_settings
-    from magicanimate.train.processes import join_processes
+    from magicanimate.train.data_parallel import join_processes
     from magicanimate.train.run import run
 
     settings = read_settings(config, override)
-    processes, chosen = join_processes(device)
-    result = run(settings, chosen, processes)
-    if processes.first:
+    ranks, chosen = join_processes(device)
+    result = run(settings, chosen, ranks)
+    if ranks.first:
         typer.echo(f"Wrote {result}")

@@ -7,7 +7,7 @@ packed weights (cpu_layers.py) are chosen here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,7 +18,7 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from magicanimate.engine.cuda_graphs import CudaRecorder, Graphs
+from magicanimate.engine.cuda_graphs import CudaRecorder, GraphCompute, Graphs
 from magicanimate.engine.device import fast_on_cpu
 from magicanimate.engine.fused import fuse_network, join_products, pack_network
 from magicanimate.engine.onednn_layers import can_pack
@@ -59,12 +59,44 @@ class Acceleration:
     decoder: Path | None = None
     graphs: bool | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the layers are called as they are."""
+        return not (self.offload or self.compile or self.quantise != "none")
+
 
 def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
-    """The model on its device, run as asked; changed in place.
+    """Make a model ready to run on a device: its networks are changed in place, and the model that has them returned.
 
-    Raises InputError for what model, device or installation cannot do.
+    Raises:
+        InputError: what model or device cannot do.
     """
+    check_options(options, device)
+    if options.decoder is not None:
+        model = replace(model, small_decoder=read_small_decoder(options.decoder, model))
+    if options.offload:
+        quantise_model(model, options.quantise, device)
+        return offload_model(model, device)
+    model = model.to(device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # where kernels are launched
+    fuse = not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype))
+    arrange_networks(model, device, fuse)
+    if device.type == "cpu" and not fast_on_cpu(model.dtype):
+        model = widen_model(model, casting=options.quantise == "none" and not options.compile)
+    quantise_model(model, options.quantise, device)
+    if fuse and options.quantise == "none":
+        model = join_or_pack(model, device)
+    if device.type == "cuda":
+        model = replace(model, compute=replace(model.compute, bank_steps=BANK_STEPS))
+        if options.plain and options.graphs is not False:
+            graphs = Graphs(CudaRecorder(device))
+            model = replace(model, compute=GraphCompute(**vars(model.compute), graphs=graphs))
+    return compile_model(model) if options.compile else model
+
+
+def check_options(options: Acceleration, device: torch.device) -> None:
+    """Raise InputError for options that exclude each other or that the device cannot do."""
     if options.quantise not in get_args(Quantise):
         raise InputError(f"Unknown weights {options.quantise!r}: choose {', '.join(get_args(Quantise))}.")
     if options.offload and device.type != "cuda":
@@ -73,31 +105,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
         raise InputError("Layers that visit the GPU cannot be compiled: choose --offload or --compile.")
     if options.graphs and device.type != "cuda":
         raise InputError(f"--graphs records what an NVIDIA GPU does, and {device.type} is none; leave it out.")
-    plain = not (options.offload or options.compile or options.quantise != "none")
-    if options.graphs and not plain:
+    if options.graphs and not options.plain:
         raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantise.")
-    if options.decoder is not None:
-        model.small_decoder = read_small_decoder(options.decoder, model)
-    if options.offload:
-        quantise_model(model, options.quantise, device)
-        return offload_model(model, device)
-    model.to(device)
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)  # where kernels are launched
-    fuse = not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype))
-    arrange_networks(model, device, fuse)
-    if device.type == "cpu" and not fast_on_cpu(model.dtype):
-        widen_model(model, casting=options.quantise == "none" and not options.compile)
-    quantise_model(model, options.quantise, device)
-    if fuse and options.quantise == "none":
-        join_or_pack(model, device)
-    if device.type == "cuda":
-        model.bank_steps = BANK_STEPS
-        if plain and options.graphs is not False:
-            model.graphs = Graphs(CudaRecorder(device))
-    if options.compile:
-        compile_model(model)
-    return model
 
 
 def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
@@ -109,15 +118,16 @@ def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
                 fuse_network(network)
 
 
-def join_or_pack(model: Model, device: torch.device) -> None:
+def join_or_pack(model: Model, device: torch.device) -> Model:
     """Matrix products of fused networks as the device likes them, in place. Not for weights in 8 bit."""
     packs = device.type == "cpu" and can_pack(model.dtype)
-    model.digest = model_fingerprint(model) if packs else None
+    name = model_fingerprint(model) if packs else None
     for network in model.running:
         if packs:
             pack_network(network)
         else:
             join_products(network, sums=device.type == "cuda")
+    return replace(model, compute=replace(model.compute, fingerprint=name))
 
 
 def wants_channels_last(network: Any, device: torch.device) -> bool:
@@ -125,23 +135,22 @@ def wants_channels_last(network: Any, device: torch.device) -> bool:
     return device.type == "cpu" or (device.type == "cuda" and network.dtype != torch.float32)
 
 
-def widen_model(model: Model, casting: bool) -> None:
+def widen_model(model: Model, casting: bool) -> Model:
     """Let a model in 16 bit compute in float32, in place, where the CPU has no fast arithmetic of 16 bit.
 
     casting: weights rest in 16 bit and are widened layer by layer, when they are needed; else all at once.
     """
     stored = model.dtype
     if not casting:
-        model.to(dtype=torch.float32)
-        return
-    model.widened = torch.float32
+        return model.to(dtype=torch.float32)
     for module in (m for network in model.running for m in network.modules()):
         if isinstance(module, CAST):
             apply_layerwise_casting_hook(module, stored, torch.float32, non_blocking=False)
         else:
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 tensor.data = tensor.data.float() if tensor.is_floating_point() else tensor.data
-    model.empty_prompt = model.empty_prompt.float()
+    compute = replace(model.compute, dtype=torch.float32)
+    return replace(model, empty_prompt=model.empty_prompt.float(), compute=compute)
 
 
 def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
@@ -184,11 +193,10 @@ def offload_model(model: Model, device: torch.device) -> Model:
     """Every layer's weights rest on the host and are on the device only while that layer computes."""
     for network in model.running:
         apply_group_offloading(network, onload_device=device, offload_type="leaf_level")
-    model.onload_device = device
-    return model
+    return replace(model, compute=replace(model.compute, device=device))
 
 
-def compile_model(model: Model, backend: str = "inductor") -> None:
+def compile_model(model: Model, backend: str = "inductor") -> Model:
     """Compile residual blocks and feed-forward layers in place, for each shape once. backend: torch.compile's.
 
     On CUDA they are also recorded as CUDA graphs, which spares the few steps of a distilled model the launches.
@@ -199,4 +207,4 @@ def compile_model(model: Model, backend: str = "inductor") -> None:
         for module in model.networks[name].modules():
             if isinstance(module, COMPILED):
                 module.compile(backend=backend, dynamic=False, **graphs)
-    model.control_bucket = CONTROL_BUCKET
+    return replace(model, compute=replace(model.compute, control_bucket=CONTROL_BUCKET))

@@ -11,12 +11,15 @@ import warnings
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from magicanimate.models.compute import Compute
 
 FEWEST_USES = 4
 """Recording costs as much time as three calls, so that many further ones are expected."""
@@ -120,6 +123,29 @@ class Graphs:
         if place not in self._places:
             self._places[place] = torch.empty_like(x)
         return self._places[place]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphCompute(Compute):
+    """Calls that are recorded as CUDA graphs where they come often."""
+
+    graphs: Graphs
+
+    def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the results of `work(*arguments)`, perhaps of a replay."""
+        return self.graphs(work, *arguments)
+
+    def begin(self, scope: Hashable) -> None:
+        """See `Graphs.begin`."""
+        self.graphs.begin(scope)
+
+    def expect(self, calls: int) -> None:
+        """See `Graphs`."""
+        self.graphs.expected = calls
+
+    def forget(self) -> None:
+        """Drop all recordings: they read weights where those were."""
+        self.graphs.clear()
 
 
 class CudaRecorder:

@@ -21,7 +21,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from magicanimate.engine.onednn_layers import PackedConv2d, PackedGEGLU, PackedLinear
-from magicanimate.engine.operations import add_biased, add_norm, add_to, gated_gelu, group_norm
+from magicanimate.engine.operations import add_biased, add_norm, add_to, gated_gelu, group_norm, short_attention
 from magicanimate.networks.attention import JOINT, SharedSourceAttention, Text
 from magicanimate.networks.denoiser import FrameGroupNorm, WindowGroupNorm, slice_rows
 
@@ -245,8 +245,9 @@ def fuse_network(network: nn.Module) -> None:
         if isinstance(getattr(module, "conv_norm_out", None), nn.GroupNorm) and isinstance(module.conv_act, nn.SiLU):
             module.conv_norm_out = FusedGroupNorm(module.conv_norm_out, silu=True)
             module.conv_act = nn.Identity()
-        if isinstance(module, Attention) and isinstance(module.processor, SharedSourceAttention):
-            module.processor.few = ".motion_modules." in module.processor.path
+        processor = getattr(module, "processor", None)
+        if isinstance(processor, SharedSourceAttention) and ".motion_modules." in processor.path:
+            processor.attend = short_attention
 
 
 def join_products(network: nn.Module, sums: bool) -> None:

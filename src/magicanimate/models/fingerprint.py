@@ -19,8 +19,8 @@ _SHOWN = 16  # characters of a hash
 
 def model_fingerprint(model: Model) -> str:
     """Hash some values of every weight tensor of a model; reading all of them would take long."""
-    if model.digest is not None:
-        return model.digest
+    if model.compute.fingerprint is not None:
+        return model.compute.fingerprint
     pieces: list[bytes] = []
     for network in model.networks.values():
         for name, tensor in network.state_dict().items():

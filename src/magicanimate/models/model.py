@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +12,9 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
 
-from magicanimate.engine.cuda_graphs import Graphs
 from magicanimate.errors import InputError, first_line
 from magicanimate.files import write_json
+from magicanimate.models.compute import Compute
 from magicanimate.models.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
 from magicanimate.models.locations import is_model_folder, model_folder
 from magicanimate.models.official import read_official
@@ -54,15 +54,12 @@ DETAIL = "detail"
 """Folder of the fifth, which models may have: a UNet2DModel."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Model:
     """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description.
 
-    detail: adds to decoded frames what the picture shows; see detail.py.
-    small_decoder: decodes instead of the VAE, if there is one. onload_device: where offloaded networks compute.
-    widened: in which format networks compute whose weights rest in a narrower one. control_bucket: ControlNet sees
-    a multiple of so many frames. bank_steps: the appearance encoder works for so many steps at once. graphs: replays
-    what steps compute. digest: of weights that can no longer be read (resume.py). See acceleration.py.
+    detail: adds to decoded frames what the picture shows; see detail.py. small_decoder: decodes instead of the VAE, if
+    there is one. compute: how the networks are called; see `engine.acceleration`.
     """
 
     config: ModelConfig
@@ -73,12 +70,7 @@ class Model:
     empty_prompt: Tensor
     detail: UNet2DModel | None = None
     small_decoder: AutoencoderTiny | None = None
-    onload_device: torch.device | None = None
-    widened: torch.dtype | None = None
-    control_bucket: int = 1
-    bank_steps: int = 1
-    graphs: Graphs | None = None
-    digest: str | None = None
+    compute: Compute = field(default_factory=Compute)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -95,7 +87,7 @@ class Model:
     def device(self) -> torch.device:
         """Where the networks compute. Of one weight: diffusers' own property looks at every layer's hooks, which takes
         milliseconds, and it is read many times a step."""
-        return self.onload_device or self.denoiser.conv_norm_out.weight.device
+        return self.compute.device or self.denoiser.conv_norm_out.weight.device
 
     @property
     def decoder(self) -> AutoencoderKL | AutoencoderTiny:
@@ -105,7 +97,7 @@ class Model:
     @property
     def dtype(self) -> torch.dtype:
         """The number format that the networks compute in; of one weight, as the device."""
-        return self.widened or self.denoiser.conv_norm_out.weight.dtype
+        return self.compute.dtype or self.denoiser.conv_norm_out.weight.dtype
 
     @property
     def latent_channels(self) -> int:
@@ -117,20 +109,14 @@ class Model:
         """Pixels per latent along each axis."""
         return pixel_factor(self.vae, self.config.patch)
 
-    def compute(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """`work(*arguments)`, perhaps as a recorded graph; see graphs.py for what it may be."""
-        return work(*arguments) if self.graphs is None else self.graphs(work, *arguments)
-
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
-        """Move the networks and the prompt, in place; returns itself."""
+        """Move the networks in place, and the prompt; returns the model that has both."""
         # Only what is asked for: diffusers warns about every cast, even one to None.
         where = {key: value for key, value in {"device": device, "dtype": dtype}.items() if value is not None}
-        if self.graphs is not None:
-            self.graphs.clear()  # the weights will be elsewhere
+        self.compute.forget()
         for network in self.running:
             network.to(**where)
-        self.empty_prompt = self.empty_prompt.to(**where)
-        return self
+        return replace(self, empty_prompt=self.empty_prompt.to(**where))
 
 
 def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, control: str | None = None) -> Model:

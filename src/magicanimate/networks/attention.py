@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -9,8 +10,6 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor, nn
-
-from magicanimate.engine.operations import short_attention
 
 
 class KeyValue(NamedTuple):
@@ -29,6 +28,9 @@ ProjectedText = dict[str, KeyValue]  # module path of a cross-attention -> the p
 Text: TypeAlias = Tensor | ProjectedText  # a prompt's embedding [B, T, D], or its keys and values for one network
 
 
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
 class SharedSourceAttention:
     """Attention whose sources may have fewer rows than its queries.
 
@@ -36,11 +38,11 @@ class SharedSourceAttention:
     per sample (or before, see `project_text`) and then expanded over frames. With `record`, the layer's input is
     stored there under the layer's path: this is how the appearance encoder fills its bank. With `bank`, keys and
     values of the bank are appended to the frame's own (paper, section 3.2: K' = W_K [h, y_a], V' = W_V [h, y_a]).
-    few: the layer is over a few frames, for which there may be a kernel of our own.
+    attend: scaled dot-product attention over `[N, heads, T, d]`, by default `attend`; a faster one may be put here.
     """
 
-    def __init__(self, path: str, few: bool = False) -> None:
-        self.path, self.few = path, few
+    def __init__(self, path: str, attend: Attend | None = None) -> None:
+        self.path, self.attend = path, attend
 
     def __call__(
         self,
@@ -60,13 +62,13 @@ class SharedSourceAttention:
         query, key, value = self._project(attn, hidden_states, encoder_hidden_states)
         if encoder_hidden_states is not None and value.shape[2] == 1:
             # Attention over a single token is that token's value, whatever query and key say.
-            return expand_rows(leave(attn, value), rows).expand(-1, tokens, -1)
+            return expand_rows(output_projection(attn, value), rows).expand(-1, tokens, -1)
         query = split_heads(attn.to_q(hidden_states), attn.heads) if query is None else query
         key, value = expand_rows(key, rows), expand_rows(value, rows)
         if bank is not None and self.path in bank:
             key = torch.cat([key, expand_rows(bank[self.path].key, rows)], dim=2)
             value = torch.cat([value, expand_rows(bank[self.path].value, rows)], dim=2)
-        return leave(attn, short_attention(query, key, value) if self.few else attend(query, key, value))
+        return output_projection(attn, (self.attend or attend)(query, key, value))
 
     def _project(
         self, attn: Attention, hidden_NTD: Tensor, source: Text | None
@@ -94,8 +96,8 @@ def split_heads(x_NTD: Tensor, heads: int) -> Tensor:
     return rearrange(x_NTD, "n t (g d) -> n g t d", g=heads)
 
 
-def leave(attn: Attention, mixed: Tensor) -> Tensor:
-    """One attention layer's way out: heads `[N, heads, T, d] -> [N, T, D]`, through its output projection."""
+def output_projection(attn: Attention, mixed: Tensor) -> Tensor:
+    """Merge heads and apply one attention layer's output projection: `[N, heads, T, d] -> [N, T, D]`."""
     return attn.to_out[1](attn.to_out[0](rearrange(mixed, "n g t d -> n t (g d)")))
 
 

@@ -92,8 +92,8 @@ class Checkpoint:
 
         try:
             self._folder.mkdir(exist_ok=True)
-            with atomic_path(self._folder / STEP_NAME, durable=True) as temporary:
-                torch.save({"about": self._about, "state": dict(state)}, temporary)
+            with atomic_path(self._folder / STEP_NAME, durable=True) as temporary, temporary.open("wb") as file:
+                torch.save({"about": self._about, "state": dict(state)}, file)
         except (OSError, RuntimeError) as error:  # torch has its own error for a full disk
             if self._folder.is_dir() and not any(self._folder.iterdir()):
                 self._folder.rmdir()

@@ -13,26 +13,28 @@ from torch import Tensor, nn
 from magicanimate.networks.appearance import reference_bank
 from magicanimate.networks.attention import KeyValue, ProjectedBank, ProjectedText, expand_rows, project_bank
 from magicanimate.networks.denoiser import Denoiser
-from magicanimate.sampling.reuse import Kept, Policies, StepPlan
-from magicanimate.sampling.window import Conditions
+from magicanimate.sampling.inputs import Conditions
+from magicanimate.sampling.reuse import Policies, StepCache, StepPlan
 
 if TYPE_CHECKING:
     from magicanimate.models.model import Model
 
 
-def step_bank(model: Model, conditions: Conditions, timestep: Tensor, plan: StepPlan, kept: Kept) -> ProjectedBank:
+def step_bank(
+    model: Model, conditions: Conditions, timestep: Tensor, plan: StepPlan, cache: StepCache
+) -> ProjectedBank:
     """The reference bank as the denoiser's keys and values: one for all frames of a step, or of several steps.
 
-    It depends on nothing but the timestep, so those of `model.bank_steps` steps are encoded together, in the same
-    groups wherever a run was interrupted.
+    It depends on nothing but the timestep, so those of `Compute.bank_steps` steps are encoded together, in the
+    same groups wherever a run was interrupted.
     """
-    if plan.new_bank or kept.bank is None:
+    if plan.new_bank or cache.bank is None:
         time = float(timestep)
-        if time not in kept.ahead:
-            kept.ahead.clear()
-            kept.ahead |= encode_banks(model, conditions, bank_group(kept.times, time, model.bank_steps))
-        kept.bank = kept.ahead[time]
-    return kept.bank
+        if time not in cache.ahead:
+            cache.ahead.clear()
+            cache.ahead |= encode_banks(model, conditions, bank_group(cache.times, time, model.compute.bank_steps))
+        cache.bank = cache.ahead[time]
+    return cache.bank
 
 
 def bank_times(policies: Policies, timesteps: Tensor) -> list[float]:

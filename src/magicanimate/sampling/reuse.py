@@ -80,6 +80,7 @@ class StepPlan(NamedTuple):
     is computed, or else the difference to it taken over. shallow: only the last `layers` layers are computed.
     keep_features, keep_difference: a later step wants them. new_bank: whether the appearance encoder's result is a new
     one. on_device: what is kept stays where it was made.
+    temporal: the motion modules are computed.
     """
 
     guidance: float
@@ -90,10 +91,11 @@ class StepPlan(NamedTuple):
     keep_difference: bool = False
     new_bank: bool = True
     on_device: bool = False
+    temporal: bool = True
 
 
 @dataclass
-class Kept:
+class StepCache:
     """What later steps may take over: the bank on the device, and by window, on the host or where they were made, deep
     features of both halves and their difference.
 
@@ -119,12 +121,12 @@ def check_policies(policies: Policies, model: Model) -> None:
         )
 
 
-def plan_step(policies: Policies, step: int, steps: int, guidance: float, kept: Kept) -> StepPlan:
-    """The plan of one step. What is missing from `kept`, for example behind an interruption, is computed."""
+def plan_step(policies: Policies, step: int, steps: int, guidance: float, cache: StepCache) -> StepPlan:
+    """The plan of one step. What is missing from `cache`, for example behind an interruption, is computed."""
     guided = guidance > 1 and policies.interval.guides(step, steps)
-    new_difference = policies.difference.fresh(step) or not kept.holds("difference")
+    new_difference = policies.difference.fresh(step) or not cache.holds("difference")
     halves = ["conditional", *(["unconditional"] if guided and new_difference else [])]
-    shallow = not policies.features.fresh(step) and kept.bank is not None and kept.holds(*halves)
+    shallow = not policies.features.fresh(step) and cache.bank is not None and cache.holds(*halves)
     more = step + 1 < steps
     return StepPlan(
         guidance=guidance if guided else 1.0,
@@ -137,8 +139,8 @@ def plan_step(policies: Policies, step: int, steps: int, guidance: float, kept: 
     )
 
 
-def starts_anew(policies: Policies, step: int, steps: int, guidance: float, kept: Kept) -> bool:
+def starts_anew(policies: Policies, step: int, steps: int, guidance: float, cache: StepCache) -> bool:
     """Whether a step takes over nothing, so that a run can be interrupted before it without another result."""
-    return step == steps or plan_step(policies, step, steps, guidance, kept) == plan_step(
-        policies, step, steps, guidance, Kept()
+    return step == steps or plan_step(policies, step, steps, guidance, cache) == plan_step(
+        policies, step, steps, guidance, StepCache()
     )

@@ -20,8 +20,8 @@ def write_checkpoint(path: Path, content: dict) -> None:
     Raises InputError if it cannot be written, e.g. on a full disk.
     """
     try:
-        with atomic_path(path, durable=True) as temporary:
-            torch.save(content, temporary)
+        with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns some of the former into the latter
         reason = why_not_written(error)
         kept = "the previous one is kept whole" if path.exists() else "there is none yet"

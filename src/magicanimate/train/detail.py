@@ -40,7 +40,7 @@ from magicanimate.networks.detail import (
 from magicanimate.networks.gan import PatchDiscriminator
 from magicanimate.parts.densepose import HEAD
 from magicanimate.person.warp import PartWarp
-from magicanimate.sampling.loop import SampleSettings
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.gan import adversarial_terms

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from magicanimate.evaluate.basic import psnr
 from magicanimate.models.config import ModelConfig
 from magicanimate.models.model import Model
-from magicanimate.sampling.loop import SampleSettings
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.diffusion import BranchSettings, Sample, Source, unreached

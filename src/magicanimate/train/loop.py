@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError
 from magicanimate.train.batches import DrawsAhead, Order, begin_batch, drawn_ahead
 from magicanimate.train.checkpoints import (
@@ -24,9 +25,9 @@ from magicanimate.train.checkpoints import (
     save_weights,
 )
 from magicanimate.train.checkpoints import write_checkpoint as _save
+from magicanimate.train.data_parallel import sum_gradients
 from magicanimate.train.log import LOG, Board, keep_log_before
 from magicanimate.train.optimizer import OptimiserName, build_optimiser
-from magicanimate.train.processes import Processes
 
 __all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]
 Ahead = Iterator[tuple[int, Any]]
@@ -180,11 +181,11 @@ def _passed(minutes: float | None, since: float) -> bool:
     return minutes is not None and time.perf_counter() - since >= 60 * minutes
 
 
-def _share_passed(settings: LoopSettings, began: float, processes: Processes) -> float:
+def _share_passed(settings: LoopSettings, began: float, ranks: Ranks) -> float:
     """Of the minutes, for runs whose rate falls by the clock; the same in all processes."""
     if not settings.by_clock or settings.minutes is None:
         return 0.0
-    return processes.of_first((time.perf_counter() - began) / (60 * settings.minutes))
+    return ranks.broadcast((time.perf_counter() - began) / (60 * settings.minutes))
 
 
 def _step(
@@ -194,7 +195,7 @@ def _step(
     first: int,
     optimiser: torch.optim.Optimizer,
     device: torch.device,
-    processes: Processes,
+    ranks: Ranks,
     ahead: Ahead | None = None,
     passed: float = 0.0,
 ) -> dict[str, float]:
@@ -206,18 +207,18 @@ def _step(
     sums: dict[str, float | Tensor] = {}  # read at the end only: a GPU would have to be waited for
     own = torch.zeros((), device=device)
     losses: dict[int, Tensor] = {}
-    for number in processes.share(settings.accumulate):
+    for number in ranks.shard(settings.accumulate):
         loss, figures = _loss(stage, settings, step, number, device, ahead)
         (loss / settings.accumulate).backward()
         losses[number] = loss.detach()
         own = own + losses[number].float() / settings.accumulate
         for name, value in (figures | {"loss": losses[number]}).items():
             sums[name] = sums.get(name, 0.0) + value
-    total = processes.sum_gradients(weights, own)
+    total = sum_gradients(ranks, weights, own)
     norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
     if not (torch.isfinite(norm) and torch.isfinite(total)):
         bad = [number for number, loss in losses.items() if not torch.isfinite(loss)]
-        raise InputError(_diverged(stage, settings, step, bad, device, processes))
+        raise InputError(_diverged(stage, settings, step, bad, device, ranks))
     optimiser.step()
     return {name: float(value) for name, value in sums.items()}
 
@@ -228,10 +229,10 @@ def _forget_gradients(weights: Iterable[nn.Parameter]) -> None:
 
 
 def _diverged(
-    stage: Stage, settings: LoopSettings, step: int, bad: list[int], device: torch.device, processes: Processes
+    stage: Stage, settings: LoopSettings, step: int, bad: list[int], device: torch.device, ranks: Ranks
 ) -> str:
     """One sentence: the step, and the clips of the batches whose loss, or else whose gradient, is not finite."""
-    batches = processes.gathered((bad, list(processes.share(settings.accumulate))))
+    batches = ranks.all_gather((bad, list(ranks.shard(settings.accumulate))))
     at_fault = [number for numbers, _ in batches for number in numbers]
     what = "loss" if at_fault else "gradient"
     clips: dict[str, None] = {}
@@ -251,7 +252,7 @@ def train(
     out: Path,
     device: torch.device,
     began: float | None = None,
-    processes: Processes | None = None,
+    ranks: Ranks | None = None,
 ) -> int:
     """Train until settings.steps, resuming from the folder's checkpoint; leaves the EMA weights in the modules.
 
@@ -262,16 +263,16 @@ def train(
     Raises InputError if the folder holds a checkpoint of another kind of run, if nothing can be written any more, and
     if loss or gradient are not finite; the last checkpoint is then whole.
     """
-    processes = processes or Processes()
-    if settings.accumulate < processes.ranks.size:
+    ranks = ranks or Ranks()
+    if settings.accumulate < ranks.size:
         raise InputError(
-            f"{processes.ranks.size} processes cannot share {settings.accumulate} batch(es) of a step: set "
-            f"loop.accumulate to {processes.ranks.size} or more."
+            f"{ranks.size} processes cannot share {settings.accumulate} batch(es) of a step: set "
+            f"loop.accumulate to {ranks.size} or more."
         )
     if settings.checkpointing:
         _checkpoint_gradients(stage)
     try:
-        return _train(stage, settings, out, device, time.perf_counter() if began is None else began, processes)
+        return _train(stage, settings, out, device, time.perf_counter() if began is None else began, ranks)
     except OSError as error:
         if error.errno not in _DISK:
             raise
@@ -284,9 +285,7 @@ def _checkpoint_gradients(stage: Stage) -> None:
             module.enable_gradient_checkpointing()
 
 
-def _train(
-    stage: Stage, settings: LoopSettings, out: Path, device: torch.device, began: float, processes: Processes
-) -> int:
+def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device, began: float, ranks: Ranks) -> int:
     out.mkdir(parents=True, exist_ok=True)
     parameters = stage.trainable()
     weights = [p for _, p in parameters]
@@ -297,8 +296,8 @@ def _train(
     if checkpoint.exists():
         start, first = _restore(checkpoint, stage, ema, optimiser, device)
     best = Best(out, settings.best)
-    processes.meet()  # all have read what the first one is about to change
-    if processes.first:
+    ranks.barrier()  # all have read what the first one is about to change
+    if ranks.first:
         keep_log_before(out / LOG, start)
 
     def save(step: int) -> None:
@@ -309,31 +308,31 @@ def _train(
     if settings.workers and isinstance(stage, DrawsAhead):
         order = Order(
             settings.seed, settings.batch, settings.accumulate, settings.echo, range(start, settings.steps),
-            processes.share(settings.accumulate),
+            ranks.shard(settings.accumulate),
         )  # fmt: skip
         ahead = drawn_ahead(stage, order, settings.workers, device)
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
-    with Board(out, start, settings.tensorboard, processes.first) as board:
-        for step, progress, task in _steps(start, settings, processes.first):
-            passed = _share_passed(settings, began, processes)
-            figures = _step(stage, settings, step, first, optimiser, device, processes, ahead, passed)
+    with Board(out, start, settings.tensorboard, ranks.first) as board:
+        for step, progress, task in _steps(start, settings, ranks.first):
+            passed = _share_passed(settings, began, ranks)
+            figures = _step(stage, settings, step, first, optimiser, device, ranks, ahead, passed)
             ema.update(step)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
             done, count = step + 1, count + 1
-            stop = settings.minutes is not None and processes.of_first(_passed(settings.minutes, began))
+            stop = settings.minutes is not None and ranks.broadcast(_passed(settings.minutes, began))
             if done % settings.log_every == 0 or done == settings.steps or stop:
-                line = _means(processes.gathered(sums), count * settings.accumulate)
+                line = _means(ranks.all_gather(sums), count * settings.accumulate)
                 board.figures(step, line | {"seconds": round(time.perf_counter() - entered, 1)})
                 progress.update(task, description=f"loss {line['loss']:.4f}")
                 sums, count = {}, 0
             old = _passed(settings.save_minutes, saved)
-            if processes.first and (done % settings.save_every == 0 or done == settings.steps or stop or old):
+            if ranks.first and (done % settings.save_every == 0 or done == settings.steps or stop or old):
                 save(done)
                 saved = time.perf_counter()
-            if processes.first and (done % settings.grid_every == 0 or done == settings.steps):
+            if ranks.first and (done % settings.grid_every == 0 or done == settings.steps):
                 _forget_gradients(weights)  # room for the sample grid
                 ema.swap()
                 picture = out / f"grid-{done:07d}.png"
@@ -343,7 +342,7 @@ def _train(
                 board.grid(step, figures, picture)
             if stop:
                 break
-    processes.meet()
+    ranks.barrier()
     ema.swap()
     if settings.result == "best":
         best.restore(stage.modules)

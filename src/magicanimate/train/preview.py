@@ -16,7 +16,8 @@ from magicanimate.models.model import Model
 from magicanimate.networks.detail import DetailSource
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise
 from magicanimate.parts.densepose import PALETTE_25
-from magicanimate.sampling.loop import SampleSettings, sample
+from magicanimate.sampling.loop import sample
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.cache import control_planes
 

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from rich.console import Console
 from rich.progress import Progress
 
+from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError
 from magicanimate.evaluate.stand_in import PeopleNetwork
 from magicanimate.models.config import ModelConfig
@@ -20,7 +21,7 @@ from magicanimate.networks.control import build_control
 from magicanimate.networks.denoiser import build_denoiser
 from magicanimate.networks.gan import build_generator
 from magicanimate.networks.global_embedding import build_global_embedding, reading_layers
-from magicanimate.sampling.loop import SampleSettings
+from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
 from magicanimate.train.cache import LatentCache, cache_latents
 from magicanimate.train.check import check_fit
@@ -34,7 +35,6 @@ from magicanimate.train.initial import initial_model
 from magicanimate.train.loop import Stage, train
 from magicanimate.train.model_surgery import with_new_control, with_noise, with_vae, with_warp_input
 from magicanimate.train.preview import Preview, held_out
-from magicanimate.train.processes import Processes
 from magicanimate.train.stand_in import StandinStage
 from magicanimate.train.vae import (
     VaeStage,
@@ -47,14 +47,14 @@ from magicanimate.train.vae import (
 from magicanimate.train.warps import small_frames
 
 
-def run(settings: TrainSettings, device: torch.device, processes: Processes | None = None) -> Path:
+def run(settings: TrainSettings, device: torch.device, ranks: Ranks | None = None) -> Path:
     """Train one stage to its end (resuming if it was interrupted). Returns the folder of the result.
 
     With loop.minutes, which count from here, it may stop before its end: the result is then what it has so far.
     processes: those that train together (default: this one alone); the first one writes.
     """
-    job = Job(settings, device, processes or Processes(), time.perf_counter())
-    with job.processes.together():
+    job = Job(settings, device, ranks or Ranks(), time.perf_counter())
+    with job.ranks.together():
         torch.manual_seed(settings.loop.seed)  # initial weights
         data, test = open_dataset(settings.data), open_dataset(settings.held_out)
         runs = {
@@ -69,11 +69,11 @@ class Job:
 
     settings: TrainSettings
     device: torch.device
-    processes: Processes
+    ranks: Ranks
     began: float
 
     def train(self, stage: Stage) -> None:
-        train(stage, self.settings.loop, self.settings.out, self.device, self.began, self.processes)
+        train(stage, self.settings.loop, self.settings.out, self.device, self.began, self.ranks)
 
 
 def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
@@ -93,7 +93,7 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     if not decoder_only:
         fit_scaling_factor(vae, patch, data, device)
     result = settings.out / "vae"
-    if job.processes.first:
+    if job.ranks.first:
         vae.save_pretrained(result)
     return result
 
@@ -111,7 +111,7 @@ def _run_decoder(job: Job, data: Dataset, test: Dataset) -> Path:
         )
     )  # fmt: skip
     result = settings.out / "decoder"
-    if job.processes.first:
+    if job.ranks.first:
         small.save_pretrained(result)
     return result
 
@@ -125,7 +125,7 @@ def _run_gan(job: Job, data: Dataset, test: Dataset) -> Path:
     reference_parts = np.stack([test.parts(i)[0] for i in range(len(people.references))])
     job.train(GanStage(generator, data, people, reference_parts, sizes.adversarial, device))
     result = settings.out / "generator"
-    if job.processes.first:
+    if job.ranks.first:
         generator.save_pretrained(result)
     return result
 
@@ -134,7 +134,7 @@ def _run_standin(job: Job, data: Dataset, test: Dataset) -> Path:
     network = PeopleNetwork().to(job.device)
     job.train(StandinStage(network, data, test, job.device))
     result = job.settings.out / "standin.safetensors"
-    if job.processes.first:
+    if job.ranks.first:
         write_safetensors(result, to_storage(network.state_dict(), "float16"))
     return result
 
@@ -147,16 +147,16 @@ def _run_detail(job: Job, data: Dataset, test: Dataset) -> Path:
     sampling = SampleSettings.for_model(model, **({"temporal": data.settings.fps is not None} | settings.preview))
     many, path = min(settings.detail.clips, len(data)), settings.out / "samples.npy"
     settings.out.mkdir(parents=True, exist_ok=True)
-    if job.processes.first:
+    if job.ranks.first:
         with Progress() as progress:
             task = progress.add_task("the model's frames", total=many)
             bare = replace(model, detail=None)
             make_samples(bare, data, many, sampling, path, lambda done: progress.update(task, completed=done))
-    job.processes.meet()
+    job.ranks.barrier()
     held = held_out(test, settings.preview_people)
     stage = DetailStage(model, data, np.load(path, mmap_mode="r"), settings.detail, held, sampling, job.device)
     job.train(stage)
-    if job.processes.first:
+    if job.ranks.first:
         save_model(stage.model, settings.out / "model", storage="float32")
     return settings.out / "model"
 
@@ -229,7 +229,7 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     folder = source / (f"latents{kind}" if views.count == 1 else f"latents{kind}-{views.count}-views")
 
     def encode() -> LatentCache:
-        with Progress(console=Console(quiet=not job.processes.first)) as progress:
+        with Progress(console=Console(quiet=not job.ranks.first)) as progress:
             task = progress.add_task("encoding", total=len(data) * views.count)
             cache = cache_latents(
                 model.vae, config.patch, config.control_stride, data, folder, job.device,
@@ -241,9 +241,9 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
             cache = replace(cache, small=small_frames(data, folder, config.control_stride, views, workers))
         return cache
 
-    if job.processes.first:
+    if job.ranks.first:
         encode()
-    job.processes.meet()
+    job.ranks.barrier()
     return encode()
 
 
@@ -317,6 +317,6 @@ def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
     _store_frozen(job, stage, model, trained)
     job.train(stage)
     result = settings.out / "model"
-    if job.processes.first:
+    if job.ranks.first:
         save_model(_unrounded(job, stage, trained), result, storage="float32")
     return result
