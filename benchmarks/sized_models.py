@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from magicanimate.models.config import ModelConfig
+from magicanimate.models.config import ORIGINAL_SCHEDULE, ModelConfig
 from magicanimate.models.model import Model, load_model
 from magicanimate.models.weights import load_strict, stored_state
 from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import build_control
 from magicanimate.networks.denoiser import build_denoiser
 from magicanimate.networks.vae import build_vae
-from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE
 
 # size -> channels of the networks, of the VAE, of the condition embedding, width of the prompt, groups of the norms,
 # layers of a block

@@ -20,16 +20,17 @@ from golden_networks import (
     read_json,
     stock_denoiser,
 )
-from magicanimate.models.config import ModelConfig
+from magicanimate.conditions.planes import control_planes
+from magicanimate.models.config import ORIGINAL_SCHEDULE, ModelConfig
 from magicanimate.models.model import Model
 from magicanimate.models.weights import read_safetensors
 from magicanimate.networks.appearance import FUSION_BLOCKS, reference_bank
-from magicanimate.networks.control import Residuals, control_residuals, embed_control, encode_control
+from magicanimate.networks.control import Residuals, control_residuals, embed_control
 from magicanimate.networks.denoiser import Denoiser, predict
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise
 from magicanimate.sampling.loop import sample_steps
 from magicanimate.sampling.settings import Run, SampleSettings
-from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE, build_solver
+from magicanimate.sampling.solvers import build_solver
 from magicanimate.sampling.windows import plan_windows
 
 NETWORK_TOLERANCE = 1e-4
@@ -252,7 +253,7 @@ def pipeline_case(
         window=facts["context_frames"], overlap=facts["context_overlap"],
     )  # fmt: skip
     negative, positive = golden["prompt_embeds"]
-    planes = encode_control(control, model.config)
+    planes = control_planes(control.movedim(1, -1), model.config.control_encoding, model.config.control_stride)
     for step in sample_steps(model, ref, planes, start, settings, Run(text=(negative, positive))):
         k = step.number
         yield compare(

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from golden_cases import Comparison, pipeline_case
 from magicanimate.cli.main import app
 from magicanimate.models.hub import fetch_official
-from magicanimate.models.official_files import FOLDERS, PARTS
+from magicanimate.models.official_files import FOLDERS, PARTS, locate_all
 from official_folder import GOLDENS, write_official_folder
 
 
@@ -75,7 +75,7 @@ def test_the_converted_description(converted, official):
     assert facts["scheduler"]["beta_schedule"] == "linear"
     assert facts["storage"] == "float32"
     stored = load_file(converted / "empty_prompt.safetensors")["embedding"]
-    assert torch.equal(stored, read_empty_prompt(official))
+    assert torch.equal(stored, read_empty_prompt(locate_all(official)))
 
 
 def test_a_converted_network_opens_in_diffusers(converted):

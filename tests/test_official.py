@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from golden_networks import golden_appearance, golden_denoiser, golden_vae, original_state, read_json
 from magicanimate.errors import InputError
 from magicanimate.models.official import MOTION, on_meta, read_denoiser, read_empty_prompt, read_official, read_vae
-from magicanimate.models.official_files import PARTS
+from magicanimate.models.official_files import PARTS, locate_all
 from magicanimate.models.weights import map_original_key, original_denoiser_config
 from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import build_control
@@ -120,7 +120,7 @@ def test_complete_folder(complete):
 
 def test_empty_prompt_is_the_goldens(complete):
     golden = load_file(GOLDENS / "d_text_encoder.safetensors")["last_hidden_state"]
-    ours = read_empty_prompt(complete)
+    ours = read_empty_prompt(locate_all(complete))
     assert (ours - golden[0]).abs().max() < 1e-5
     assert (ours - golden[1]).abs().max() > 1e-2
 
@@ -144,13 +144,13 @@ def rewrite_temporal(folder: Path, change) -> None:
 )
 def test_forms_of_the_temporal_checkpoint(folder, change):
     rewrite_temporal(folder, change)
-    assert_same(read_denoiser(folder), golden_denoiser(GOLDENS))
+    assert_same(read_denoiser(locate_all(folder)), golden_denoiser(GOLDENS))
 
 
 def test_spatial_weights_in_the_temporal_checkpoint_win(folder):
     ones = torch.ones_like(original_state(GOLDENS, "unet")["conv_in.bias"])
     rewrite_temporal(folder, lambda temporal: {**temporal, "conv_in.bias": ones})
-    assert torch.equal(read_denoiser(folder).conv_in.bias, ones)
+    assert torch.equal(read_denoiser(locate_all(folder)).conv_in.bias, ones)
 
 
 def stretched(temporal):
@@ -185,14 +185,14 @@ def wider(temporal):
 def test_unusable_temporal_checkpoints(folder, change, message):
     rewrite_temporal(folder, change)
     with pytest.raises(InputError, match=message):
-        read_denoiser(folder)
+        read_denoiser(locate_all(folder))
 
 
 def test_safetensors_twin_of_the_unet(folder):
     pickled = folder / PARTS["unet"].alternatives[1]
     save(torch.load(pickled, weights_only=True), folder / PARTS["unet"].alternatives[0])
     pickled.unlink()
-    assert_same(read_denoiser(folder), golden_denoiser(GOLDENS))
+    assert_same(read_denoiser(locate_all(folder)), golden_denoiser(GOLDENS))
 
 
 def test_extra_weights_only_warn_where_they_do_in_the_original(folder, caplog):
@@ -206,7 +206,7 @@ def test_extra_weights_are_an_error_elsewhere(folder):
     path = folder / PARTS["vae"].alternatives[0]
     save({**load_file(path), "extra.weight": torch.ones(1)}, path)
     with pytest.raises(InputError, match=r"unexpected extra\.weight"):
-        read_vae(folder)
+        read_vae(locate_all(folder))
 
 
 # Missing, damaged and unsafe files.
@@ -256,7 +256,7 @@ def test_a_pickle_runs_no_code(folder, monkeypatch):
     monkeypatch.chdir(folder)
     save_pickle({"state_dict": {"x": Evil()}}, folder / TEMPORAL)
     with pytest.raises(InputError, match="holds more than tensors"):
-        read_denoiser(folder)
+        read_denoiser(locate_all(folder))
     assert not Path("was-here").exists()
     torch.load(folder / TEMPORAL, weights_only=False)  # what it would have done
     assert Path("was-here").exists()
@@ -266,4 +266,4 @@ def test_an_unknown_middle_block_is_refused(folder):
     path = present(folder, "unet config")
     path.write_text(json.dumps({**json.loads(path.read_text()), "mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}))
     with pytest.raises(InputError, match="middle block"):
-        read_denoiser(folder)
+        read_denoiser(locate_all(folder))

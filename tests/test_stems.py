@@ -7,25 +7,14 @@ import math
 import pytest
 import torch
 
+from magicanimate.conditions.planes import control_planes, nearest_parts
 from magicanimate.errors import InputError
 from magicanimate.networks.appearance import FUSION_BLOCKS, reference_bank
 from magicanimate.networks.attention import reads_reference
-from magicanimate.networks.control import (
-    build_control,
-    control_residuals,
-    embed_control,
-    encode_control,
-    nearest_parts,
-    parts_to_planes,
-)
+from magicanimate.networks.control import build_control, control_residuals, embed_control
 from magicanimate.networks.coordinates import append_coordinates, coordinate_planes
-from magicanimate.networks.vae import (
-    decode_latents,
-    depth_to_space,
-    encode_images,
-    initial_noise,
-    space_to_depth,
-)
+from magicanimate.networks.pixels import depth_to_space, parts_to_planes, space_to_depth
+from magicanimate.networks.vae import decode_latents, encode_images, initial_noise
 from magicanimate.parts.densepose import PALETTE_25
 from random_models import random_model
 from seeded import randn
@@ -116,11 +105,13 @@ def test_control_frames_are_encoded_as_the_model_wants():
     parts = torch.arange(25, dtype=torch.uint8).repeat(16).reshape(1, 20, 20)
     rgb = torch.as_tensor(PALETTE_25)[parts.long()].movedim(-1, 1).float() / 255
     noisy = (rgb + 2 / 255 * randn(*rgb.shape).clamp(-1, 1)).clamp(0, 1)
-    assert torch.equal(nearest_parts(noisy), parts)
+    assert torch.equal(nearest_parts(noisy.movedim(1, -1)), parts)
     config = random_model("parts").config
-    torch.testing.assert_close(encode_control(noisy, config), parts_to_planes(parts, 4))
-    assert torch.equal(encode_control(rgb, random_model("rgb").config), rgb)
-    assert not torch.equal(nearest_parts(rgb.flip(1)), parts)
+    torch.testing.assert_close(
+        control_planes(noisy.movedim(1, -1), "parts", config.control_stride), parts_to_planes(parts, 4)
+    )
+    assert torch.equal(control_planes(rgb.movedim(1, -1), "rgb", 1), rgb)
+    assert not torch.equal(nearest_parts(rgb.flip(1).movedim(1, -1)), parts)
 
 
 @torch.no_grad()

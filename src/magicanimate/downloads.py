@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from magicanimate.errors import InputError
 from magicanimate.files import atomic_path, sha256
-from magicanimate.models.locations import cache_folder
+
+
+def cache_folder() -> Path:
+    """The folder of everything fetched and converted: MAGICANIMATE_HOME, or a folder in the user's cache."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "magicanimate"
+    return Path(os.environ.get("MAGICANIMATE_HOME") or default).expanduser()
 
 
 def fetch_file(repository: str, name: str, expected: str) -> Path:

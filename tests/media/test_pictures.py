@@ -12,7 +12,8 @@ from PIL import Image, ImageCms
 
 from magicanimate.errors import InputError
 from magicanimate.media.framing import choose_frame
-from magicanimate.media.pictures import fit_parts, fit_picture, load_picture, place
+from magicanimate.media.pictures import fit_picture, load_picture, place
+from magicanimate.parts.fit import fit_parts
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magicanimate.media.pictures import fit_parts
 from magicanimate.motion.placing.align import SAME
 from magicanimate.motion.placing.retarget import Similarity, retarget
+from magicanimate.parts.fit import fit_parts
 from magicanimate.parts.skeleton import GROUP_OF_PART, JOINT, LENGTHS, find_joints, measure_skeleton
 from mannequin import SIZE, dancing, mannequin
 

@@ -12,7 +12,8 @@ import pytest
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import WorkerState
 from magicanimate.serve.job_states import Record, advanced, begun, ended, lost, released, stopped
-from magicanimate.serve.store import Store, open_store
+from magicanimate.serve.open_store import open_store
+from magicanimate.serve.store import Store
 from magicanimate.serve.store_redis import RedisStore
 from magicanimate.serve.store_sql import SqlStore
 

@@ -18,12 +18,11 @@ from typer.testing import CliRunner
 
 from blocks import configuration, settings, weights, write_blocks
 from magicanimate.cli.main import app
+from magicanimate.conditions.planes import control_planes
 from magicanimate.errors import InputError
 from magicanimate.models.config import ModelConfig
 from magicanimate.models.model import add_control, load_model, save_model
-from magicanimate.networks.control import encode_control
 from magicanimate.synth.dataset import open_dataset
-from magicanimate.train.cache import control_planes
 from magicanimate.train.objective import person_share
 from magicanimate.train.run import run
 from magicanimate.train.views import View, apply_view
@@ -67,7 +66,7 @@ def test_planes_of_each_kind():
     assert control_planes(depth, "depth", 4).shape == (2, 16, 2, 2)
     for kind, encoding, frames in (("pose", "rgb", pose), ("depth", "depth", depth[..., None].expand(-1, -1, -1, 3))):
         config = ModelConfig(name="x", resolution=(8, 8), control=kind, control_encoding=encoding, control_patch=4)
-        drawn = encode_control(frames.movedim(-1, 1).float() / 255, config)
+        drawn = control_planes(frames, config.control_encoding, config.control_stride)
         cached = control_planes(frames if kind == "pose" else depth, encoding, 4)
         assert drawn.shape[1] == config.control_planes
         assert torch.equal(drawn, cached)  # training and animating encode alike

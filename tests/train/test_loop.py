@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from magicanimate.train.processes import buckets
 from typer.testing import CliRunner
 
 import children
@@ -24,6 +23,7 @@ from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 from magicanimate.train.checkpoints import BEST, CHECKPOINT
 from magicanimate.train.config import read_settings
+from magicanimate.train.data_parallel import buckets
 from magicanimate.train.log import BOARD, LOG, keep_log_before
 from magicanimate.train.loop import LoopSettings, train
 from magicanimate.train.run import run

@@ -15,9 +15,9 @@ from blocks import write_blocks
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 from magicanimate.models.model import load_model
-from magicanimate.models.official import read_denoiser, read_weights
-from magicanimate.models.official_files import CONFIG, WEIGHTS, locate
-from magicanimate.models.weights import stored_state
+from magicanimate.models.official import read_denoiser
+from magicanimate.models.official_files import CONFIG, WEIGHTS, locate, locate_all
+from magicanimate.models.weights import read_state, stored_state
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.config import read_settings
 from magicanimate.train.initial import ANIMATEDIFF, SOURCES, InitialWeights, initial_model
@@ -60,7 +60,7 @@ def test_a_wrong_change_is_refused(change, message):
 def motion_adapter(root: Path, seed: int = 5) -> Path:
     """The tiny network's motion modules as an AnimateDiff adapter, with other numbers, and a middle block's."""
     generator = torch.Generator().manual_seed(seed)
-    names = {name: p for name, p in stored_state(read_denoiser(root)).items() if ".motion_modules." in name}
+    names = {name: p for name, p in stored_state(read_denoiser(locate_all(root))).items() if ".motion_modules." in name}
     state = {name: torch.randn(p.shape, generator=generator) * 0.05 for name, p in names.items()}
     some = next(iter(state))
     state["mid_block.motion_modules.0." + some.split(".motion_modules.0.")[1]] = state[some].clone()
@@ -82,8 +82,8 @@ def pretrained(tmp_path_factory) -> Path:
 def test_initial_weights_are_stable_diffusions_and_animatediffs(pretrained):
     settings = read_settings(CONFIGS / "sd15" / "appearance.yaml")
     model = initial_model(settings.model, InitialWeights(folder=pretrained))
-    spatial = read_weights(locate(pretrained, "unet"))
-    motion = read_weights(pretrained / SOURCES[ANIMATEDIFF][0] / WEIGHTS)
+    spatial = read_state(locate(pretrained, "unet"))
+    motion = read_state(pretrained / SOURCES[ANIMATEDIFF][0] / WEIGHTS)
     state = stored_state(model.denoiser)
     assert all(torch.equal(state[name], (motion if ".motion_modules." in name else spatial)[name]) for name in state)
     control = model.control.state_dict()

@@ -19,15 +19,15 @@ from torch import Tensor
 
 from magicanimate.animation.job import Job, prepare_job
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
+from magicanimate.conditions.planes import control_planes
 from magicanimate.conditions.warped import WarpSource
-from magicanimate.engine.device import Ranks, to_model
+from magicanimate.engine.device import to_model
 from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError, did_you_mean
 from magicanimate.files import sha256
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.motion.signal import Signal
-from magicanimate.networks.control import encode_control, parts_to_planes
 from magicanimate.networks.detail import DetailSource
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise, pixel_factor
 from magicanimate.progress import Progress
@@ -190,10 +190,8 @@ class MagicAnimatePipeline:
         config, stride = self.model.config, self.model.config.control_stride
 
         def motion(frames: list[int]) -> Tensor:
-            if config.control_encoding == "parts":
-                return parts_to_planes(torch.from_numpy(signal.parts_FHW[frames]), stride)
-            control_FCHW = torch.from_numpy(signal.rgb(frames)).permute(0, 3, 1, 2).float() / 255
-            return encode_control(control_FCHW, config)
+            shown = signal.parts_FHW[frames] if config.control_encoding == "parts" else signal.rgb(frames)
+            return control_planes(torch.from_numpy(shown), config.control_encoding, stride)
 
         if not config.warp_input:
             return ControlSource(1, len(signal), lambda frames: motion(frames)[None])

@@ -86,8 +86,9 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the official checkpoints (about 11 GB) from the Hugging Face hub; what is there already is kept."""
+    from magicanimate.downloads import cache_folder
     from magicanimate.models.hub import fetch_official
-    from magicanimate.models.locations import OFFICIAL, OFFICIAL_CHECKPOINTS, cache_folder
+    from magicanimate.models.locations import OFFICIAL, OFFICIAL_CHECKPOINTS
 
     root = to or cache_folder() / OFFICIAL_CHECKPOINTS
     fetch_official(root)

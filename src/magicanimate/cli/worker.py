@@ -27,8 +27,8 @@ def worker(
 ) -> None:
     """Compute the jobs of a service, one after the other, on one device."""
     options = ServeOptions(data=data, redis=redis, models=tuple(model or ()), devices=(), limits=read_limits(limit))
+    from magicanimate.serve.open_store import open_store
     from magicanimate.serve.service import Service
-    from magicanimate.serve.store import open_store
     from magicanimate.serve.supervisor import worker_name
     from magicanimate.serve.worker import Worker
 

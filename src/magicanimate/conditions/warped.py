@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from magicanimate.models.config import WARP_COLOURS, WARP_PLANES
-from magicanimate.networks.vae import space_to_depth
+from magicanimate.networks.pixels import space_to_depth
 from magicanimate.person.warp import KNOWN, PartWarp, each_frame
 
 

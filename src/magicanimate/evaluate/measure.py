@@ -17,8 +17,9 @@ from magicanimate.evaluate.frames import l1, l1_per_pixel, lpips, psnr_frames, s
 from magicanimate.evaluate.interfaces import PerceptualNetwork
 from magicanimate.evaluate.people import part_colours, pose_overlap
 from magicanimate.evaluate.temporal import dtssd, warping_errors
-from magicanimate.media.pictures import fit_parts, fit_picture, place
+from magicanimate.media.pictures import fit_picture, place
 from magicanimate.parts.densepose import PART_NAMES
+from magicanimate.parts.fit import fit_parts
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from magicanimate.files import sha256
 from magicanimate.models.weights import dequantise, load_strict, read_safetensors
-from magicanimate.networks.control import PARTS
+from magicanimate.parts.densepose import PARTS
 
 WEIGHTS = Path(__file__).parent.parent / "assets" / "standin.safetensors"
 SIZE = 128  # pixels along each side that the network sees

@@ -5,7 +5,7 @@ Shape legend: F frames, H W pixels, C colour channels; everything is RGB uint8 u
 
 from magicanimate.media.audio import Audio
 from magicanimate.media.claim import claimed
-from magicanimate.media.pictures import Placement, fit_parts, fit_picture, load_picture, place
+from magicanimate.media.pictures import Placement, fit_picture, load_picture, place
 from magicanimate.media.reading import Clip, clip_of_frames, open_clip
 from magicanimate.media.timing import Span
 from magicanimate.media.writing import check_output, open_writer, settings_path, side_by_side
@@ -18,7 +18,6 @@ __all__ = [
     "check_output",
     "claimed",
     "clip_of_frames",
-    "fit_parts",
     "fit_picture",
     "load_picture",
     "open_clip",

@@ -19,7 +19,6 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from magicanimate.errors import InputError
 from magicanimate.media.containers import is_video
-from magicanimate.parts.densepose import BACKGROUND
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 HEIC_ADVICE = (
@@ -177,6 +176,13 @@ class Placement:
     inner: tuple[int, int, int, int]
     size: tuple[int, int]
 
+    @property
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels of the frame above and below `inner`, and left and right of it."""
+        top, left, inner_height, inner_width = self.inner
+        height, width = self.size
+        return (top, height - top - inner_height), (left, width - left - inner_width)
+
 
 def place(source: tuple[int, int], size: tuple[int, int], fit: Fit = "cover") -> Placement:
     """Fit a source (height, width) to a frame (height, width).
@@ -209,28 +215,5 @@ def fit_picture(image_HWC: np.ndarray, placement: Placement) -> np.ndarray:
     resized = Image.fromarray(image_HWC).resize(
         (inner_width, inner_height), Image.Resampling.LANCZOS, box=placement.box
     )
-    rows, columns = _margins(placement)
+    rows, columns = placement.margins
     return np.pad(np.asarray(resized), (rows, columns, (0, 0)), mode="edge")
-
-
-def fit_parts(parts_HW: np.ndarray, placement: Placement) -> np.ndarray:
-    """[H, W] indices -> [height, width] by nearest pixel; what is left free, or outside the map, is background."""
-    left, top, right, bottom = placement.box
-    rows = _sample(top, bottom, placement.inner[2])
-    columns = _sample(left, right, placement.inner[3])
-    outside = ((rows < 0) | (rows >= parts_HW.shape[0]))[:, None] | ((columns < 0) | (columns >= parts_HW.shape[1]))
-    rows = np.clip(rows, 0, parts_HW.shape[0] - 1)
-    columns = np.clip(columns, 0, parts_HW.shape[1] - 1)
-    inner = np.where(outside, BACKGROUND, parts_HW[rows[:, None], columns]).astype(parts_HW.dtype)
-    return np.pad(inner, _margins(placement), constant_values=BACKGROUND)
-
-
-def _sample(start: float, stop: float, count: int) -> np.ndarray:
-    """Indices of the pixels under `count` equally spaced centres between start and stop."""
-    return np.floor(start + (np.arange(count) + 0.5) * (stop - start) / count).astype(np.int64)
-
-
-def _margins(placement: Placement) -> tuple[tuple[int, int], tuple[int, int]]:
-    top, left, inner_height, inner_width = placement.inner
-    height, width = placement.size
-    return (top, height - top - inner_height), (left, width - left - inner_width)

@@ -8,15 +8,24 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from magicanimate.errors import InputError
+from magicanimate.parts.densepose import PARTS
 from magicanimate.untrusted import read_json
 
 FILE_NAME = "model.json"
-PARTS = 25  # DensePose fine parts, background included
 WARP_COLOURS = 4  # colours of a control plane's cell along each axis, of the warped picture
 WARP_PLANES = 3 * WARP_COLOURS**2 + 1  # these colours, and how far they are known
+ControlEncoding = Literal["rgb", "parts", "depth"]
 ControlKind = Literal["densepose", "pose", "depth"]
 ENCODINGS: dict[str, tuple[str, ...]] = {"densepose": ("rgb", "parts"), "pose": ("rgb",), "depth": ("depth",)}
 """Encodings of each kind of control, the usual one first."""
+
+
+ORIGINAL_SCHEDULE: dict[str, Any] = {
+    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear",
+    "prediction_type": "epsilon", "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
+    "timestep_spacing": "leading",
+}  # fmt: skip
+"""Arguments of diffusers' DDIMScheduler for the original: linear betas, not Stable Diffusion's scaled-linear ones."""
 
 
 class ModelConfig(BaseModel):
@@ -30,7 +39,7 @@ class ModelConfig(BaseModel):
     resolution: tuple[int, int] = Field(description="height and width in pixels that the model was trained at")
     fps: float = Field(25.0, gt=0, description="frames per second that the model was trained at")
     control: ControlKind = "densepose"
-    control_encoding: Literal["rgb", "parts", "depth"] = Field(
+    control_encoding: ControlEncoding = Field(
         "rgb",
         description="control frames as RGB (densepose, pose), as 25 one-hot planes of the nearest part (densepose), or "
         "as one plane from 0, nothing, to 1, nearest (depth)",

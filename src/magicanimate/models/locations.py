@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+from magicanimate.downloads import cache_folder
 from magicanimate.errors import InputError
 from magicanimate.models.config import FILE_NAME
 from magicanimate.models.official_files import is_official
@@ -14,12 +14,6 @@ from magicanimate.models.official_files import is_official
 SHIPPED = Path(__file__).parents[1] / "assets"  # a folder for every model inside the package
 OFFICIAL = "magicanimate"  # the name of the official model; its fetched checkpoints lie beside the converted folder
 OFFICIAL_CHECKPOINTS = "magicanimate-checkpoints"
-
-
-def cache_folder() -> Path:
-    """Where fetched and converted models lie: MAGICANIMATE_HOME, or a folder in the user's cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "magicanimate"
-    return Path(os.environ.get("MAGICANIMATE_HOME") or default).expanduser()
 
 
 def is_model_folder(path: Path) -> bool:

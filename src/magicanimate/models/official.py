@@ -19,8 +19,8 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.models.config import ModelConfig
-from magicanimate.models.official_files import FOLDERS, PARTS, locate
+from magicanimate.models.config import ORIGINAL_SCHEDULE, ModelConfig
+from magicanimate.models.official_files import FOLDERS, locate_all
 from magicanimate.models.weights import (
     load_strict,
     map_original_key,
@@ -32,7 +32,6 @@ from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.vae import build_vae, pixel_factor
-from magicanimate.sampling.solvers import ORIGINAL_SCHEDULE
 from magicanimate.untrusted import read_json_object
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
 Network = TypeVar("Network", bound=nn.Module)
 State = dict[str, Tensor]
+Files = Mapping[str, Path]  # see `locate_all`
 log = logging.getLogger(__name__)
 
 # The original's inference settings that decide shapes; they are in none of the checkpoints' own config files.
@@ -69,17 +69,16 @@ def read_official(root: Path) -> OfficialModel:
 
     Raises InputError for a file that is missing, damaged, unsafe or of another model: which, and where to get it.
     """
-    for name in PARTS:
-        locate(root, name)
-    unet = read_json(locate(root, "unet config"))
-    vae = read_vae(root)
+    files = locate_all(root)
+    unet = read_json(files["unet config"])
+    vae = read_vae(files)
     return OfficialModel(
         config=official_config(resolution=int(unet.get("sample_size", 64)) * pixel_factor(vae, patch=1)),
-        denoiser=read_denoiser(root),
-        appearance=read_appearance(root),
-        control=read_control(root),
+        denoiser=read_denoiser(files),
+        appearance=read_appearance(files),
+        control=read_control(files),
         vae=vae,
-        empty_prompt=read_empty_prompt(root),
+        empty_prompt=read_empty_prompt(files),
     )
 
 
@@ -111,18 +110,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if not key.startswith("_")}
 
 
-def read_denoiser(root: Path) -> Denoiser:
+def read_denoiser(files: Files) -> Denoiser:
     """The video UNet: Stable Diffusion's spatial layers and MagicAnimate's temporal ones."""
-    config = read_json(locate(root, "unet config"))
+    config = read_json(files["unet config"])
     middle = config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"
     if middle not in ("UNetMidBlock2DCrossAttn", "UNetMidBlock3DCrossAttn"):
-        raise InputError(f"{locate(root, 'unet config')} names a middle block that this model has not: {middle}.")
+        raise InputError(f"{files['unet config']} names a middle block that this model has not: {middle}.")
     network = on_meta(lambda: build_denoiser(original_denoiser_config(config, MOTION)))
-    state = read_state(locate(root, "unet"))
-    path = locate(root, "temporal")
+    state = read_state(files["unet"])
+    path = files["temporal"]
     # As in the original: spatial keys in the temporal checkpoint, where there are any, win.
     state |= temporal_state(read_state(path), network, path)
-    return fill(network, state, f"{locate(root, 'unet')} and {path}")
+    return fill(network, state, f"{files['unet']} and {path}")
 
 
 def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> State:
@@ -175,25 +174,25 @@ def check_position_table(name: str, table: Tensor, path: Path) -> None:
         raise InputError(f"{path}: the position table {name} is not the sinusoidal one, and no other is supported.")
 
 
-def read_control(root: Path) -> Control:
+def read_control(files: Files) -> Control:
     """The DensePose ControlNet; its names are diffusers' own."""
-    config = accepted(ControlNetModel, read_json(locate(root, "control config")))
-    path = locate(root, "control")
+    config = accepted(ControlNetModel, read_json(files["control config"]))
+    path = files["control"]
     return fill(on_meta(lambda: build_control(config)), read_state(path), path, extra_is_error=False)
 
 
-def read_appearance(root: Path) -> UNet2DConditionModel:
+def read_appearance(files: Files) -> UNet2DConditionModel:
     """The appearance encoder: a 2D UNet without its unread end."""
-    config = accepted(UNet2DConditionModel, read_json(locate(root, "appearance config")))
-    path = locate(root, "appearance")
+    config = accepted(UNet2DConditionModel, read_json(files["appearance config"]))
+    path = files["appearance"]
     network = on_meta(lambda: build_appearance(config))
     return fill(network, read_state(path), path, extra_is_error=False)
 
 
-def read_vae(root: Path) -> AutoencoderKL:
+def read_vae(files: Files) -> AutoencoderKL:
     """The VAE, whose attention layers may have the names of older diffusers versions."""
-    config = accepted(AutoencoderKL, read_json(locate(root, "vae config")))
-    path = locate(root, "vae")
+    config = accepted(AutoencoderKL, read_json(files["vae config"]))
+    path = files["vae"]
     return fill(on_meta(lambda: build_vae(config)), rename_vae_attention(read_state(path)), path)
 
 
@@ -209,7 +208,7 @@ def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
     return {renamed(name): value for name, value in state.items()}
 
 
-def read_empty_prompt(root: Path) -> Tensor:
+def read_empty_prompt(files: Files) -> Tensor:
     """The text encoder's last hidden states `[77, D]` for the empty prompt, which every official entry point uses."""
     try:
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -217,11 +216,11 @@ def read_empty_prompt(root: Path) -> Tensor:
         raise InputError(
             "Reading the official text encoder needs transformers: pip install 'magicanimate[official]'."
         ) from error
-    config = CLIPTextConfig(**read_json(locate(root, "text encoder config")))
-    path = locate(root, "text encoder")
+    config = CLIPTextConfig(**read_json(files["text encoder config"]))
+    path = files["text encoder"]
     encoder = CLIPTextModel(config)
     fill(text_model(encoder), text_state(read_state(path)), path)
-    tokenizer = CLIPTokenizer.from_pretrained(locate(root, "vocabulary").parent)
+    tokenizer = CLIPTokenizer.from_pretrained(files["vocabulary"].parent)
     length = config.max_position_embeddings
     ids = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     with torch.no_grad():

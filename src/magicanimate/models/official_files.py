@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from magicanimate.errors import InputError
 
@@ -64,6 +66,11 @@ def locate(root: Path, name: str) -> Path:
         if (root / path).is_file():
             return root / path
     raise InputError(f"{root / part.alternatives[0]} is missing: {where_to_get(part)}.")
+
+
+def locate_all(root: Path, hubs: Collection[str] = tuple(FOLDERS)) -> Mapping[str, Path]:
+    """All files of some hub repositories by the names in PARTS; InputError as of `locate`."""
+    return MappingProxyType({name: locate(root, name) for name, part in PARTS.items() if part.hub in hubs})
 
 
 def where_to_get(part: Part) -> str:

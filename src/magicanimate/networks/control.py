@@ -11,11 +11,9 @@ from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedd
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.models.config import PARTS, ModelConfig
 from magicanimate.networks.attention import Text, expand_rows, install_attention
 from magicanimate.networks.build import build
 from magicanimate.networks.coordinates import append_coordinates
-from magicanimate.networks.vae import space_to_depth
 
 
 class Residuals(NamedTuple):
@@ -108,35 +106,6 @@ def build_control(config: Mapping[str, Any]) -> Control:
     if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
         raise InputError("The ControlNet's configuration cannot be used: only the channel order rgb is supported.")
     return build(Control, config, "ControlNet")
-
-
-def encode_control(control_FCHW: Tensor, config: ModelConfig) -> Tensor:
-    """Planes `[F, P, H/stride, W/stride]` of RGB control frames in [0, 1], as the model's configuration wants them."""
-    if config.control_encoding == "rgb":
-        return space_to_depth(control_FCHW, config.control_stride)
-    if config.control_encoding == "depth":
-        return space_to_depth(control_FCHW[:, :1], config.control_stride)
-    return parts_to_planes(nearest_parts(control_FCHW), config.control_stride).to(control_FCHW.dtype)
-
-
-def nearest_parts(control_FCHW: Tensor) -> Tensor:
-    """Part indices `[F, H, W]` uint8 of RGB control frames in [0, 1], by the nearest DensePose colour."""
-    from magicanimate.parts.densepose import PALETTE_25
-
-    palette = torch.as_tensor(PALETTE_25, dtype=torch.float32, device=control_FCHW.device)
-    pixels = control_FCHW.movedim(1, -1).float() * 255
-    # |x - p|^2 without its term |x|^2, which is the same for all colours
-    distance = palette.square().sum(1) - 2 * pixels @ palette.T
-    return distance.argmin(-1).to(torch.uint8)
-
-
-def parts_to_planes(parts_FHW: Tensor, patch: int = 1) -> Tensor:
-    """Part indices `[F, H, W]` as 25 planes `[F, 25, H/patch, W/patch]`: each part's share of the patch's pixels."""
-    labels_FQhw = space_to_depth(parts_FHW[:, None], patch).long()
-    frames, pixels, height, width = labels_FQhw.shape
-    planes = torch.zeros(frames, PARTS, height, width, device=parts_FHW.device)
-    # Counts of whole pixels are exact in any order
-    return planes.scatter_add_(1, labels_FQhw, planes.new_ones(()).expand(labels_FQhw.shape)) / pixels
 
 
 def embed_control(network: Control, planes_NPhw: Tensor) -> ConditionFeatures:

@@ -21,11 +21,9 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from magicanimate.models.config import PARTS
 from magicanimate.networks.build import build
-from magicanimate.networks.control import parts_to_planes
-from magicanimate.networks.vae import depth_to_space, space_to_depth
-from magicanimate.parts.densepose import HEAD
+from magicanimate.networks.pixels import depth_to_space, parts_to_planes, space_to_depth
+from magicanimate.parts.densepose import HEAD, PARTS
 from magicanimate.person.warp import KNOWN, PartWarp, each_frame
 
 PATCH, CHANNELS = 2, (16, 32, 64, 96)

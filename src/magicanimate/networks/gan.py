@@ -18,9 +18,9 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.networks.control import PARTS, parts_to_planes
 from magicanimate.networks.coordinates import append_coordinates
-from magicanimate.networks.vae import depth_to_space, space_to_depth
+from magicanimate.networks.pixels import depth_to_space, parts_to_planes, space_to_depth
+from magicanimate.parts.densepose import PARTS
 
 COORDINATES = 8
 

@@ -6,39 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from magicanimate.errors import InputError
 from magicanimate.networks.build import build
+from magicanimate.networks.pixels import depth_to_space, require_multiple, space_to_depth
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderTiny
 
 NoiseMode = Literal["shared", "independent", "static"]
-
-
-def space_to_depth(x_NCHW: Tensor, patch: int) -> Tensor:
-    """Fold `patch` x `patch` pixels into channels: `[N, C, H, W] -> [N, C*patch*patch, H/patch, W/patch]`."""
-    if patch == 1:
-        return x_NCHW
-    require_multiple(x_NCHW.shape[-2], x_NCHW.shape[-1], patch)
-    return rearrange(x_NCHW, "n c (h p) (w q) -> n (c p q) h w", p=patch, q=patch)
-
-
-def depth_to_space(x_Nchw: Tensor, patch: int) -> Tensor:
-    """The inverse of `space_to_depth`."""
-    if patch == 1:
-        return x_Nchw
-    return rearrange(x_Nchw, "n (c p q) h w -> n c (h p) (w q)", p=patch, q=patch)
-
-
-def require_multiple(height: int, width: int, factor: int) -> None:
-    """Raise InputError unless both sides of a picture are multiples of `factor`."""
-    if height % factor or width % factor:
-        raise InputError(
-            f"The size {height}x{width} (height x width) is not a multiple of {factor}; pad or resize it first."
-        )
 
 
 def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:

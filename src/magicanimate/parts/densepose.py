@@ -22,6 +22,8 @@ PART_NAMES = (
     "head (right half)", "head (left half)",
 )  # fmt: skip
 
+PARTS = len(PART_NAMES)
+
 PALETTE_25: np.ndarray = np.array(
     [
         (68, 1, 84), (71, 16, 99), (72, 31, 112), (71, 44, 122), (68, 57, 131),

@@ -11,13 +11,6 @@ from diffusers import DDIMScheduler, SchedulerMixin
 from magicanimate.errors import InputError
 from magicanimate.sampling.solver_names import SOLVERS, check_solver
 
-ORIGINAL_SCHEDULE: dict[str, Any] = {
-    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear",
-    "prediction_type": "epsilon", "clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1,
-    "timestep_spacing": "leading",
-}  # fmt: skip
-"""Arguments of diffusers' DDIMScheduler for the original: linear betas, not Stable Diffusion's scaled-linear ones."""
-
 
 def build_solver(schedule: Mapping[str, Any], solver: str = "ddim") -> SchedulerMixin:
     """A scheduler by short name (see SOLVERS), or by the name of a diffusers class.

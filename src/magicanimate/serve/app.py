@@ -23,9 +23,9 @@ from magicanimate.serve.api import router
 from magicanimate.serve.backend import ServiceError
 from magicanimate.serve.metrics import Metrics
 from magicanimate.serve.middleware import COOKIE, LOGIN, Guard
+from magicanimate.serve.open_store import open_store
 from magicanimate.serve.options import FORM_BYTES, ServeOptions
 from magicanimate.serve.service import Service
-from magicanimate.serve.store import open_store
 from magicanimate.serve.supervisor import Supervisor
 from magicanimate.version import version
 

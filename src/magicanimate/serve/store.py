@@ -6,10 +6,8 @@ Every change is one transaction; several web processes and workers, on several m
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
-from magicanimate.errors import InputError
 from magicanimate.serve.backend import WorkerState
 from magicanimate.serve.job_states import Record
 
@@ -63,21 +61,3 @@ class Store(Protocol):
         ...
 
     def workers(self) -> list[WorkerState]: ...
-
-
-def open_store(data: Path, redis: str | None = None) -> Store:
-    """The store at a redis:// URL, or SQLite in the data folder.
-
-    Raises:
-        InputError: it cannot be reached, or what it needs is not installed.
-    """
-    try:
-        if redis:
-            from magicanimate.serve.store_redis import RedisStore
-
-            return RedisStore.open(redis)
-        from magicanimate.serve.store_sql import SqlStore
-
-        return SqlStore.open(data / "jobs.sqlite")
-    except ModuleNotFoundError as error:
-        raise InputError(f"The job store needs the package {error.name}; install the extra [serve].") from error

@@ -12,39 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from magicanimate.conditions.planes import control_planes
 from magicanimate.errors import InputError
 from magicanimate.files import write_json
-from magicanimate.models.config import ControlKind
+from magicanimate.models.config import ControlEncoding, ControlKind
 from magicanimate.models.fingerprint import encoder_fingerprint
-from magicanimate.networks.control import parts_to_planes
-from magicanimate.networks.vae import encode_images, pixel_factor, space_to_depth
-from magicanimate.parts.densepose import PALETTE_25
+from magicanimate.networks.pixels import parts_to_planes
+from magicanimate.networks.vae import encode_images, pixel_factor
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
 from magicanimate.train.warps import SmallFrames
 
-ControlEncoding = Literal["rgb", "parts", "depth"]
 _AT_ONCE = 128  # frames, on a GPU
-
-
-def control_planes(control_NHW: Tensor, encoding: ControlEncoding, stride: int) -> Tensor:
-    """Control frames, uint8, as a model's control planes: [N,25,H/stride,W/stride] of part indices with parts,
-    [N,3*stride**2,H/stride,W/stride] of part indices or RGB with rgb, [N,stride**2,H/stride,W/stride] with depth."""
-    if encoding == "parts":
-        return parts_to_planes(control_NHW, stride)
-    if encoding == "depth":
-        return space_to_depth(control_NHW[:, None].float() / 255, stride)
-    if control_NHW.ndim == 4:
-        return space_to_depth(control_NHW.movedim(-1, 1).float() / 255, stride)
-    palette = torch.as_tensor(PALETTE_25, dtype=torch.float32, device=control_NHW.device) / 255
-    return space_to_depth(palette[control_NHW.long()].movedim(-1, 1), stride)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from magicanimate.errors import InputError
 from magicanimate.files import atomic_path
 from magicanimate.models.model import Model
-from magicanimate.networks.control import parts_to_planes
 from magicanimate.networks.detail import (
     CHANNELS,
     PATCH,
@@ -38,6 +37,7 @@ from magicanimate.networks.detail import (
     sizes_of,
 )
 from magicanimate.networks.gan import PatchDiscriminator
+from magicanimate.networks.pixels import parts_to_planes
 from magicanimate.parts.densepose import HEAD
 from magicanimate.person.warp import PartWarp
 from magicanimate.sampling.settings import SampleSettings

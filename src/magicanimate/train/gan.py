@@ -16,8 +16,8 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from magicanimate.networks.control import parts_to_planes
 from magicanimate.networks.gan import PatchDiscriminator, animate, draw, patch_of
+from magicanimate.networks.pixels import parts_to_planes
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.preview import HeldOut, figures, write_grid
 

@@ -25,7 +25,7 @@ from magicanimate.models.official_files import (
     VAE,
     WEIGHTS,
     first_alternatives,
-    locate,
+    locate_all,
 )
 from magicanimate.models.weights import is_computed, original_denoiser_config, read_state
 from magicanimate.networks.appearance import build_appearance
@@ -57,16 +57,17 @@ def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
     """All networks in float32. Raises InputError for files that are missing, damaged or of another size."""
     root = initial.folder
     fetch_missing(root)
-    unet = read_json(locate(root, "unet config"))
-    spatial = read_state(locate(root, "unet"))
+    files = locate_all(root, (STABLE_DIFFUSION, VAE))
+    unet, source = read_json(files["unet config"]), files["unet"]
+    spatial = read_state(source)
     appearance = on_meta(lambda: build_appearance(accepted(UNet2DConditionModel, unet)))
     model = Model(
         config=config,
-        denoiser=initial_denoiser(root, unet, spatial, config),
-        appearance=fill(appearance, own_copy(spatial), locate(root, "unet"), extra_is_error=False),
-        control=initial_control(initial.control, unet, own_copy(spatial), locate(root, "unet")),
-        vae=read_vae(root),
-        empty_prompt=read_empty_prompt(root),
+        denoiser=initial_denoiser(root / SOURCES[ANIMATEDIFF][0], unet, spatial, config),
+        appearance=fill(appearance, own_copy(spatial), source, extra_is_error=False),
+        control=initial_control(initial.control, unet, own_copy(spatial), source),
+        vae=read_vae(files),
+        empty_prompt=read_empty_prompt(files),
     )
     check_sizes(model, root)
     return model
@@ -77,9 +78,8 @@ def own_copy(state: State) -> State:
     return {name: value.clone() for name, value in state.items()}
 
 
-def initial_denoiser(root: Path, unet: dict, spatial: State, config: ModelConfig) -> Denoiser:
+def initial_denoiser(folder: Path, unet: dict, spatial: State, config: ModelConfig) -> Denoiser:
     """Stable Diffusion's spatial layers and AnimateDiff's motion modules, the middle block's left out."""
-    folder = root / SOURCES[ANIMATEDIFF][0]
     adapter = read_json(folder / CONFIG)
     motion = {
         "num_attention_heads": adapter.get("motion_num_attention_heads", 8),
@@ -91,7 +91,7 @@ def initial_denoiser(root: Path, unet: dict, spatial: State, config: ModelConfig
         for name, value in read_state(folder / WEIGHTS).items()
         if not name.startswith("mid_block.") and not is_computed(name)
     }
-    return fill(network, spatial | state, f"{locate(root, 'unet')} and {folder / WEIGHTS}")
+    return fill(network, spatial | state, f"Stable Diffusion's weights and {folder / WEIGHTS}")
 
 
 def initial_control(folder: Path | None, unet: dict, spatial: State, source: Path) -> Control:

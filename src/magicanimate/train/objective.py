@@ -10,9 +10,8 @@ from einops import rearrange
 from torch import Tensor
 
 from magicanimate.models.config import ControlKind
-from magicanimate.networks.control import PARTS
 from magicanimate.networks.vae import NoiseMode
-from magicanimate.parts.densepose import PALETTE_25
+from magicanimate.parts.densepose import PALETTE_25, PARTS
 from magicanimate.sampling.solvers import build_solver
 
 

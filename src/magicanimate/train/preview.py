@@ -9,6 +9,7 @@ from diffusers import UNet2DModel
 from PIL import Image
 from torch import Tensor
 
+from magicanimate.conditions.planes import control_planes
 from magicanimate.conditions.warped import small_parts, small_picture, warp_planes
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
 from magicanimate.models.config import ControlKind
@@ -19,7 +20,6 @@ from magicanimate.parts.densepose import PALETTE_25
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset
-from magicanimate.train.cache import control_planes
 
 
 @dataclass(frozen=True)

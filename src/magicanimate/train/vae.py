@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
-from magicanimate.networks.vae import depth_to_space, space_to_depth
+from magicanimate.networks.pixels import depth_to_space, space_to_depth
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import DrawsAhead, moved
 from magicanimate.train.data import Frames, draw_frames, pixels_of, random_frames

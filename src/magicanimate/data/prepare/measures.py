@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magicanimate.media import Placement, fit_parts, fit_picture
+from magicanimate.media import Placement, fit_picture
 from magicanimate.parts.densepose import resize_parts
+from magicanimate.parts.fit import fit_parts
 
 _MARGIN = 0.08  # of the person's extent, on each side
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)

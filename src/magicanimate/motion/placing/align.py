@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magicanimate.media.pictures import Fit, Placement, fit_parts, place
+from magicanimate.media.pictures import Fit, Placement, place
 from magicanimate.motion.placing.edges import Extension
 from magicanimate.motion.placing.outline import find_in_motion, find_in_picture
 from magicanimate.motion.placing.retarget import Similarity, retarget
 from magicanimate.motion.placing.scan import Survey, survey
+from magicanimate.parts.fit import fit_parts
 from magicanimate.parts.skeleton import JOINT, LENGTHS, TRUNK, Skeleton
 from magicanimate.person.find import Person, find_person
 

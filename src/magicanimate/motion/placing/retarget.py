@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magicanimate.media.pictures import Placement, fit_parts
+from magicanimate.media.pictures import Placement
 from magicanimate.parts.densepose import BACKGROUND
+from magicanimate.parts.fit import fit_parts
 from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS, JOINT, LIMBS, SIDES, count_alike
 
 _SEAM = 2  # pixels: gaps between moved parts that are closed everywhere
