@@ -37,6 +37,8 @@ from magicanimate.sampling.control_features import ControlSource
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reuse import FeatureReuse, GuidanceInterval, Policies, Reuse
 from magicanimate.sampling.settings import Run, SampleSettings
+from magicanimate.sampling.video import VideoDenoiser
+from magicanimate.sampling.video_solver import VideoSolver
 
 if TYPE_CHECKING:
     from magicanimate.models.model import Model
@@ -160,19 +162,30 @@ class MagicAnimatePipeline:
         step is kept. Of several processes (see `ranks`) only the first one yields frames.
         """
         with _memory_explained():
-            checkpoint = None
-            if resume_folder and self.ranks.first:
-                checkpoint = Checkpoint(resume_folder, self._about(job), patience)
             ref_Bchw = self._encode(job.image_HWC)
             _, channels, height, width = ref_Bchw.shape
             signal = job.signal.padded(job.settings.pad_frames)
             shape = (channels, height, width)
             noise_BcFhw = initial_noise(job.settings.seed, len(signal), shape, job.settings.noise, job.settings.window)
+            checkpoint = self._checkpoint(job, resume_folder, patience)
             latents_BcFhw = sample(
                 self.model, ref_Bchw, self._control(job, signal), noise_BcFhw, sample_settings(job.settings),
                 Run(progress=progress, ranks=self.ranks, checkpoint=checkpoint),
             )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
+
+    def check(self, job: Job, resume_folder: Path | None = None) -> None:
+        """Raise InputError for everything that `frames` would refuse: solver, windows, processes, finished steps."""
+        frames = len(job.signal.padded(job.settings.pad_frames))
+        settings = sample_settings(job.settings)
+        solver = VideoSolver(self.model.config.scheduler, settings.solver, settings.steps, frames)
+        VideoDenoiser(self.model, settings, solver.timesteps, frames, Run(ranks=self.ranks))
+        checkpoint = self._checkpoint(job, resume_folder, 0.0)
+        if checkpoint:
+            checkpoint.load()
+
+    def _checkpoint(self, job: Job, folder: Path | None, patience: float) -> Checkpoint | None:
+        return Checkpoint(folder, self._about(job), patience) if folder and self.ranks.first else None
 
     def _about(self, job: Job) -> dict[str, Any]:
         """All that decides the frames of a job."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from magicanimate.errors import InputError, did_you_mean
 from magicanimate.sampling.solver_names import check_solver
@@ -39,78 +44,225 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+GROUPS = MOTION, MODEL, LOOK, SOLVER, RUN = "Inputs and output", "Model", "The video", "Denoising", "Run"
+"""Groups of options, in the order of the help."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How front ends offer a setting.
+
+    group: of options in the help. unit: of the value, or how it is written. text: a number that may be written
+    otherwise. reads: it is about reading the inputs, so that `check` and `motion` have it too. default: what an open
+    value becomes, in words. page: label on the web page, which else does not offer it; there also: place: row and
+    column. choices: label -> value. switch: a box that is ticked for the first of two values. hint: what an empty
+    field shows.
+    """
+
+    group: str
+    unit: str = ""
+    text: bool = False
+    reads: bool = False
+    default: str = ""
+    page: str = ""
+    place: tuple[int, int] = (0, 0)
+    choices: Mapping[str, str] = field(default_factory=dict)
+    switch: bool = False
+    hint: str = ""
+
+
+def shown(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo, Shown]]:
+    """The settings of a model that front ends offer, in order."""
+    for name, about in model.model_fields.items():
+        for note in about.metadata:
+            if isinstance(note, Shown):
+                yield name, about, note
+
+
+def kinds(about: FieldInfo) -> tuple[Any, ...]:
+    """The types that a setting may have, without None."""
+    union = get_origin(about.annotation) in (Union, UnionType)
+    return tuple(
+        kind for kind in (get_args(about.annotation) if union else (about.annotation,)) if kind is not NoneType
+    )
+
+
+def literals(about: FieldInfo) -> tuple[str, ...]:
+    """The values of a setting that takes one of a few names; none for others."""
+    (first, *others) = kinds(about)
+    return get_args(first) if get_origin(first) is Literal and not others else ()
+
+
+class ModelOptions(BaseModel):
+    """Which model computes, and on what; arguments of `MagicAnimatePipeline.from_pretrained`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str, Shown(MODEL)] = Field(
+        "tiny", description="name or folder of the model: tiny is shipped, magicanimate is the official one"
+    )
+    control: Annotated[str | None, Shown(MODEL, "densepose|pose|depth", default="the model's")] = Field(
+        None, description="what guides the motion, for models with several ControlNets"
+    )
+    device: Annotated[str, Shown(MODEL, "auto|cpu|cuda|cuda:N|mps")] = Field("auto", description="device to compute on")
+    dtype: Annotated[str, Shown(MODEL, "auto|float32|bfloat16|float16")] = Field(
+        "auto", description="format that the networks compute in"
+    )
+    quantise: Annotated[str, Shown(MODEL, "none|int8|fp8")] = Field(
+        "none", description="weights in 8 bit; fp8 needs a newer NVIDIA GPU"
+    )
+    offload: Annotated[bool, Shown(MODEL)] = Field(
+        False, description="weights rest on the host and visit the GPU layer by layer"
+    )
+    compile: Annotated[bool, Shown(MODEL)] = Field(False, description="compile part of the networks' layers first")
+    graphs: Annotated[bool | None, Shown(MODEL, default="on NVIDIA GPUs")] = Field(
+        None, description="record what steps compute as CUDA graphs and replay it"
+    )
+    decoder: Annotated[Path | None, Shown(MODEL, "FOLDER", default="the model's VAE")] = Field(
+        None, description="small decoder (AutoencoderTiny format) for this model"
+    )
+
+
 class AnimateSettings(BaseModel):
     """Settings of one animation; whatever is left out (None) is taken from the preset, then from the model.
 
-    All are keyword-only. Build it with `make_settings`, which says in one sentence what is wrong with a value.
+    All are keyword-only. Build it with `make_settings`, which says in one sentence what is wrong with a value. Every
+    setting is declared here and nowhere else: the command line's options, the page's controls, the columns of a batch
+    and the API's schema are made from these fields.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: Preset = Field("quality", description="named set of defaults")
-    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
-    guidance: float | None = Field(None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
-    seed: int = Field(1, ge=0, lt=2**63, description="seed of the initial noise")
-    size: Size | Literal["auto"] = Field(
-        "auto", description="(height, width) of the video; auto: the motion's aspect ratio at the model's pixel count"
+    preset: Annotated[
+        Preset, Shown(MODEL, page="Speed", place=(0, 0), choices={"Best quality": "quality", "Faster": "fast"})
+    ] = Field("quality", description="named set of defaults")
+    steps: Annotated[int | None, Shown(SOLVER, default="the preset's", page="Steps", place=(4, 0), hint="auto")] = (
+        Field(None, ge=1, le=1000, description="denoising steps")
     )
-    fps: float | None = Field(
-        None,
-        gt=0,
-        le=240,
-        description="frames per second; the motion is resampled in time; default: the motion's own",
+    guidance: Annotated[
+        float | None, Shown(SOLVER, default="the model's", page="Guidance", place=(4, 1), hint="auto")
+    ] = Field(None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
+    seed: Annotated[int, Shown(SOLVER, page="Seed", place=(2, 1), hint="1")] = Field(
+        1, ge=0, lt=2**63, description="seed of the initial noise"
     )
-    max_frames: int | None = Field(None, ge=1, description="animate at most so many frames")
-    start: float = Field(0.0, ge=0, le=86400, description="begin the motion here, in seconds or as mm:ss")
-    end: float | None = Field(None, gt=0, le=86400, description="end the motion here; default: at its end")
-    audio: bool = Field(True, description="keep the motion's sound (mp4 and webm)")
-    extractor: str = Field(
+    size: Annotated[
+        Size | Literal["auto"],
+        Shown(
+            LOOK,
+            "WIDTHxHEIGHT",
+            reads=True,
+            page="Size",
+            place=(2, 0),
+            choices={size: size for size in ("auto", "256x256", "384x384", "512x512", "384x512", "512x768")},
+        ),
+    ] = Field("auto", description="size of the video; auto: the motion's aspect ratio at the model's pixel count")
+    fps: Annotated[
+        float | None,
+        Shown(
+            LOOK, "frames/s", reads=True, default="the motion's", page="Frames per second", place=(3, 0), hint="auto"
+        ),
+    ] = Field(None, gt=0, le=240, description="frame rate; the motion is resampled in time")
+    max_frames: Annotated[int | None, Shown(MOTION, "frames", reads=True, default="all")] = Field(
+        None, ge=1, description="animate at most so many frames"
+    )
+    start: Annotated[
+        float, Shown(MOTION, "s or m:ss", text=True, reads=True, page="Start (s or m:ss)", place=(1, 0), hint="0")
+    ] = Field(0.0, ge=0, le=86400, description="begin the motion here")
+    end: Annotated[
+        float | None,
+        Shown(
+            MOTION,
+            "s or m:ss",
+            text=True,
+            reads=True,
+            default="its end",
+            page="End (s or m:ss)",
+            place=(1, 1),
+            hint="end",
+        ),
+    ] = Field(None, gt=0, le=86400, description="end the motion here")
+    audio: Annotated[bool, Shown(MOTION)] = Field(True, description="keep the motion's sound (mp4 and webm)")
+    extractor: Annotated[str, Shown(MOTION, "auto|mediapipe|densepose|dwpose", reads=True)] = Field(
         "auto",
         pattern="^(auto|mediapipe|(densepose|dwpose)(=.+)?)$",
-        description="what finds the person in an ordinary video: auto, mediapipe, densepose or dwpose; the last two "
-        "also as NAME=PATH of networks of one's own",
+        description="what finds the person in an ordinary video; densepose and dwpose also as NAME=PATH of networks of "
+        "one's own",
     )
-    person: int | None = Field(None, ge=1, le=20, description="which of several people, from left to right")
-    fit: Literal["cover", "contain", "stretch"] | None = Field(
-        None, description="how picture and motion are fitted to another aspect ratio: crop (default), pad or distort"
+    person: Annotated[int | None, Shown(MOTION, reads=True, default="the largest")] = Field(
+        None, ge=1, le=20, description="which of several people, from left to right"
     )
-    align: Literal["auto", "none"] | None = Field(
-        None, description="auto: give the motion the place, size and proportions of the person in the picture"
+    fit: Annotated[
+        Literal["cover", "contain", "stretch"] | None,
+        Shown(
+            LOOK,
+            reads=True,
+            default="cover",
+            page="Other shapes",
+            place=(3, 1),
+            choices={"Crop": "cover", "Pad": "contain", "Stretch": "stretch"},
+        ),
+    ] = Field(None, description="how picture and motion are fitted to another aspect ratio: crop, pad or distort")
+    align: Annotated[
+        Literal["auto", "none"] | None,
+        Shown(
+            LOOK,
+            reads=True,
+            default="auto",
+            page="Fit the motion to the person in the picture",
+            place=(5, 0),
+            switch=True,
+        ),
+    ] = Field(None, description="auto: give the motion the place, size and proportions of the person in the picture")
+    label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(7, 0))] = Field(
+        False, description="write AI-generated into a corner of the video"
     )
-    label: bool = Field(False, description="write AI-generated into a corner of the video")
-    loop: bool = Field(False, description="make the end run into the beginning")
-    scheduler: str | None = Field(None, description="solver, e.g. ddim, dpm++, unipc, euler; default: ddim")
-    fusion: Literal["mean", "triangular"] | None = Field(None, description="weights where windows overlap")
-    noise: Literal["shared", "independent", "static"] | None = Field(
+    loop: Annotated[bool, Shown(LOOK, page="Make the end run into the beginning", place=(6, 0))] = Field(
+        False, description="make the end run into the beginning"
+    )
+    scheduler: Annotated[str | None, Shown(SOLVER, "NAME", default="the preset's")] = Field(
+        None, description="solver, e.g. ddim, dpm++, unipc, euler"
+    )
+    fusion: Annotated[Literal["mean", "triangular"] | None, Shown(SOLVER, default="mean")] = Field(
+        None, description="weights where windows overlap"
+    )
+    noise: Annotated[Literal["shared", "independent", "static"] | None, Shown(SOLVER, default="the model's")] = Field(
         None, description="initial noise: repeated for each window, each frame its own, or one for all frames"
     )
-    guidance_interval: Interval | None = Field(
+    guidance_interval: Annotated[Interval | None, Shown(SOLVER, "FROM-TO", default="0-1")] = Field(
         None, description="where guidance acts, as fractions of the steps from noisy (0) to clean (1), e.g. 0-0.5"
     )
-    guidance_every: int | None = Field(
+    guidance_every: Annotated[int | None, Shown(SOLVER, "steps", default="the preset's")] = Field(
         None,
         ge=1,
         le=100,
         description="compute the unconditional half at every n-th step; between, reuse its difference",
     )
-    cache: int | None = Field(
+    cache: Annotated[int | None, Shown(SOLVER, "steps", default="the preset's")] = Field(
         None, ge=1, le=100, description="compute everything at every n-th step; between, reuse deep features; 1 is off"
     )
-    cache_layers: int = Field(1, ge=1, description="layers at the end of the denoiser that cached steps compute")
-    window: int | None = Field(None, ge=1, le=128, description="frames denoised together")
-    overlap: int | None = Field(None, ge=0, le=127, description="frames that neighbouring windows share")
-    detail: bool = Field(
+    cache_layers: Annotated[int, Shown(SOLVER)] = Field(
+        1, ge=1, description="layers at the end of the denoiser that cached steps compute"
+    )
+    window: Annotated[int | None, Shown(SOLVER, "frames", default="the model's")] = Field(
+        None, ge=1, le=128, description="frames denoised together"
+    )
+    overlap: Annotated[int | None, Shown(SOLVER, "frames", default="the model's")] = Field(
+        None, ge=0, le=127, description="frames that neighboring windows share"
+    )
+    detail: Annotated[bool, Shown(LOOK)] = Field(
         True, description="take detail of face, clothes and background from the picture, where the model can"
     )
-    detail_trust: float | None = Field(
+    detail_trust: Annotated[float | None, Shown(LOOK, default="the model's")] = Field(
         None,
         ge=0,
         le=20,
         description="how much more of the picture's own pixels to take than is right on average: sharper, less exact",
     )
-    decode_chunk: int | None = Field(None, ge=1, le=256, description="frames decoded at once; default: by their size")
+    decode_chunk: Annotated[int | None, Shown(SOLVER, "frames", default="by their size")] = Field(
+        None, ge=1, le=256, description="frames decoded at once"
+    )
 
-    # Behaviour of the original that only its preset switches on.
+    # Behavior of the original that only its preset switches on; not offered by front ends.
     wrap: bool = Field(False, description="the last window continues with the first frames")
     pad_frames: int = Field(1, ge=1, description="repeat the last frame up to a multiple, compute, and cut")
     truncate: bool = Field(False, description="8 bit by cutting off instead of rounding")

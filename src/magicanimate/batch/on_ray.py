@@ -88,7 +88,7 @@ def _connect(ray: Any, address: str | None) -> None:
 def _actors(ray: Any, options: WorkerOptions, most: int) -> tuple[Callable[[], Any], int]:
     """What starts a worker, and how many there are to be."""
     resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0)) if options.device != "cpu" else 0
+    gpus = int(resources.get("GPU", 0)) if options.model.device != "cpu" else 0
     count = max(1, min(most, gpus or len(ray.nodes())))
     each = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": max(1, int(resources.get("CPU", 1)) // count)}
     actor = ray.remote(Animator).options(**each)

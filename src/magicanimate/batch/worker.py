@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from magicanimate.animation.settings import ModelOptions
 from magicanimate.batch.jobs import BatchJob
 from magicanimate.errors import InputError, why_not_written
 from magicanimate.media.claim import claimed
@@ -14,9 +15,7 @@ from magicanimate.media.claim import claimed
 class WorkerOptions:
     """What all jobs share."""
 
-    model: str = "tiny"
-    device: str = "auto"
-    dtype: str = "auto"
+    model: ModelOptions = field(default_factory=ModelOptions)
     overwrite: bool = False
 
 
@@ -43,7 +42,9 @@ class Animator:
         from magicanimate.animation.pipeline import MagicAnimatePipeline
 
         self._options = options
-        self._pipe = MagicAnimatePipeline.from_pretrained(options.model, device=options.device, dtype=options.dtype)
+        self._pipe = MagicAnimatePipeline.from_pretrained(
+            options.model.model, **options.model.model_dump(exclude={"model"})
+        )
 
     def animate(self, job: BatchJob) -> Outcome:
         """Write a job's video; finished steps of a killed worker's attempt are gone on from."""
@@ -59,14 +60,9 @@ class Animator:
 
     def _write(self, job: BatchJob) -> tuple[int, list[str]]:
         """The number of frames, and warnings."""
-        from magicanimate import provenance
-        from magicanimate.media.video import save_frames
-        from magicanimate.sampling.checkpoint import PATIENCE, discard_steps, resume_folder
+        from magicanimate.animation.write import Output, write_video
 
         ready = self._pipe.prepare(job.image, job.motion, job.settings)
-        steps = resume_folder(job.out)
-        about = ready.describe() | {"image": str(job.image), "motion": str(job.motion), "job": job.key}
-        frames = self._pipe.frames(ready, resume_folder=steps, patience=PATIENCE)
-        save_frames(frames, job.out, ready.fps, about, overwrite=self._options.overwrite, audio=ready.audio)
-        discard_steps(steps)
-        return len(ready), [*ready.warnings, *provenance.mark(job.out)]
+        about = {"image": str(job.image), "motion": str(job.motion), "job": job.key}
+        output = Output(path=job.out, about=about, overwrite=self._options.overwrite)
+        return len(ready), [*ready.warnings, *write_video(self._pipe, ready, output)]

@@ -1,144 +1,173 @@
-"""What `magicanimate animate` does once its options are understood."""
+"""`magicanimate animate`: a picture and a motion become a video."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from rich.console import Console
+import typer
 
-from magicanimate import provenance
-from magicanimate.animation.job import Job, as_motion
-from magicanimate.animation.settings import AnimateSettings
-from magicanimate.check.examine import examine_job
-from magicanimate.cli.progress import ProgressDisplay, memory_text
-from magicanimate.media import check_output, claimed, load_picture, settings_path, side_by_side
-from magicanimate.media.video import save_frames
-from magicanimate.sampling.checkpoint import PATIENCE, check_resume, discard_steps, resume_folder
+from magicanimate.animation.settings import LOOK, MOTION, AnimateSettings, ModelOptions, make_settings
+from magicanimate.cli.options import Command, with_options
+from magicanimate.errors import InputError
 
 if TYPE_CHECKING:
+    from magicanimate.animation.job import Job
+    from magicanimate.animation.write import Output
     from magicanimate.engine.ranks import Ranks
     from magicanimate.models.config import ModelConfig
 
+RUN = "Run"
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """Paths and places; how the video is made is in the settings."""
-
-    image: Path
-    motion: Path
-    out: Path
-    model: str = "tiny"
-    device: str = "auto"
-    dtype: str = "auto"
-    quantise: str = "none"
-    offload: bool = False
-    compile: bool = False
-    graphs: bool | None = None
-    decoder: Path | None = None
-    control: str | None = None
-    overwrite: bool = False
-    compare: bool = False
-    dry_run: bool = False
-    resume: bool = False
+app = typer.Typer(add_completion=False)
 
 
-def run(request: Request, settings: AnimateSettings) -> None:
-    """Check all inputs, then animate; as one of several processes if torchrun started this one.
+@app.command(cls=Command)
+@with_options(ModelOptions, AnimateSettings)
+def animate(
+    picture: Annotated[
+        Path | None, typer.Argument(metavar="PICTURE", help="Picture of the person.", show_default=False)
+    ] = None,
+    driver: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MOTION",
+            help="Video of a person, DensePose video, GIF, folder of frames, keypoints or BVH.",
+            show_default=False,
+        ),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", "-i", metavar="PATH", help="Instead of PICTURE.", rich_help_panel=MOTION),
+    ] = None,
+    motion: Annotated[
+        Path | None,
+        typer.Option("--motion", "-m", metavar="PATH", help="Instead of MOTION.", rich_help_panel=MOTION),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=MOTION,
+            help="mp4, webm, gif or webp file, or a name without ending for a folder of PNG frames. "
+            "Default: PICTURE_MOTION.mp4 in this folder.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=MOTION)
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write picture, motion and result side by side.", rich_help_panel=LOOK)
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on where an interrupted run of the same command stopped.", rich_help_panel=RUN
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.", rich_help_panel=RUN),
+    ] = False,
+    **options: Any,
+) -> None:
+    """Animate the person in a picture with the motion of a video."""
+    image, motion = _one("picture", picture, image), _one("motion", driver, motion)
+    chosen = {name: options.pop(name) for name in ModelOptions.model_fields if name in options}
+    settings, model = make_settings(**options), ModelOptions(**chosen)
+    from magicanimate.animation.write import Output
+    from magicanimate.media.claim import claimed
 
-    Raises:
-        InputError: anything wrong with inputs, settings, model or output.
-    """
+    about = {"image": str(image), "motion": str(motion)}
+    path = out or Path(f"{image.stem}_{motion.stem}.mp4")
+    output = Output(path=path, about=about, overwrite=overwrite, compare=compare, resume=resume)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        with nullcontext() if request.dry_run else claimed(request.out):
-            _animate(request, settings, None)
+        with nullcontext() if dry_run else claimed(path):
+            Animation(image, motion, settings, model, output, dry_run).run(None)
         return
     from magicanimate.engine.ranks import Ranks
 
     ranks = Ranks.from_environment()
-    with ranks.together(), claimed(request.out) if ranks.first and not request.dry_run else nullcontext():
-        _animate(request, settings, ranks)
+    with ranks.together(), claimed(path) if ranks.first and not dry_run else nullcontext():
+        Animation(image, motion, settings, model, output, dry_run).run(ranks)
 
 
-def _animate(request: Request, settings: AnimateSettings, ranks: Ranks | None) -> None:
-    """The cheap checks come before torch is imported. Only the first process prints and writes."""
-    started = time.monotonic()
-    first = ranks is None or ranks.first
-    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not first)
-    if first:
-        check_output(request.out, request.overwrite, "add --overwrite")
-        check_resume(request.out, request.resume, request.overwrite)
-    provenance.configured()
-    image_HWC = load_picture(request.image)
-    with ProgressDisplay(console) as progress:
-        motion = as_motion(request.motion, settings, progress)
-        progress("loading", 0, 1)
-        from magicanimate.animation.pipeline import MagicAnimatePipeline
-
-        pipe = MagicAnimatePipeline.from_pretrained(
-            request.model, device=request.device, dtype=request.dtype, ranks=ranks, quantise=request.quantise,
-            offload=request.offload, compile=request.compile, graphs=request.graphs, decoder=request.decoder,
-            control=request.control,
-        )  # fmt: skip
-        progress("loading", 1, 1)
-        job = pipe.prepare(image_HWC, motion, settings, progress=progress)
-        for line in _what_matters(job, pipe.model.config, (image_HWC.shape[0], image_HWC.shape[1])):
-            console.print(line, markup=False)
-        progress.expect(len(job), job.settings.steps)
-        if not request.dry_run:
-            steps = resume_folder(request.out)
-            frames = pipe.frames(job, progress, steps, patience=0 if request.resume else PATIENCE)
-            if first:
-                _write(request, job, frames)
-                discard_steps(steps)
-            else:
-                deque(frames, maxlen=0)
-    if not first:
-        return
-    console.print(job.summary(), markup=False)
-    if request.dry_run:
-        console.print(f"Nothing was written; {request.out} would be.", markup=False)
-        return
-    for warning in provenance.mark(request.out):
-        console.print(f"Warning: {warning}", markup=False)
-    seconds = time.monotonic() - started
-    console.print(
-        f"Wrote {request.out} ({len(job)} frames, {job.fps:g} fps) in {seconds:.0f} s, peak memory {memory_text()}; "
-        f"settings in {settings_path(request.out).name}.",
-        markup=False,
-    )
+def _one(what: str, argument: Path | None, option: Path | None) -> Path:
+    """The path that was given, by place or by option."""
+    given = [path for path in (argument, option) if path is not None]
+    if len(given) == 2:
+        raise InputError(f"The {what} is given twice, as {given[0]} and as {given[1]}; leave one of them out.")
+    if not given:
+        raise InputError(f"The {what} is missing: magicanimate animate PICTURE MOTION.")
+    return given[0]
 
 
-def _write(request: Request, job: Job, frames: Iterator[np.ndarray]) -> None:
-    if request.compare:
-        frames = _compared(frames, job.picture_HWC, job.motion_frames())
-    about = job.describe() | {"image": str(request.image), "motion": str(request.motion)}
-    try:
-        save_frames(frames, request.out, job.fps, about, overwrite=request.overwrite, audio=job.audio)
-    except KeyboardInterrupt as error:
-        steps = resume_folder(request.out)
-        if not steps.is_dir():
-            raise
-        raise KeyboardInterrupt(
-            f"the finished steps are in {steps}, and the same command with --resume goes on from there"
-        ) from error
+class Animation:
+    """One call of the command, as one of several processes if torchrun started this one."""
 
+    def __init__(
+        self, image: Path, motion: Path, settings: AnimateSettings, model: ModelOptions, output: Output, dry_run: bool
+    ) -> None:
+        self._image, self._motion, self._settings, self._model = image, motion, settings, model
+        self._output, self._dry_run = output, dry_run
 
-def _compared(
-    frames: Iterator[np.ndarray], picture_HWC: np.ndarray, motion: Iterator[np.ndarray]
-) -> Iterator[np.ndarray]:
-    for frame_HWC, motion_HWC in zip(frames, motion, strict=True):
-        yield side_by_side(picture_HWC, motion_HWC, frame_HWC)
+    def run(self, ranks: Ranks | None) -> None:
+        """Check all inputs, then animate. The cheap checks come before torch is imported; the first process prints.
+
+        Raises:
+            InputError: anything wrong with inputs, settings, model or output.
+        """
+        import time
+
+        from rich.console import Console
+
+        from magicanimate import provenance
+        from magicanimate.animation.job import as_motion
+        from magicanimate.animation.write import check_video, write_video
+        from magicanimate.cli.progress import ProgressDisplay, memory_text
+        from magicanimate.media import load_picture, settings_path
+
+        started, first, out = time.monotonic(), ranks is None or ranks.first, self._output
+        console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not first)
+        if first:
+            out.check()
+        provenance.configured()
+        image_HWC = load_picture(self._image)
+        with ProgressDisplay(console) as progress:
+            motion = as_motion(self._motion, self._settings, progress)
+            progress("loading", 0, 1)
+            from magicanimate.animation.pipeline import MagicAnimatePipeline
+
+            options = self._model.model_dump(exclude={"model"})
+            pipe = MagicAnimatePipeline.from_pretrained(self._model.model, ranks=ranks, **options)
+            progress("loading", 1, 1)
+            job = pipe.prepare(image_HWC, motion, self._settings, progress=progress)
+            for line in _what_matters(job, pipe.model.config, (image_HWC.shape[0], image_HWC.shape[1])):
+                console.print(line, markup=False)
+            progress.expect(len(job), job.settings.steps)
+            if self._dry_run:
+                check_video(pipe, job, out)
+                console.print(job.summary(), markup=False)
+                console.print(f"Nothing was written; {out.path} would be.", markup=False)
+                return
+            marks = write_video(pipe, job, out, progress)
+        console.print(job.summary(), markup=False)
+        for warning in marks:
+            console.print(f"Warning: {warning}", markup=False)
+        console.print(
+            f"Wrote {out.path} ({len(job)} frames, {job.fps:g} fps) in {time.monotonic() - started:.0f} s, peak memory "
+            f"{memory_text()}; settings in {settings_path(out.path).name}.",
+            markup=False,
+        )
 
 
 def _what_matters(job: Job, config: ModelConfig, picture: tuple[int, int]) -> list[str]:
-    """What was done to the inputs, and what the doctor warns of; `picture` is the given one's (height, width)."""
+    """What was done to the inputs, and what the check warns of; `picture` is the given one's (height, width)."""
+    from magicanimate.check.examine import examine_job
+
     found = [finding for finding in examine_job(job, config, picture) if finding.level in ("warning", "error")]
     return [*job.notes, *(f"Warning: {finding}" for finding in found)]

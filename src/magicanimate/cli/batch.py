@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from magicanimate.animation.settings import ModelOptions
+from magicanimate.cli.options import Command, with_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,21 +21,20 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Animate many pictures, listed in a file.")
 
 
-@app.command()
+@app.command(cls=Command)
+@with_options(ModelOptions)
 def batch(
     jobs: Annotated[Path, typer.Argument(help="CSV or JSONL: image, motion, perhaps out, and any setting, by row.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the videos. Default: named after the list.")
     ] = None,
-    model: Annotated[str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.")] = "tiny",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: start one here.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="At most so many at once. Default: one per GPU, or per machine.")
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="Without Ray, one job after the other.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace videos of other jobs.")] = False,
+    **options: Any,
 ) -> None:
     """Animate every row of a list. Run again, it does what is missing.
 
@@ -55,10 +57,10 @@ def batch(
     for row in bad:
         console.print(f"Line {row.line}: {row.sentence}", markup=False)
         results.add(_bad_row(row))
-    options = WorkerOptions(model=model, device=device, dtype=dtype, overwrite=overwrite)
+    shared = WorkerOptions(model=ModelOptions(**options), overwrite=overwrite)
     failed = 0
     if missing:
-        outcomes = _local(missing, options) if local else _on_ray(missing, options, ray, workers, console)
+        outcomes = _local(missing, shared) if local else _on_ray(missing, shared, ray, workers, console)
         failed = _follow(outcomes, missing, len(wanted) - len(missing), results, console)
     console.print(
         f"{len(wanted) - failed} of {len(wanted) + len(bad)} videos are in {folder}"

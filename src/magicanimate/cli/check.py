@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
+from magicanimate.cli.options import Command, with_options
 from magicanimate.errors import InputError
 from magicanimate.files import atomic_path
 
@@ -17,44 +19,34 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Command)
+@with_options(ModelOptions, AnimateSettings, only=lambda name, note: note.reads or name == "model")
 def check(
-    image: Annotated[Path, typer.Option("--image", "-i", help="Picture of the person.")],
-    motion: Annotated[Path, typer.Option("--motion", "-m", help="Video or anything else that animate takes.")],
+    image: Annotated[Path, typer.Option("--image", "-i", metavar="PATH", help="Picture of the person.")],
+    motion: Annotated[
+        Path, typer.Option("--motion", "-m", metavar="PATH", help="Video or anything else that animate takes.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to write the contact sheet (PNG). Default: nowhere.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Where to write the contact sheet (PNG). Default: nowhere."),
     ] = None,
-    model: Annotated[str, typer.Option(help="tiny (shipped), magicanimate, or a model folder.")] = "tiny",
-    size: Annotated[str | None, typer.Option(help="As for animate.")] = None,
-    fit: Annotated[str | None, typer.Option(help="As for animate.")] = None,
-    align: Annotated[str | None, typer.Option(help="As for animate.")] = None,
-    fps: Annotated[float | None, typer.Option(help="As for animate.")] = None,
-    start: Annotated[str | None, typer.Option(help="As for animate.")] = None,
-    end: Annotated[str | None, typer.Option(help="As for animate.")] = None,
-    max_frames: Annotated[int | None, typer.Option(help="As for animate.")] = None,
-    extractor: Annotated[str | None, typer.Option(help="As for animate.")] = None,
-    person: Annotated[int | None, typer.Option(help="As for animate.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
+    **options: Any,
 ) -> None:
     """Say what would go wrong with a picture and a motion, and what to do about it; compute nothing."""
     from rich.console import Console
 
-    from magicanimate.animation.settings import make_settings
     from magicanimate.check.examine import examine
     from magicanimate.cli.progress import ProgressDisplay
     from magicanimate.models.config import read_config
     from magicanimate.models.locations import is_model_folder, model_folder
 
     _writable(out, overwrite)
-    folder = model_folder(model)
+    folder = model_folder(options.pop("model", ModelOptions().model))
     if not is_model_folder(folder):
         raise InputError(f"{folder} holds official checkpoints; convert them first: magicanimate models convert.")
-    given = {
-        "size": size, "fit": fit, "align": align, "fps": fps, "start": start, "end": end, "max_frames": max_frames,
-        "extractor": extractor, "person": person,
-    }  # fmt: skip
-    settings = make_settings(**{name: value for name, value in given.items() if value is not None})
+    settings = make_settings(**options)
     with ProgressDisplay(Console(stderr=True, highlight=False)) as progress:
         found = examine(image, motion, config=read_config(folder), settings=settings, progress=progress)
     if as_json:

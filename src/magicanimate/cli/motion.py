@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from magicanimate.animation.settings import AnimateSettings, make_settings
+from magicanimate.cli.options import Command, with_options
 from magicanimate.errors import InputError, why_not_written
 from magicanimate.files import write_json, write_npz
 from magicanimate.version import version
@@ -24,7 +26,8 @@ _MAP_CRF = 6  # part maps have to survive: a quarter more bytes than at the usua
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Command)
+@with_options(AnimateSettings, only=lambda name, note: note.reads and name not in ("fit", "align"))
 def motion(
     source: Annotated[
         Path,
@@ -41,33 +44,20 @@ def motion(
             "body, or the part indices where there is none.",
         ),
     ],
-    kind: Annotated[str, typer.Option("--as", help="parts (default), depth, normals or pose.")] = "parts",
-    extractor: Annotated[
-        str, typer.Option(help="auto, mediapipe, densepose or dwpose; also densepose=FILE, dwpose=FOLDER.")
-    ] = "auto",
-    person: Annotated[int | None, typer.Option(min=1, help="Which of several people, from left to right.")] = None,
-    start: Annotated[str | None, typer.Option(help="Seconds or MINUTES:SECONDS.")] = None,
-    end: Annotated[str | None, typer.Option(help="Seconds or MINUTES:SECONDS.")] = None,
-    fps: Annotated[float | None, typer.Option(min=1, max=240, help="Frames per second. Default: the input's.")] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT. Default: the input's.")] = None,
+    kind: Annotated[str, typer.Option("--as", metavar="|".join(KINDS), help="What to write.")] = "parts",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    **options: Any,
 ) -> None:
     """Find the motion in a file; write it as DensePose parts, which `animate --motion` takes, or as other controls."""
     from rich.console import Console
 
     from magicanimate.animation.job import as_motion
-    from magicanimate.animation.settings import make_settings
     from magicanimate.cli.progress import ProgressDisplay
     from magicanimate.media import claimed, settings_path
 
     if kind not in KINDS:
         raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
-    given = {
-        "size": size, "start": start, "end": end, "fps": fps, "max_frames": max_frames, "person": person,
-        "extractor": extractor,
-    }  # fmt: skip
-    settings = make_settings(**{name: value for name, value in given.items() if value is not None})
+    settings = make_settings(**options)
     arrays = out.suffix.lower() == ".npz"
     _check(out, arrays, kind, overwrite)
     console = Console(stderr=True, soft_wrap=True, highlight=False)

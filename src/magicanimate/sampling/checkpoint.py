@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     pass
 
 STEP_NAME = "step.pt"
-PATIENCE = 20.0
-"""Seconds of work before a run that was not asked to be resumable keeps its finished steps all the same."""
 _SAMPLED = 64  # values of each weight tensor that tell models apart
 
 

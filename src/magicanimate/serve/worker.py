@@ -24,7 +24,6 @@ LOG = logging.getLogger(__name__)
 LEASE = 30.0  # seconds without a word after which a job is taken from its worker
 _BEAT = 0.5  # seconds between words about a running job
 _GREETING = 5.0  # seconds between words about itself
-_PATIENCE = 20.0  # seconds of denoising before a step is kept, to go on from after a crash
 _IDLE = 0.2  # seconds between looks into an empty queue
 _OUR_FAULT = "The service failed on this job; its log says why."
 
@@ -93,19 +92,18 @@ class Worker:
 
     def _compute(self, job: Record) -> dict[str, Any]:
         """The video, and what is to be remembered of it."""
+        from magicanimate.animation.write import Output, write_video
         from magicanimate.media import settings_path
         from magicanimate.media.video import save_frames
-        from magicanimate.provenance import mark
 
         folder, limits = self._service.folder(job.id), self._service.options.limits
         pipe = self._load(job.model)
         self._say("busy")
         settings = make_settings(**({"max_frames": limits.frames} | job.settings))
         ready = pipe.prepare(folder / job.picture, folder / job.motion, settings, progress=self._told)
-        frames = pipe.frames(ready, progress=self._told, resume_folder=folder / "resume", patience=_PATIENCE)
         result, driver = (folder / f"{name}-{job.attempts}.mp4" for name in ("result", "driver"))
-        save_frames(frames, result, ready.fps, ready.describe(), overwrite=True, audio=ready.audio)
-        warnings = [*ready.warnings, *mark(result)]
+        output = Output(path=result, overwrite=True, steps=folder / "resume")
+        warnings = [*ready.warnings, *write_video(pipe, ready, output, self._told)]
         if len(ready) == limits.frames and "max_frames" not in job.settings:
             warnings.append(f"Only the first {limits.frames} frames were animated: this service makes no more.")
         save_frames(ready.motion_frames(), driver, ready.fps, {}, overwrite=True)

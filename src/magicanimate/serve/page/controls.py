@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import gradio as gr
+from pydantic.fields import FieldInfo
 
-_SIZES = ["auto", "256x256", "384x384", "512x512", "384x512", "512x768"]
-_FITS = [("Crop", "cover"), ("Pad", "contain"), ("Stretch", "stretch")]
+from magicanimate.animation.settings import AnimateSettings, Shown, literals, shown
+
+OFFERED = sorted(
+    ((name, about, note) for name, about, note in shown(AnimateSettings) if note.page), key=lambda each: each[2].place
+)
+"""Settings with a label for the page, in its order: name, field, and how it is shown."""
 
 
 def add_controls(models: list[str]) -> list[Any]:
@@ -16,36 +22,42 @@ def add_controls(models: list[str]) -> list[Any]:
 
     What is left empty is chosen by the model.
     """
-    model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
-    preset = gr.Radio([("Best quality", "quality"), ("Faster", "fast")], value="quality", label="Speed")
-    with gr.Row():
-        start, end = _field("Start (s or m:ss)", "0"), _field("End (s or m:ss)", "end")
-    with gr.Row():
-        size = gr.Dropdown(_SIZES, value="auto", label="Size", allow_custom_value=True, min_width=110)
-        seed = _field("Seed", "1")
-    with gr.Row():
-        fps = _field("Frames per second", "auto")
-        fit = gr.Dropdown(_FITS, value="cover", label="Other shapes", min_width=110)
-    with gr.Row():
-        steps, guidance = _field("Steps", "auto"), _field("Guidance", "auto")
-    align = gr.Checkbox(True, label="Fit the motion to the person in the picture")
-    loop = gr.Checkbox(False, label="Make the end run into the beginning")
-    label = gr.Checkbox(False, label="Write “AI-generated” into the video")
-    return [model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label]
+    controls: list[Any] = [gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)]
+    for _, together in groupby(OFFERED, key=lambda each: each[2].place[0]):
+        row = list(together)
+        if len(row) == 1:
+            controls.append(_control(*row[0]))
+            continue
+        with gr.Row():
+            controls += [_control(*each) for each in row]
+    return controls
 
 
-def _field(label: str, placeholder: str) -> gr.Textbox:
-    """Text, since an empty number field counts as 0; `make_settings` reads it and says what is wrong with it."""
-    return gr.Textbox("", label=label, placeholder=placeholder, min_width=110, max_lines=1)
+def _control(name: str, about: FieldInfo, note: Shown) -> Any:
+    usual = _usual(about, note)
+    if note.switch or about.annotation is bool:
+        return gr.Checkbox(note.switch or usual, label=note.page)
+    if len(note.choices) == 2:
+        return gr.Radio(list(note.choices.items()), value=usual, label=note.page)
+    if note.choices:
+        more = not literals(about)
+        choices = list(note.choices.items())
+        return gr.Dropdown(choices, value=usual, label=note.page, allow_custom_value=more, min_width=110)
+    # Text, since an empty number field counts as 0; `make_settings` reads it and says what is wrong with it
+    return gr.Textbox("", label=note.page, placeholder=note.hint, min_width=110, max_lines=1)
+
+
+def _usual(about: FieldInfo, note: Shown) -> Any:
+    """The value that means the same as none."""
+    return note.default if about.default is None else about.default
 
 
 def chosen_settings(values: Sequence[Any]) -> tuple[dict[str, Any], str]:
     """Values of the controls -> settings by name, without what is left to the model; and the model's name."""
-    model, preset, start, end, size, seed, fps, fit, steps, guidance, align, loop, label = values
-    settings = {
-        "preset": preset if preset != "quality" else None, "start": start, "end": end,
-        "size": size if size != "auto" else None, "seed": seed, "fps": fps,
-        "fit": fit if fit != "cover" else None, "steps": steps, "guidance": guidance,
-        "align": None if align else "none", "loop": loop or None, "label": label or None,
-    }  # fmt: skip
-    return {name: value for name, value in settings.items() if value not in (None, "")}, model
+    model, *given = values
+    settings: dict[str, Any] = {}
+    for (name, about, note), value in zip(OFFERED, given, strict=True):
+        chosen = literals(about)[0 if value else 1] if note.switch else value
+        if chosen not in (None, "", _usual(about, note)):
+            settings[name] = chosen
+    return settings, model
