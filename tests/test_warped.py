@@ -140,9 +140,8 @@ def test_a_real_picture_is_warped(pipe):
     assert np.abs(full.frames.astype(int) - one_by_one).max() <= 1
     plain = pipe(example.picture, example.motion, **SHOWN, detail=False)
     assert not np.array_equal(full.frames, plain.frames)
-    silent = replace(pipe.model, detail=None)
-    silent.control = random_model("parts").control
-    silent.config = silent.config.model_copy(update={"warp_input": False})
+    config = pipe.model.config.model_copy(update={"warp_input": False})
+    silent = replace(pipe.model, detail=None, control=random_model("parts").control, config=config)
     assert not np.array_equal(
         MagicAnimatePipeline(silent)(example.picture, example.motion, **SHOWN).frames, plain.frames
     )
