@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import children
 from magicanimate import __version__
+from magicanimate.animation import settings
 from magicanimate.cli.main import app
 from magicanimate.media import open_clip
 
@@ -168,3 +169,46 @@ def test_huge_pages_are_asked_for_unless_they_are_not_wanted():
         )
         held[wanted] = int(made.stdout.splitlines()[-1])  # KB
     assert held[""] > held["0"] + 32 * 1024  # of 128 MB: how many there are depends on the rest of the machine
+
+
+def test_picture_and_motion_by_place(picture_path, motion_path, model_folder, tmp_path):
+    options = ["--model", model_folder, "--device", "cpu", "--dry-run", "-o", tmp_path / "out.mp4"]
+    result = animate(picture_path, motion_path, *options)
+    assert result.exit_code == 0, result.stderr
+    twice = animate(picture_path, motion_path, "--motion", motion_path, *options)
+    assert (twice.exit_code, "given twice" in twice.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--scheduler", "wrong", "Unknown solver 'wrong'"),
+        ("--steps", "1001", "steps"),
+        ("--cache-layers", "50", "Cached steps compute"),
+        ("--guidance-interval", "0.9-0.1", "must rise"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_refuses(inputs, tmp_path, option, value, sentence):
+    """All of these are found before anything is computed."""
+    extra = ["--cache", 2] if option == "--cache-layers" else []
+    dry, real = (
+        animate(*inputs, "-o", tmp_path / "out.mp4", option, value, *extra, *more) for more in (["--dry-run"], [])
+    )
+    assert dry.exit_code == real.exit_code == 2
+    assert sentence in dry.stderr
+    assert dry.stderr.splitlines()[-1] == real.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["animate", "check", "motion", "batch"])
+def test_help_shows_every_option_with_its_default_and_no_type_of_flags(command):
+    shown = RUNNER.invoke(app, [command, "-h"], env={"COLUMNS": "200"}).stdout
+    assert "<bool>" not in shown
+    if command == "animate":
+        for name, about, note in settings.shown(settings.AnimateSettings):
+            assert f"--{name.replace('_', '-')}" in shown, name
+            assert note.group in shown
+            assert note.default in shown
+            assert about.description
+    assert ("--extractor" in shown) == (command != "batch")
+    assert ("--steps" in shown) == (command == "animate")

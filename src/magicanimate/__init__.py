@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from magicanimate.animation.pipeline import MagicAnimatePipeline
+    from magicanimate.animation.settings import AnimateSettings
     from magicanimate.errors import InputError
     from magicanimate.media.video import Video
 
     __version__: str
 
-__all__ = ["InputError", "MagicAnimatePipeline", "Video", "__version__"]
+__all__ = ["AnimateSettings", "InputError", "MagicAnimatePipeline", "Video", "__version__"]
 
 # Imported when first asked for (PEP 562): torch and diffusers take seconds.
 _HOMES = {
+    "AnimateSettings": "magicanimate.animation.settings",
     "InputError": "magicanimate.errors",
     "MagicAnimatePipeline": "magicanimate.animation.pipeline",
     "Video": "magicanimate.media.video",

@@ -117,7 +117,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one_whole(train
 def test_a_damaged_checkpoint_is_named(tmp_path):
     train(Line(), LOOP, tmp_path, CPU)
     (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:200])
-    with pytest.raises(InputError, match=r"checkpoint\.pt cannot be read"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
         train(Line(), LOOP, tmp_path, CPU)
 
 

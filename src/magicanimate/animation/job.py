@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -27,7 +27,14 @@ from magicanimate.provenance.marks import AI_GENERATED
 from magicanimate.version import version
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from magicanimate.models.config import ModelConfig
+
+PictureInput: TypeAlias = "str | Path | Image | np.ndarray"
+"""See `as_picture`."""
+MotionInput: TypeAlias = "str | Path | Clip | MotionClip | np.ndarray"
+"""See `as_motion`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +105,8 @@ class Job:
 def prepare_job(
     config: ModelConfig,
     factor: int,
-    image: Any,
-    motion: Any,
+    image: PictureInput,
+    motion: MotionInput,
     settings: AnimateSettings,
     progress: Progress | None = None,
     *,
@@ -163,7 +170,7 @@ def _colours(
     return aligned.control(config.control)
 
 
-def as_picture(image: Any) -> np.ndarray:
+def as_picture(image: PictureInput) -> np.ndarray:
     """Any picture (path, Pillow image, array) as `image_HWC` uint8. InputError: it is none."""
     if isinstance(image, str | Path):
         return load_picture(image)
@@ -186,7 +193,7 @@ def motion_span(settings: AnimateSettings) -> Span:
     return Span(settings.start, settings.end, fps, settings.max_frames)
 
 
-def as_motion(motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
+def as_motion(motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
     """Any motion as part maps.
 
     Args:

@@ -11,14 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from magicanimate.animation.job import Job, prepare_job
-from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
+from magicanimate.animation.job import Job, MotionInput, PictureInput, prepare_job
+from magicanimate.animation.settings import (
+    AccelerationArguments,
+    AnimateSettings,
+    ChosenSettings,
+    SettingArguments,
+    make_settings,
+)
 from magicanimate.conditions.planes import control_planes
 from magicanimate.conditions.warped import WarpSource
 from magicanimate.engine.device import to_model
@@ -67,7 +73,7 @@ class MagicAnimatePipeline:
         dtype: str = "auto",
         control: str | None = None,
         ranks: Ranks | None = None,
-        **acceleration: Any,
+        **acceleration: Unpack[AccelerationArguments],
     ) -> MagicAnimatePipeline:
         """Load a model: `tiny` (shipped), `magicanimate` (official), or a model folder.
 
@@ -77,7 +83,7 @@ class MagicAnimatePipeline:
             dtype: auto, float32, bfloat16, float16.
             control: densepose, pose or depth, where the model has several ControlNets; by default its own kind.
             ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
-            acceleration: see `Acceleration`: quantise, offload, compile, graphs, decoder.
+            acceleration: quantise, offload, compile, graphs, decoder; see `ModelOptions`.
 
         Raises:
             InputError: unknown model, missing or damaged files, device that is not there, an acceleration that model
@@ -106,27 +112,41 @@ class MagicAnimatePipeline:
     @overload
     def __call__(
         self,
-        image: Any,
-        motion: Any,
+        image: PictureInput,
+        motion: MotionInput,
         *,
         stream: Literal[False] = False,
         progress: Progress | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingArguments],
     ) -> Video: ...
 
     @overload
     def __call__(
-        self, image: Any, motion: Any, *, stream: Literal[True], progress: Progress | None = None, **settings: Any
+        self,
+        image: PictureInput,
+        motion: MotionInput,
+        *,
+        stream: Literal[True],
+        progress: Progress | None = None,
+        **settings: Unpack[SettingArguments],
     ) -> VideoStream: ...
 
     def __call__(
-        self, image: Any, motion: Any, *, stream: bool = False, progress: Progress | None = None, **settings: Any
+        self,
+        image: PictureInput,
+        motion: MotionInput,
+        *,
+        stream: bool = False,
+        progress: Progress | None = None,
+        **settings: Unpack[SettingArguments],
     ) -> Video | VideoStream:
-        """Animate.
+        """Animate the person in a picture.
 
         Args:
-            image: path, Pillow image, or `image_HWC` uint8.
-            motion: path of a DensePose clip, or `frames_FHWC` uint8 (25 fps unless `fps` says otherwise).
+            image: path of a picture, Pillow image, or [H, W, 3] uint8.
+            motion: path of anything that `magicanimate animate` takes (video of a person, DensePose clip, animation,
+                folder of frames, keypoints, BVH, arrays), a `Clip` or `MotionClip`, or frames [F, H, W, 3] uint8, at 25
+                fps unless `fps` says otherwise.
             stream: yield frames as they are decoded instead of collecting them.
             progress: told (stage, done, total); raise in it to cancel.
             settings: see `AnimateSettings`.
@@ -145,7 +165,9 @@ class MagicAnimatePipeline:
         streamed = VideoStream(self.frames(job, progress), len(job), job.fps, job.describe(), job.warnings, job.audio)
         return streamed if stream else streamed.collect()
 
-    def prepare(self, image: Any, motion: Any, settings: AnimateSettings, progress: Progress | None = None) -> Job:
+    def prepare(
+        self, image: PictureInput, motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None
+    ) -> Job:
         """Stages 1 and 2: read and check everything, compute nothing yet."""
         takes_parts = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
         return prepare_job(

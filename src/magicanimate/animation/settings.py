@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -99,27 +99,31 @@ class ModelOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Annotated[str, Shown(MODEL)] = Field(
-        "tiny", description="name or folder of the model: tiny is shipped, magicanimate is the official one"
+        default="tiny", description="name or folder of the model: tiny is shipped, magicanimate is the official one"
     )
     control: Annotated[str | None, Shown(MODEL, "densepose|pose|depth", default="the model's")] = Field(
-        None, description="what guides the motion, for models with several ControlNets"
+        default=None, description="what guides the motion, for models with several ControlNets"
     )
-    device: Annotated[str, Shown(MODEL, "auto|cpu|cuda|cuda:N|mps")] = Field("auto", description="device to compute on")
+    device: Annotated[str, Shown(MODEL, "auto|cpu|cuda|cuda:N|mps")] = Field(
+        default="auto", description="device to compute on"
+    )
     dtype: Annotated[str, Shown(MODEL, "auto|float32|bfloat16|float16")] = Field(
-        "auto", description="format that the networks compute in"
+        default="auto", description="format that the networks compute in"
     )
     quantise: Annotated[str, Shown(MODEL, "none|int8|fp8")] = Field(
-        "none", description="weights in 8 bit; fp8 needs a newer NVIDIA GPU"
+        default="none", description="weights in 8 bit; fp8 needs a newer NVIDIA GPU"
     )
     offload: Annotated[bool, Shown(MODEL)] = Field(
-        False, description="weights rest on the host and visit the GPU layer by layer"
+        default=False, description="weights rest on the host and visit the GPU layer by layer"
     )
-    compile: Annotated[bool, Shown(MODEL)] = Field(False, description="compile part of the networks' layers first")
+    compile: Annotated[bool, Shown(MODEL)] = Field(
+        default=False, description="compile part of the networks' layers first"
+    )
     graphs: Annotated[bool | None, Shown(MODEL, default="on NVIDIA GPUs")] = Field(
-        None, description="record what steps compute as CUDA graphs and replay it"
+        default=None, description="record what steps compute as CUDA graphs and replay it"
     )
     decoder: Annotated[Path | None, Shown(MODEL, "FOLDER", default="the model's VAE")] = Field(
-        None, description="small decoder (AutoencoderTiny format) for this model"
+        default=None, description="small decoder (AutoencoderTiny format) for this model"
     )
 
 
@@ -135,15 +139,15 @@ class AnimateSettings(BaseModel):
 
     preset: Annotated[
         Preset, Shown(MODEL, page="Speed", place=(0, 0), choices={"Best quality": "quality", "Faster": "fast"})
-    ] = Field("quality", description="named set of defaults")
+    ] = Field(default="quality", description="named set of defaults")
     steps: Annotated[int | None, Shown(SOLVER, default="the preset's", page="Steps", place=(4, 0), hint="auto")] = (
-        Field(None, ge=1, le=1000, description="denoising steps")
+        Field(default=None, ge=1, le=1000, description="denoising steps")
     )
     guidance: Annotated[
         float | None, Shown(SOLVER, default="the model's", page="Guidance", place=(4, 1), hint="auto")
-    ] = Field(None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
+    ] = Field(default=None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
     seed: Annotated[int, Shown(SOLVER, page="Seed", place=(2, 1), hint="1")] = Field(
-        1, ge=0, lt=2**63, description="seed of the initial noise"
+        default=1, ge=0, lt=2**63, description="seed of the initial noise"
     )
     size: Annotated[
         Size | Literal["auto"],
@@ -155,19 +159,21 @@ class AnimateSettings(BaseModel):
             place=(2, 0),
             choices={size: size for size in ("auto", "256x256", "384x384", "512x512", "384x512", "512x768")},
         ),
-    ] = Field("auto", description="size of the video; auto: the motion's aspect ratio at the model's pixel count")
+    ] = Field(
+        default="auto", description="size of the video; auto: the motion's aspect ratio at the model's pixel count"
+    )
     fps: Annotated[
         float | None,
         Shown(
             LOOK, "frames/s", reads=True, default="the motion's", page="Frames per second", place=(3, 0), hint="auto"
         ),
-    ] = Field(None, gt=0, le=240, description="frame rate; the motion is resampled in time")
+    ] = Field(default=None, gt=0, le=240, description="frame rate; the motion is resampled in time")
     max_frames: Annotated[int | None, Shown(MOTION, "frames", reads=True, default="all")] = Field(
-        None, ge=1, description="animate at most so many frames"
+        default=None, ge=1, description="animate at most so many frames"
     )
     start: Annotated[
         float, Shown(MOTION, "s or m:ss", text=True, reads=True, page="Start (s or m:ss)", place=(1, 0), hint="0")
-    ] = Field(0.0, ge=0, le=86400, description="begin the motion here")
+    ] = Field(default=0.0, ge=0, le=86400, description="begin the motion here")
     end: Annotated[
         float | None,
         Shown(
@@ -180,16 +186,16 @@ class AnimateSettings(BaseModel):
             place=(1, 1),
             hint="end",
         ),
-    ] = Field(None, gt=0, le=86400, description="end the motion here")
-    audio: Annotated[bool, Shown(MOTION)] = Field(True, description="keep the motion's sound (mp4 and webm)")
+    ] = Field(default=None, gt=0, le=86400, description="end the motion here")
+    audio: Annotated[bool, Shown(MOTION)] = Field(default=True, description="keep the motion's sound (mp4 and webm)")
     extractor: Annotated[str, Shown(MOTION, "auto|mediapipe|densepose|dwpose", reads=True)] = Field(
-        "auto",
+        default="auto",
         pattern="^(auto|mediapipe|(densepose|dwpose)(=.+)?)$",
         description="what finds the person in an ordinary video; densepose and dwpose also as NAME=PATH of networks of "
         "one's own",
     )
     person: Annotated[int | None, Shown(MOTION, reads=True, default="the largest")] = Field(
-        None, ge=1, le=20, description="which of several people, from left to right"
+        default=None, ge=1, le=20, description="which of several people, from left to right"
     )
     fit: Annotated[
         Literal["cover", "contain", "stretch"] | None,
@@ -201,7 +207,9 @@ class AnimateSettings(BaseModel):
             place=(3, 1),
             choices={"Crop": "cover", "Pad": "contain", "Stretch": "stretch"},
         ),
-    ] = Field(None, description="how picture and motion are fitted to another aspect ratio: crop, pad or distort")
+    ] = Field(
+        default=None, description="how picture and motion are fitted to another aspect ratio: crop, pad or distort"
+    )
     align: Annotated[
         Literal["auto", "none"] | None,
         Shown(
@@ -212,62 +220,68 @@ class AnimateSettings(BaseModel):
             place=(5, 0),
             switch=True,
         ),
-    ] = Field(None, description="auto: give the motion the place, size and proportions of the person in the picture")
+    ] = Field(
+        default=None, description="auto: give the motion the place, size and proportions of the person in the picture"
+    )
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(7, 0))] = Field(
-        False, description="write AI-generated into a corner of the video"
+        default=False, description="write AI-generated into a corner of the video"
     )
     loop: Annotated[bool, Shown(LOOK, page="Make the end run into the beginning", place=(6, 0))] = Field(
-        False, description="make the end run into the beginning"
+        default=False, description="make the end run into the beginning"
     )
     scheduler: Annotated[str | None, Shown(SOLVER, "NAME", default="the preset's")] = Field(
-        None, description="solver, e.g. ddim, dpm++, unipc, euler"
+        default=None, description="solver, e.g. ddim, dpm++, unipc, euler"
     )
     fusion: Annotated[Literal["mean", "triangular"] | None, Shown(SOLVER, default="mean")] = Field(
-        None, description="weights where windows overlap"
+        default=None, description="weights where windows overlap"
     )
     noise: Annotated[Literal["shared", "independent", "static"] | None, Shown(SOLVER, default="the model's")] = Field(
-        None, description="initial noise: repeated for each window, each frame its own, or one for all frames"
+        default=None, description="initial noise: repeated for each window, each frame its own, or one for all frames"
     )
     guidance_interval: Annotated[Interval | None, Shown(SOLVER, "FROM-TO", default="0-1")] = Field(
-        None, description="where guidance acts, as fractions of the steps from noisy (0) to clean (1), e.g. 0-0.5"
+        default=None,
+        description="where guidance acts, as fractions of the steps from noisy (0) to clean (1), e.g. 0-0.5",
     )
     guidance_every: Annotated[int | None, Shown(SOLVER, "steps", default="the preset's")] = Field(
-        None,
+        default=None,
         ge=1,
         le=100,
         description="compute the unconditional half at every n-th step; between, reuse its difference",
     )
     cache: Annotated[int | None, Shown(SOLVER, "steps", default="the preset's")] = Field(
-        None, ge=1, le=100, description="compute everything at every n-th step; between, reuse deep features; 1 is off"
+        default=None,
+        ge=1,
+        le=100,
+        description="compute everything at every n-th step; between, reuse deep features; 1 is off",
     )
     cache_layers: Annotated[int, Shown(SOLVER)] = Field(
-        1, ge=1, description="layers at the end of the denoiser that cached steps compute"
+        default=1, ge=1, description="layers at the end of the denoiser that cached steps compute"
     )
     window: Annotated[int | None, Shown(SOLVER, "frames", default="the model's")] = Field(
-        None, ge=1, le=128, description="frames denoised together"
+        default=None, ge=1, le=128, description="frames denoised together"
     )
     overlap: Annotated[int | None, Shown(SOLVER, "frames", default="the model's")] = Field(
-        None, ge=0, le=127, description="frames that neighboring windows share"
+        default=None, ge=0, le=127, description="frames that neighboring windows share"
     )
     detail: Annotated[bool, Shown(LOOK)] = Field(
-        True, description="take detail of face, clothes and background from the picture, where the model can"
+        default=True, description="take detail of face, clothes and background from the picture, where the model can"
     )
     detail_trust: Annotated[float | None, Shown(LOOK, default="the model's")] = Field(
-        None,
+        default=None,
         ge=0,
         le=20,
         description="how much more of the picture's own pixels to take than is right on average: sharper, less exact",
     )
     decode_chunk: Annotated[int | None, Shown(SOLVER, "frames", default="by their size")] = Field(
-        None, ge=1, le=256, description="frames decoded at once"
+        default=None, ge=1, le=256, description="frames decoded at once"
     )
 
     # Behavior of the original that only its preset switches on; not offered by front ends.
-    wrap: bool = Field(False, description="the last window continues with the first frames")
-    pad_frames: int = Field(1, ge=1, description="repeat the last frame up to a multiple, compute, and cut")
-    truncate: bool = Field(False, description="8 bit by cutting off instead of rounding")
-    resample: bool = Field(True, description="with another frame rate, keep the speed of the motion")
-    raw_control: bool = Field(False, description="control frames as read, instead of cleaned to the palette")
+    wrap: bool = Field(default=False, description="the last window continues with the first frames")
+    pad_frames: int = Field(default=1, ge=1, description="repeat the last frame up to a multiple, compute, and cut")
+    truncate: bool = Field(default=False, description="8 bit by cutting off instead of rounding")
+    resample: bool = Field(default=True, description="with another frame rate, keep the speed of the motion")
+    raw_control: bool = Field(default=False, description="control frames as read, instead of cleaned to the palette")
 
     @field_validator("size", mode="before")
     @classmethod
@@ -369,6 +383,54 @@ def _by_steps(preset: Preset, steps: int) -> dict[str, Any]:
     if preset == "quality" and steps >= MANY_STEPS:
         return {"steps": 16, "scheduler": "dpm++"}
     return {}
+
+
+class SettingArguments(TypedDict, total=False):
+    """The settings as keyword arguments, as type checkers see them; see `AnimateSettings` for what each is."""
+
+    preset: Preset
+    steps: int | None
+    guidance: float | None
+    seed: int
+    size: Size | str
+    fps: float | None
+    max_frames: int | None
+    start: float | str
+    end: float | str | None
+    audio: bool
+    extractor: str
+    person: int | None
+    fit: Literal["cover", "contain", "stretch"] | None
+    align: Literal["auto", "none"] | None
+    label: bool
+    loop: bool
+    scheduler: str | None
+    fusion: Literal["mean", "triangular"] | None
+    noise: Literal["shared", "independent", "static"] | None
+    guidance_interval: Interval | str | None
+    guidance_every: int | None
+    cache: int | None
+    cache_layers: int
+    window: int | None
+    overlap: int | None
+    detail: bool
+    detail_trust: float | None
+    decode_chunk: int | None
+    wrap: bool
+    pad_frames: int
+    truncate: bool
+    resample: bool
+    raw_control: bool
+
+
+class AccelerationArguments(TypedDict, total=False):
+    """How a model is run, as keyword arguments; see `ModelOptions` for what each is."""
+
+    quantise: Literal["none", "int8", "fp8"]
+    offload: bool
+    compile: bool
+    graphs: bool | None
+    decoder: Path | None
 
 
 def parse_size(text: str) -> Size | Literal["auto"]:

@@ -76,7 +76,7 @@ def animate(
     **options: Any,
 ) -> None:
     """Animate the person in a picture with the motion of a video."""
-    image, motion = _one("picture", picture, image), _one("motion", driver, motion)
+    image, motion = _one("picture", "--image", picture, image), _one("motion", "--motion", driver, motion)
     chosen = {name: options.pop(name) for name in ModelOptions.model_fields if name in options}
     settings, model = make_settings(**options), ModelOptions(**chosen)
     from magicanimate.animation.write import Output
@@ -96,13 +96,13 @@ def animate(
         Animation(image, motion, settings, model, output, dry_run).run(ranks)
 
 
-def _one(what: str, argument: Path | None, option: Path | None) -> Path:
+def _one(what: str, option_name: str, argument: Path | None, option: Path | None) -> Path:
     """The path that was given, by place or by option."""
     given = [path for path in (argument, option) if path is not None]
     if len(given) == 2:
         raise InputError(f"The {what} is given twice, as {given[0]} and as {given[1]}; leave one of them out.")
     if not given:
-        raise InputError(f"The {what} is missing: magicanimate animate PICTURE MOTION.")
+        raise InputError(f"The {what} is missing: magicanimate animate PICTURE MOTION, or {option_name}.")
     return given[0]
 
 
