@@ -71,7 +71,6 @@ def motion(
             try:
                 _write_arrays(found, out, about, shown)
             except OSError as error:
-                out.with_name(f".{out.name}.part").unlink(missing_ok=True)
                 raise InputError(f"{out} could not be written ({why_not_written(error)}).") from error
         else:
             frames = _counted(_frames(found, kind, shown), found.count, progress)
