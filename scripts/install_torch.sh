@@ -21,7 +21,7 @@ fi
 # our pins. The first try serves machines whose pip is already set up with a folder or index of CPU wheels.
 echo "No NVIDIA GPU: installing the CPU build of torch $version, about 190 MB to fetch and 0.75 GB on disk, a minute"
 install --no-deps "torch==$version+cpu" 2>/dev/null && exit
-install --no-deps --retries 2 --timeout 30 --index-url "$cpu_index" "torch==$version+cpu" && exit
+install --no-deps --retries 2 --timeout 30 --index-url "$cpu_index" "torch==$version+cpu" 2>/dev/null && exit
 echo "No CPU build of torch $version for this Python in pip's indexes or at $cpu_index: taking the plain build,"
 echo "which may bring CUDA libraries: several GB, some minutes"
 install "torch==$version"

@@ -68,7 +68,7 @@ def rasterize(
 
 
 @compiled
-def _rasterize(screen_V3, triangles_T3, near, far, triangle_HW, depth_HW, barycentric_HW3):  # type: ignore[no-untyped-def]
+def _rasterize(screen_V3, triangles_T3, near, far, triangle_HW, depth_HW, barycentric_HW3):
     height, width = triangle_HW.shape
     for t in range(len(triangles_T3)):
         a, b, c = screen_V3[triangles_T3[t, 0]], screen_V3[triangles_T3[t, 1]], screen_V3[triangles_T3[t, 2]]
@@ -102,7 +102,7 @@ def _rasterize(screen_V3, triangles_T3, near, far, triangle_HW, depth_HW, baryce
 
 
 @compiled
-def _interpolate(values_VC, triangles_T3, covered_N, triangle_P, barycentric_P3):  # type: ignore[no-untyped-def]
+def _interpolate(values_VC, triangles_T3, covered_N, triangle_P, barycentric_P3):
     channels = values_VC.shape[1]
     out_NC = np.empty((len(covered_N), channels), np.float32)
     for n in range(len(covered_N)):

@@ -83,4 +83,4 @@ class Track:
     @property
     def seen_F(self) -> np.ndarray:
         """[F] bool: frames with a person."""
-        return (self.points_FJ3[..., 2] > 0).any(1)
+        return np.any(self.points_FJ3[..., 2] > 0, axis=1)

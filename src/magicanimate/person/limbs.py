@@ -118,7 +118,7 @@ def _between(own_HW: np.ndarray) -> np.ndarray:
     """Pixels from the first to the last own one of their row. [H,W] bool."""
     first_H, last_H = own_HW.argmax(1), own_HW.shape[1] - 1 - own_HW[:, ::-1].argmax(1)
     at_W = np.arange(own_HW.shape[1])
-    return (at_W >= first_H[:, None]) & (at_W <= last_H[:, None]) & own_HW.any(1)[:, None]
+    return (at_W >= first_H[:, None]) & (at_W <= last_H[:, None]) & own_HW.any(1, keepdims=True)
 
 
 def sources_of(area: int) -> list[int]:

@@ -50,7 +50,7 @@ def cut_region(image_HWC: np.ndarray, region: Region, side: int) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def _sample(image_HWC, corner_2, steps_22, side):  # type: ignore[no-untyped-def]  # compiled for its arguments
+def _sample(image_HWC, corner_2, steps_22, side):
     height, width, channels = image_HWC.shape
     out_SSC = np.empty((side, side, channels), np.float32)
     for row in range(side):

@@ -144,7 +144,7 @@ def _by_heads(area_hw: np.ndarray, people: int) -> list[_Person]:
         away_Khw[k] = np.where(around_hw, np.abs(columns - middle), np.inf)
     owner_hw = _grown(np.where(np.isfinite(away_Khw).any(0), 1 + away_Khw.argmin(0), 0))
     areas_Khw, still = [np.where(owner_hw == 1 + k, area_hw, 0).astype(np.uint8) for k in range(people)], np.zeros(2)
-    return [_Person(own_hw, np.count_nonzero(own_hw), still, still, still) for own_hw in areas_Khw]
+    return [_Person(own_hw, int(np.count_nonzero(own_hw)), still, still, still) for own_hw in areas_Khw]
 
 
 def _found(people_K: list[_Person], area_hw: np.ndarray) -> list[_Person]:
@@ -162,12 +162,12 @@ def _found(people_K: list[_Person], area_hw: np.ndarray) -> list[_Person]:
 
 def _looked_for(person: _Person, left_hw: np.ndarray) -> _Person:
     """Somebody where they agree best with a map; where they should be if they are hidden."""
-    count = max(1, np.count_nonzero(person.area_hw))
+    count = max(1, int(np.count_nonzero(person.area_hw)))
     likely = person.way + person.speed
     worth, way, agrees = -np.inf, likely, 0.0
     for step in _STEPS:
         y, x, area = person.pixels(likely + step)
-        share = np.count_nonzero(left_hw[y, x] == area) / count
+        share = int(np.count_nonzero(left_hw[y, x] == area)) / count
         if share >= _SEEN and share - _STRAY * float(np.hypot(*step)) > worth:
             worth, way, agrees = share - _STRAY * float(np.hypot(*step)), likely + step, share
     if agrees < _SEEN:
@@ -239,7 +239,7 @@ def _grown(owner_hw: np.ndarray) -> np.ndarray:
 
 def _next(person: _Person, own_hw: np.ndarray, alone: bool) -> _Person:
     """Somebody as they are seen now, if they are seen whole."""
-    count, still = np.count_nonzero(own_hw), np.zeros(2)
+    count, still = int(np.count_nonzero(own_hw)), np.zeros(2)
     speed = still if person.hidden else (person.speed + person.step) / 2
     if alone:
         return _Person(own_hw, count, still, speed, still)

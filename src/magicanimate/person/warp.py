@@ -227,7 +227,7 @@ class PartWarp:
             y, x = np.nonzero(cut == head)
             across_N = ellipse(areas, head).places(x + columns.start, y + rows.start)[:, 1]
             back, front = (np.count_nonzero(cut == head - SKULL + side) for side in TRUNK)
-            found[head] = facing(across_N, parts[y, x] == HEAD[1], front > back)
+            found[head] = facing(across_N, parts[y, x] == HEAD[1], bool(front > back))
         return found
 
     def _maps(self, parts_HW: np.ndarray, area_HW: np.ndarray) -> Maps:

@@ -34,7 +34,8 @@ _SEEN = 0.3  # score from which a joint, or a person, was seen
 _DETECTOR_SIZE, _POSE_SIZE = (640, 640), (256, 192)  # (height, width), where a file does not say
 _MARGIN = 1.25  # of a person's box, for the pose network
 _GREY = (114, 114, 114)  # beside a picture that does not fill the detector's input
-_MEAN, _DEVIATION = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
+_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+_DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 class Wholebody:

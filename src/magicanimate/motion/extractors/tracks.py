@@ -34,7 +34,7 @@ WHOLEBODY: tuple[str, ...] = (
 
 def make_track(points_FJ3: np.ndarray, names: tuple[str, ...], size: tuple[int, int], fps: float) -> Track:
     """Bridge short gaps and smooth: [F, J, 3] (x, y, confidence; 0: not seen) -> a track."""
-    seen_F = (points_FJ3[..., 2] > 0).any(1)
+    seen_F = np.any(points_FJ3[..., 2] > 0, axis=1)
     bridged, now_F = bridge_gaps(points_FJ3.astype(np.float32), seen_F, round(LONGEST_GAP * fps))
     for run in runs(now_F):
         bridged[run, :, :2] = smooth(bridged[run, :, :2], bridged[run, :, 2], round(_SMOOTHING * fps))
