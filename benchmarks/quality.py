@@ -26,8 +26,7 @@ from magicanimate.evaluate.basic import flicker
 from magicanimate.evaluate.temporal import dtssd
 from magicanimate.models.model import Model, load_model
 from magicanimate.networks.vae import decode_latents, encode_images
-from magicanimate.parts.densepose import PALETTE_25
-from magicanimate.person.warp import with_loose
+from magicanimate.parts.densepose import PALETTE_25, with_loose
 from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.clip import Clip, render_clip
 from magicanimate.synth.dataset import clip_times

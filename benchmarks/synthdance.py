@@ -38,10 +38,10 @@ from magicanimate.models.model import load_model  # noqa: E402
 from magicanimate.networks.gan import animate, load_generator  # noqa: E402
 from magicanimate.networks.vae import NoiseMode  # noqa: E402
 from magicanimate.parts.densepose import PALETTE_25  # noqa: E402
-from magicanimate.person.warp import PartWarp  # noqa: E402
 from magicanimate.sampling.settings import SampleSettings  # noqa: E402
 from magicanimate.synth.benchmark import FPS, INDEX, Item, items, read_item  # noqa: E402
 from magicanimate.train.model_surgery import with_noise  # noqa: E402
+from magicanimate.train.part_warp import PartWarp  # noqa: E402
 from magicanimate.train.preview import HeldOut, generate  # noqa: E402
 
 SEED = 0

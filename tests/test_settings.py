@@ -85,7 +85,7 @@ def test_sizes_are_width_by_height(width, height):
         ({"schedular": "ddim"}, "schedular: there is no such setting; did you mean scheduler?"),
         ({"max_frames": 0}, "max_frames: "),
         ({"seed": -1}, "seed: "),
-        ({"preset": "best"}, "preset: should be 'original', 'quality' or 'fast'"),
+        ({"preset": "best"}, "preset: should be 'original', 'quality', 'fast' or 'preview'"),
         ({"fusion": "max"}, "fusion: "),
         ({"speed": 1}, "speed: there is no such setting"),
     ],

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.person.warp import LOOSE
+from magicanimate.parts.densepose import LOOSE
 from magicanimate.synth.benchmark import FRAMES, INDEX, PIXELS, build, compared, items, read_item, render_item
 
 pytestmark = pytest.mark.usefixtures("opengl")

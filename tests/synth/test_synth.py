@@ -14,7 +14,7 @@ pytest.importorskip("moderngl", reason="moderngl is not installed")
 from magicanimate.body.rig import JOINT_INDEX, body_shape
 from magicanimate.body.template import REGION_PARTS, template
 from magicanimate.errors import InputError
-from magicanimate.person.warp import LOOSE
+from magicanimate.parts.densepose import LOOSE
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import DatasetSettings, clip_times, open_dataset, write_dataset
 from magicanimate.synth.graphics import _open_context

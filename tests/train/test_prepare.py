@@ -19,8 +19,7 @@ from magicanimate.cli.main import app
 from magicanimate.data.prepare import run as prepare_run
 from magicanimate.data.prepare.settings import PrepareSettings
 from magicanimate.data.prepare.sources import find_sources, share_of
-from magicanimate.parts.densepose import resize_parts
-from magicanimate.person.warp import LOOSE
+from magicanimate.parts.densepose import LOOSE, resize_parts
 from magicanimate.synth.dataset import open_dataset
 
 pytestmark = [pytest.mark.egl, pytest.mark.usefixtures("opengl")]

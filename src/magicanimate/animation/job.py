@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from magicanimate.animation.scene import NOBODY, build_scene
 from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
-from magicanimate.media.framing import Frame, choose_frame
+from magicanimate.media.framing import Frame, choose_frame, choose_size
+from magicanimate.media.pictures import fit_parts as resize_parts
+from magicanimate.media.pictures import fit_picture, place
 from magicanimate.motion.open import MotionClip, open_motion
 from magicanimate.motion.placing.align import Alignment, align
+from magicanimate.motion.placing.fit_parts import fit_parts
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.parts.densepose import render_parts
-from magicanimate.person.match_people import Cast, find_cast
+from magicanimate.person.scene import Scene
 from magicanimate.progress import Progress
 from magicanimate.provenance.marks import AI_GENERATED
 from magicanimate.version import version
@@ -44,14 +48,17 @@ class Job:
     model: dict[str, Any]
     """name and version."""
     settings: ChosenSettings
+    size: tuple[int, int]
+    """(height, width) of the video."""
     frame: Frame
-    image_HWC: np.ndarray
-    """The reference picture on the canvas."""
+    """What the networks see; smaller than the video where the scene brings its detail."""
+    picture_HWC: np.ndarray = field(repr=False)
+    """The reference picture at the video's size."""
+    image_HWC: np.ndarray = field(repr=False)
+    """The reference picture on the networks' canvas."""
     signal: Signal
-    image_own_HW: np.ndarray | None = field(default=None, repr=False)
-    """Own map (`motion.warp`) of the picture on the canvas, for models that warp it; None where nobody was found."""
-    image_people_HW: np.ndarray | None = field(default=None, repr=False)
-    """Whose each pixel of that map is, as the signal numbers those who move; None: all one person's."""
+    scene: Scene | None = field(default=None, repr=False)
+    """The picture's people as layers that move, for models that draw; None where that cannot be done."""
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -62,11 +69,6 @@ class Job:
 
     def __len__(self) -> int:
         return len(self.signal)
-
-    @property
-    def picture_HWC(self) -> np.ndarray:
-        """The reference picture as the frame shows it."""
-        return self.frame.crop(self.image_HWC)
 
     def motion_frames(self) -> Iterator[np.ndarray]:
         """The motion as the frame shows it, in clean palette colours."""
@@ -84,7 +86,7 @@ class Job:
             "settings": self.settings.model_dump(mode="json"),
             "frames": len(self),
             "fps": self.fps,
-            "size": list(self.frame.size),
+            "size": list(self.size),
             "motion_report": asdict(self.signal.report),
             "warnings": self.warnings,
             "notes": self.notes,
@@ -93,7 +95,7 @@ class Job:
 
     def summary(self) -> str:
         """One line for people."""
-        (height, width), found = self.frame.size, self.signal.report
+        (height, width), found = self.size, self.signal.report
         return (
             f"{len(self)} frames of {width}x{height} at {self.fps:g} fps; model {self.model['name']}, "
             f"{self.settings.steps} steps of {self.settings.scheduler}, guidance {self.settings.guidance:g}, seed "
@@ -110,7 +112,7 @@ def prepare_job(
     settings: AnimateSettings,
     progress: Progress | None = None,
     *,
-    takes_parts: bool = False,
+    draws: bool = False,
 ) -> Job:
     """Read and check everything, compute nothing yet.
 
@@ -121,39 +123,75 @@ def prepare_job(
         motion: see `as_motion`.
         settings: what was chosen; the rest comes from the preset and the model.
         progress: told ("reading", done, total).
-        takes_parts: the model warps the picture, for which its person's parts are found.
+        draws: the model sees the picture's people drawn in the poses of the motion.
 
     Raises:
         InputError: bad input or settings.
     """
     chosen = settings.for_model(config)
     image_HWC, clip = as_picture(image), as_motion(motion, chosen, progress)
-    frame = choose_frame(clip.size, config.resolution, chosen.size, factor)
-    reference_HWC = frame.picture(image_HWC, chosen.fit)
-    picture_HWC = frame.crop(reference_HWC) if chosen.align == "auto" else None
-    aligned = align(clip, frame.size, chosen.fit, picture_HWC)
+    draws = draws or chosen.preset == "preview"
+    shape = (image_HWC.shape[0], image_HWC.shape[1])
+    size = choose_size(shape, clip.size, config.resolution, chosen.size, like_picture=draws)
+    frame = choose_frame(size, config.resolution, "auto" if draws else size, factor)
+    picture_HWC = fit_picture(image_HWC, place(shape, size, chosen.fit))
+    if draws and clip.body is None:
+        clip = _with_body(clip, progress)
+    looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
+    aligned = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto")
     signal = read_signal(
-        aligned, frame, ReportBuilder(clip.colouring, clip.near), colours=_colours(config, clip, aligned, chosen),
-        on_frame=_frame_counter(clip, progress),
+        _at_size(aligned, frame.size), frame, ReportBuilder(clip.colouring, clip.near),
+        colours=_colours(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
-    notes = [*clip.notes, *aligned.notes]
-    cast = Cast(None)
-    if takes_parts:
-        cast = find_cast(frame.crop(reference_HWC), signal.parts_FHW, signal.report.people, notes)
+    warnings = [*clip.warnings, *signal.report.warnings]
+    scene = None
+    if draws:
+        scene = build_scene(picture_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings)
+    if scene is None and chosen.preset == "preview":
+        raise InputError(NOBODY)
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,
+        size=size,
         frame=frame,
-        image_HWC=reference_HWC,
-        signal=replace(signal, people_FHW=cast.moving_FHW),
-        image_own_HW=None if cast.own_HW is None else frame.pad(cast.own_HW),
-        image_people_HW=None if cast.people_HW is None else frame.pad(cast.people_HW),
+        picture_HWC=picture_HWC,
+        image_HWC=frame.picture(image_HWC, chosen.fit),
+        signal=signal,
+        scene=scene,
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
-        warnings=[*clip.warnings, *signal.report.warnings],
-        notes=notes,
+        warnings=warnings,
+        notes=[*clip.notes, *aligned.notes],
         alignment=aligned,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
+
+
+def _with_body(clip: MotionClip, progress: Progress | None) -> MotionClip:
+    """A clip of part maps with a body fitted to them, if they show one person."""
+    from magicanimate.motion.report import count_heads
+
+    maps = list(clip)
+    heads = [count_heads(parts_HW) for parts_HW in maps[:: max(1, len(maps) // 8)]]
+    if not maps or np.median(heads) != 1:
+        return clip
+    if progress:
+        progress("fitting", 0, len(maps))
+    try:
+        return replace(clip, body=fit_parts(maps, clip.fps))
+    except InputError:  # no joints are seen in any frame
+        return clip
+
+
+def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Part maps of an alignment at another resolution."""
+    if aligned.body is not None:
+        from magicanimate.body.draw import draw_motion
+
+        yield from (drawn["parts"] for drawn in draw_motion(aligned.body, size, ("parts",)))
+        return
+    for parts_HW in aligned:
+        same = parts_HW.shape == size
+        yield parts_HW if same else resize_parts(parts_HW, place(parts_HW.shape, size, "stretch"))  # type: ignore[arg-type]
 
 
 def _colours(

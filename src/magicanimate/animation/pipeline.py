@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from magicanimate.animation.job import Job, MotionInput, PictureInput, prepare_job
@@ -25,8 +26,8 @@ from magicanimate.animation.settings import (
     SettingArguments,
     make_settings,
 )
+from magicanimate.conditions.drawings import DrawingPlanes
 from magicanimate.conditions.planes import control_planes
-from magicanimate.conditions.warped import WarpSource
 from magicanimate.engine.device import to_model
 from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError, did_you_mean
@@ -34,7 +35,7 @@ from magicanimate.files import sha256
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.motion.signal import Signal
-from magicanimate.networks.detail import DetailSource
+from magicanimate.networks.detail import mend_drawing
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise, pixel_factor
 from magicanimate.progress import Progress
 from magicanimate.provenance import labelled
@@ -169,10 +170,8 @@ class MagicAnimatePipeline:
         self, image: PictureInput, motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None
     ) -> Job:
         """Stages 1 and 2: read and check everything, compute nothing yet."""
-        takes_parts = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
-        return prepare_job(
-            self.model.config, self.factor, image, motion, settings, progress, takes_parts=takes_parts
-        )  # fmt: skip
+        draws = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
+        return prepare_job(self.model.config, self.factor, image, motion, settings, progress, draws=draws)
 
     def frames(
         self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
@@ -183,6 +182,9 @@ class MagicAnimatePipeline:
         with the same result; the caller removes it when the video is written. patience: seconds before the first
         step is kept. Of several processes (see `ranks`) only the first one yields frames.
         """
+        if job.settings.preset == "preview":
+            yield from self._preview(job, progress)
+            return
         with _memory_explained():
             ref_Bchw = self._encode(job.image_HWC)
             _, channels, height, width = ref_Bchw.shape
@@ -208,6 +210,13 @@ class MagicAnimatePipeline:
 
     def _checkpoint(self, job: Job, folder: Path | None, patience: float) -> Checkpoint | None:
         return Checkpoint(folder, self._about(job), patience) if folder and self.ranks.first else None
+    def _preview(self, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
+        """The drawing alone."""
+        assert job.scene is not None
+        for index in range(len(job) if self.ranks.first else 0):
+            yield _finished(job.scene(index).frame_HWC, job)
+            if progress:
+                progress("decode", index + 1, len(job))
 
     def _about(self, job: Job) -> dict[str, Any]:
         """All that decides the frames of a job."""
@@ -215,7 +224,8 @@ class MagicAnimatePipeline:
         motion = [signal.parts_FHW.tobytes(), *([signal.raw_FHWC.tobytes()] if signal.raw_FHWC else [])]
         described = {name: value for name, value in job.describe().items() if name in _DECIDING}
         return described | {
-            "picture": sha256(job.image_HWC.tobytes())[:16],
+            "picture": sha256(job.picture_HWC.tobytes())[:16],
+            "bodies": [] if job.scene is None else [sha256(body.pose_FP.tobytes())[:16] for body in job.scene.motions],
             "motion": sha256(*motion)[:16],
             "model": model_fingerprint(self.model),
         }
@@ -230,10 +240,10 @@ class MagicAnimatePipeline:
 
         if not config.warp_input:
             return ControlSource(1, len(signal), lambda frames: motion(frames)[None])
-        warps = WarpSource(job.image_HWC, job.image_own_HW, stride, job.image_people_HW)
+        drawn = DrawingPlanes(job.scene, job.frame, stride)
 
         def planes(frames: list[int]) -> Tensor:
-            return torch.cat([motion(frames), warps(signal.parts_FHW[frames], signal.people(frames))], 1)[None]
+            return torch.cat([motion(frames), drawn(frames)], 1)[None]
 
         return ControlSource(1, len(signal), planes)
 
@@ -250,36 +260,47 @@ class MagicAnimatePipeline:
         The processes take the chunks in turn, so that the first one can pass them on in order.
         """
         total, size = len(job), self._decode_chunk(job)
-        adds = self._adds_detail(job)
-        detail = DetailSource(job.image_HWC, job.image_own_HW, job.image_people_HW) if adds else None
         starts = range(0, total, size)
         for turn in range(0, len(starts), self.ranks.size):
             mine = starts[turn + self.ranks.rank : turn + self.ranks.rank + 1]
-            decoded = [self._decode_frames(latents_BcFhw, slice(start, start + size), job, detail) for start in mine]
+            decoded = [
+                self._decode_frames(latents_BcFhw, range(start, min(start + size, total)), job) for start in mine
+            ]
             done = turn * size
             for frame_HWC in (frame for chunks in self.ranks.gather(decoded) for chunk in chunks for frame in chunk):
-                yield labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
+                yield _finished(frame_HWC, job)
                 done += 1
             if progress:
                 progress("decode", done, total)
-
-    def _adds_detail(self, job: Job) -> bool:
-        return self.model.detail is not None and job.settings.detail
 
     def _decode_chunk(self, job: Job) -> int:
         """How many frames are decoded at once."""
         return job.settings.decode_chunk or frames_decoded_at_once(*job.frame.canvas, self.model.config.patch)
 
     @torch.no_grad()
-    def _decode_frames(self, latents_BcFhw: Tensor, frames: slice, job: Job, detail: DetailSource | None) -> np.ndarray:
-        """[K, H, W, 3] uint8."""
+    def _decode_frames(self, latents_BcFhw: Tensor, frames: range, job: Job) -> np.ndarray:
+        """[K, H, W, 3] uint8 of the video's size."""
         model = self.model
-        latents_Bchw = to_model(latents_BcFhw[0, :, frames].transpose(0, 1), model)
+        latents_Bchw = to_model(latents_BcFhw[0, :, frames.start : frames.stop].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
-        if detail is not None and model.detail is not None:
-            parts_BHW, people_BHW = job.signal.parts_FHW[frames], job.signal.people(frames)
-            images_BCHW = detail(model.detail, images_BCHW, parts_BHW, job.settings.detail_trust, people_BHW)
-        return job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
+        small = job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
+        decoded = [_enlarged(frame_HWC, job.size) for frame_HWC in small]
+        if job.scene is None or not job.settings.detail:
+            return np.stack(decoded)
+        drawn = [job.scene(index) for index in frames]
+        return np.stack([mend_drawing(model.detail, one, other) for one, other in zip(drawn, decoded, strict=True)])
+
+
+def _finished(frame_HWC: np.ndarray, job: Job) -> np.ndarray:
+    """A frame as it is written."""
+    return labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
+
+
+def _enlarged(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A frame at another size; the same one where it has it."""
+    if frame_HWC.shape[:2] == size:
+        return frame_HWC
+    return np.asarray(Image.fromarray(frame_HWC).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def frames_decoded_at_once(height: int, width: int, patch: int) -> int:

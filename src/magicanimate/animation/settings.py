@@ -18,7 +18,7 @@ from magicanimate.sampling.solver_names import check_solver
 if TYPE_CHECKING:
     from magicanimate.models.config import ModelConfig
 
-Preset = Literal["original", "quality", "fast"]
+Preset = Literal["original", "quality", "fast", "preview"]
 Size = tuple[int, int]
 Interval = tuple[float, float]
 Settings = TypeVar("Settings", bound="AnimateSettings")
@@ -35,6 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quality": {},
     # Approximate: see `_by_steps`. What it saves and what it costs is measured in docs/speed.md.
     "fast": {},
+    # The picture's own pixels moved with a body, and no network.
+    "preview": {},
     # The original's behaviour, defects included: see the last block of `AnimateSettings`.
     "original": {
         "steps": 25, "guidance": 7.5, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
@@ -138,7 +140,13 @@ class AnimateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Annotated[
-        Preset, Shown(MODEL, page="Speed", place=(0, 0), choices={"Best quality": "quality", "Faster": "fast"})
+        Preset,
+        Shown(
+            MODEL,
+            page="Speed",
+            place=(0, 0),
+            choices={"Best quality": "quality", "Faster": "fast", "Preview": "preview"},
+        ),
     ] = Field(default="quality", description="named set of defaults")
     steps: Annotated[int | None, Shown(SOLVER, default="the preset's", page="Steps", place=(4, 0), hint="auto")] = (
         Field(default=None, ge=1, le=1000, description="denoising steps")
@@ -150,17 +158,19 @@ class AnimateSettings(BaseModel):
         default=1, ge=0, lt=2**63, description="seed of the initial noise"
     )
     size: Annotated[
-        Size | Literal["auto"],
+        Size | Literal["auto", "motion"],
         Shown(
             LOOK,
             "WIDTHxHEIGHT",
             reads=True,
             page="Size",
             place=(2, 0),
-            choices={size: size for size in ("auto", "256x256", "384x384", "512x512", "384x512", "512x768")},
+            choices={size: size for size in ("auto", "motion", "256x256", "384x384", "512x512", "384x512", "512x768")},
         ),
     ] = Field(
-        default="auto", description="size of the video; auto: the motion's aspect ratio at the model's pixel count"
+        default="auto",
+        description="size of the video; auto: the picture's shape, at most 768 pixels long (for models that do not "
+        "draw with the picture's pixels, as motion); motion: the motion's shape at the model's pixel count",
     )
     fps: Annotated[
         float | None,
@@ -327,7 +337,7 @@ class AnimateSettings(BaseModel):
     @field_validator("size")
     @classmethod
     def _size_range(cls, value: Any) -> Any:
-        if value != "auto" and not all(SMALLEST <= side <= LARGEST for side in value):
+        if value not in ("auto", "motion") and not all(SMALLEST <= side <= LARGEST for side in value):
             raise ValueError(f"both sides must be between {SMALLEST} and {LARGEST} pixels")
         return value
 
@@ -433,13 +443,15 @@ class AccelerationArguments(TypedDict, total=False):
     decoder: Path | None
 
 
-def parse_size(text: str) -> Size | Literal["auto"]:
-    """`auto`, or WIDTHxHEIGHT as people write it -> (height, width)."""
+def parse_size(text: str) -> Size | Literal["auto", "motion"]:
+    """`auto`, `motion`, or WIDTHxHEIGHT as people write it -> (height, width)."""
     if text.strip().lower() == "auto":
         return "auto"
+    if text.strip().lower() == "motion":
+        return "motion"
     match = re.fullmatch(r"\s*(-?\d+)\s*[xX×]\s*(-?\d+)\s*", text)
     if not match:
-        raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, or auto")
+        raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, auto or motion")
     width, height = int(match[1]), int(match[2])
     return height, width
 

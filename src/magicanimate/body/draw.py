@@ -12,7 +12,8 @@ import numpy as np
 
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.raster import Raster, rasterize
-from magicanimate.body.rig import JOINT_NAMES, POINT_INDEX, REGIONS, BodyShape
+from magicanimate.body.rig import POINT_INDEX, REGIONS, BodyShape
+from magicanimate.body.skinning import skin_weights
 from magicanimate.body.template import REGION_PARTS, template
 
 KINDS = ("parts", "depth", "normals", "pose")
@@ -46,7 +47,7 @@ class BodyDrawer:
     def draw(self, transforms_J34: np.ndarray, focal: tuple[float, float]) -> None:
         """Draw the body once; focal: pixels at distance 1, across and down, of a camera at the origin."""
         joints = len(transforms_J34)
-        self._skin_V34 = (_weights() @ transforms_J34.reshape(joints, 12)).reshape(-1, 3, 4)
+        self._skin_V34 = (skin_weights() @ transforms_J34.reshape(joints, 12)).reshape(-1, 3, 4)
         world_V3 = np.einsum("vij,vj->vi", self._skin_V34, self._rest_V4)
         depth_V = world_V3[:, 1]
         with np.errstate(divide="ignore", invalid="ignore"):  # the rasterizer leaves out what is behind the camera
@@ -85,18 +86,18 @@ class BodyDrawer:
 
 
 @lru_cache(maxsize=1)
-def _weights() -> np.ndarray:
-    """How much each vertex follows each joint. [V, J] float32."""
-    body = template()
-    weights_VJ = np.zeros((len(body.joint_weights), len(JOINT_NAMES)), np.float32)
-    np.add.at(weights_VJ, (np.arange(len(weights_VJ))[:, None], body.joint_indices.astype(int)), body.joint_weights)
-    return weights_VJ
-
-
-@lru_cache(maxsize=1)
 def _surface() -> np.ndarray:
     """What tells parts apart at each vertex: weights of the regions, then the splits. [V, 17] float32."""
     return np.concatenate([template().region_weights, template().split], 1)
+
+
+@lru_cache(maxsize=1)
+def surface_parts() -> np.ndarray:
+    """DensePose part of each vertex. [V] uint8."""
+    surface_V17 = _surface()
+    region_V = surface_V17[:, : len(REGIONS)].argmax(1)
+    split_V = surface_V17[np.arange(len(region_V)), len(REGIONS) + _SPLIT_OF[region_V]]
+    return _PARTS_OF[region_V, (split_V > 0).astype(int)].astype(np.uint8)
 
 
 def _span(motion: BodyMotion) -> tuple[float, float]:

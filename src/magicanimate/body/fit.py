@@ -71,7 +71,7 @@ class _Problem:
 
 
 @dataclass
-class _Unknowns:
+class Unknowns:
     """What is solved for."""
 
     pose_FP: Tensor
@@ -125,7 +125,7 @@ def _figure_size(track: Track) -> float:
     return float(np.median(extent[usable]))
 
 
-def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Proportions) -> _Unknowns:
+def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Proportions) -> Unknowns:
     """Upright, arms hanging, facing as shoulders and hips say, at the distance that the trunk's size says."""
     count = len(frames)
     pose = torch.zeros(count, POSE_NUMBERS)
@@ -145,7 +145,7 @@ def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Prop
     offset = offset - torch.from_numpy(body.rest.points[0, [0, 2]])
     place = centre - offset / distance[:, None]
     position = torch.stack([place[:, 0], distance.log(), place[:, 1]], 1)
-    return _Unknowns(pose, position, torch.from_numpy(np.log(body.lengths)))
+    return Unknowns(pose, position, torch.from_numpy(np.log(body.lengths)))
 
 
 def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
@@ -200,7 +200,7 @@ def _robust(error: Tensor, bend: float) -> Tensor:
     return bend**2 * ((1 + error.square() / bend**2).sqrt() - 1)
 
 
-def _loss(unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float) -> Tensor:
+def _loss(unknowns: Unknowns, problem: _Problem, body: Proportions, frame_seconds: float) -> Tensor:
     """Mean over frames of what does not agree."""
     stretch = stretches(unknowns.log_lengths.exp(), body.rest)
     place = unknowns.place()
@@ -213,10 +213,10 @@ def _loss(unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_secon
         own = torch.nn.functional.normalize(found[:, b] - found[:, a], dim=-1)
         away = (own - problem.directions_FD3).square().sum(-1)
         loss = loss + 0.35 * (problem.direction_trust_FD * _robust(away.clamp_min(1e-9).sqrt(), 0.5)).sum(1).mean()
-    return loss + _habits(unknowns, frame_seconds)
+    return loss + habits(unknowns, frame_seconds)
 
 
-def _habits(unknowns: _Unknowns, frame_seconds: float) -> Tensor:
+def habits(unknowns: Unknowns, frame_seconds: float) -> Tensor:
     """What bodies usually do: stay within their limits, near rest, move smoothly, and have usual proportions."""
     bounds = limits()
     angle = unknowns.pose_FP[:, TURN:]
@@ -236,8 +236,8 @@ def _habits(unknowns: _Unknowns, frame_seconds: float) -> Tensor:
 
 
 def _solve(
-    unknowns: _Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_lengths: bool
-) -> _Unknowns:
+    unknowns: Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_lengths: bool
+) -> Unknowns:
     """Adam from large steps to small ones."""
     pose = unknowns.pose_FP.clone().requires_grad_()
     position = unknowns.position_F3.clone().requires_grad_()
@@ -249,14 +249,14 @@ def _solve(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
-    current = _Unknowns(pose, position, lengths)
+    current = Unknowns(pose, position, lengths)
     with torch.enable_grad():  # whoever animates has gradients switched off
         for _ in range(steps):
             optimiser.zero_grad()
             _loss(current, problem, body, frame_seconds).backward()
             optimiser.step()
             schedule.step()
-    return _Unknowns(pose.detach(), position.detach(), lengths.detach())
+    return Unknowns(pose.detach(), position.detach(), lengths.detach())
 
 
 def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:

@@ -14,6 +14,8 @@ import numpy as np
 from magicanimate.media.pictures import Fit, fit_picture, place
 
 _SMALLEST_SIDE = 64
+_SMALLEST_LONG, _LONGEST = 256, 768
+"""Pixels of a video's longer side, where the picture decides its shape."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,28 @@ class Frame:
         """A picture of any size, fitted and padded to the canvas."""
         height, width, _ = image_HWC.shape
         return self.pad(fit_picture(image_HWC, place((height, width), self.size, fit)))
+
+
+def choose_size(
+    picture: tuple[int, int], motion: tuple[int, int], resolution: tuple[int, int],
+    size: tuple[int, int] | Literal["auto", "motion"], *, like_picture: bool,
+) -> tuple[int, int]:  # fmt: skip
+    """The (height, width) of a video.
+
+    Args:
+        picture, motion: their (height, width).
+        resolution: that the model was trained at.
+        size: as chosen. auto: the picture's shape, or the motion's, as `like_picture` says. motion: the motion's shape
+            with as many pixels as the model was trained with.
+        like_picture: whether the video is drawn with the picture's own pixels.
+    """
+    if size == "auto" and like_picture:
+        longest = max(picture)
+        scale = min(max(longest, _SMALLEST_LONG), _LONGEST) / longest
+        return max(_SMALLEST_SIDE, 2 * round(picture[0] * scale / 2)), max(
+            _SMALLEST_SIDE, 2 * round(picture[1] * scale / 2)
+        )
+    return _auto(motion, resolution) if size in ("auto", "motion") else size  # type: ignore[return-value]
 
 
 def choose_frame(

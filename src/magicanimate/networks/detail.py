@@ -1,14 +1,15 @@
-"""The detail network: takes back from the picture what the latents could not hold.
+"""The detail network: mends a drawing where geometry does not know the picture.
 
-A VAE's latents blur faces, prints and backgrounds. This network sees each decoded frame beside the picture warped to it
-(motion/warp.py) and beside what may be hair and loose cloth in it, says for every pixel how much of each to take, and
-corrects the rest:
+The drawing moves the picture's own pixels, and where these are seen and right nothing is better. This network sees it
+beside the decoded frame of the diffusion model, and corrects it where the drawing was completed or guessed, and along
+outlines:
 
-    frame = a decoded + b warped + c beyond + r,   a + b + c = 1, r any
+    frame = drawing + u (s (decoded - drawing) + r),   u unsure, known before; s in [0, 1] and r any, both learned
 
-A UNet2DModel of diffusers without attention, on space-to-depth pixels; frame by frame. In a model folder as `detail`.
+A UNet2DModel of diffusers without attention, on space-to-depth pixels; fully convolutional, frame by frame, at the
+video's size. In a model folder as `detail`.
 
-Legend: N frames, H W pixels, h w pixels after space-to-depth.
+Legend: N frames, H W pixels.
 """
 
 from __future__ import annotations
@@ -19,22 +20,31 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from diffusers import UNet2DModel
+from scipy import ndimage
 from torch import Tensor, nn
 
 from magicanimate.networks.build import build
-from magicanimate.networks.pixels import depth_to_space, parts_to_planes, space_to_depth
-from magicanimate.parts.densepose import HEAD, PARTS
-from magicanimate.person.warp import KNOWN, PartWarp, each_frame
+from magicanimate.networks.pixels import depth_to_space, space_to_depth
+from magicanimate.person.scene import COMPLETED, FILLED, GUESSED, KNOWN, DrawnFrame
 
 PATCH, CHANNELS = 2, (16, 32, 64, 96)
 """Of a fresh network. Fine levels place edges to the pixel, narrow ones cost little."""
-_SOURCES = 3  # decoded, warped, beyond
-_SEEN = 3 * _SOURCES + 2  # and how far the latter two are known
-_MADE = 3 + _SOURCES  # correction, share of each source
-_AT_ONCE = 4  # frames: more of them no longer fit a processor's cache, fewer leave it idle between layers
-_TRUST_ELSEWHERE = 0.25  # of that in heads: of a face a blur is the worst, of an arm a tear
-_TRUST_IN_HAIR = 0.4  # likewise: more of it shows the hair's cut edges
-_FIRST = 2.0  # logit of the decoded frame's share before training: mostly that
+KINDS = (KNOWN, COMPLETED, GUESSED, FILLED)
+"""Kinds of a drawing's pixels with a plane each."""
+SEEN = 3 + 3 + 2 + len(KINDS)
+"""Planes: decoded, drawn, alpha, unsure, kinds."""
+_MADE = 3 + 1  # correction, share of the decoded frame
+_EDGE = 0.004  # of the longer side: half width of the band along outlines that is unsure
+_SHARE = -2.0  # logit of the decoded frame's share before training
+
+
+class Inputs(NamedTuple):
+    """What the network sees: `planes_N12HW`, pictures in [-1, 1] and the rest in [0, 1]; and what it mends."""
+
+    planes: Tensor
+    decoded_N3HW: Tensor
+    drawn_N3HW: Tensor
+    unsure_N1HW: Tensor
 
 
 def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
@@ -43,10 +53,10 @@ def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
 
 
 def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2DModel:
-    """A fresh network that passes the decoded frame on, nearly. `channels`: the last level is the coarsest."""
+    """A fresh network that passes the drawing on, nearly. `channels`: the last level is the coarsest."""
     network = build_detail(
         {
-            "in_channels": _SEEN * patch**2 + PARTS,
+            "in_channels": SEEN * patch**2,
             "out_channels": _MADE * patch**2,
             "block_out_channels": channels,
             "layers_per_block": 1,
@@ -58,7 +68,7 @@ def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2D
     )
     nn.init.zeros_(network.conv_out.weight)
     nn.init.zeros_(network.conv_out.bias)
-    network.conv_out.bias.data[3 * patch**2 : 4 * patch**2] = _FIRST
+    network.conv_out.bias.data[3 * patch**2 :] = _SHARE
     return network
 
 
@@ -77,70 +87,73 @@ def granularity(network: UNet2DModel) -> int:
     return patch_of(network) * 2 ** (len(sizes_of(network)) - 1)
 
 
-class Sources(NamedTuple):
-    """What one frame may take pixels from, besides the decoded one, all in [0,1]."""
-
-    warped_N3HW: Tensor
-    known_N1HW: Tensor
-    beyond_N3HW: Tensor
-    moved_N1HW: Tensor
-    hair_N1HW: Tensor
-
-
-def find_sources(warp: PartWarp, parts_NHW: np.ndarray, people_NHW: np.ndarray | None = None) -> Sources:
-    """For the motion's part maps [N,H,W] uint8, and whose their pixels are where there are several people."""
-    warped, beyond = zip(*(warp.with_surroundings(*maps) for maps in each_frame(parts_NHW, people_NHW)), strict=True)
-    pictures = [torch.from_numpy(np.stack([one[0] for one in many])).movedim(-1, 1) / 255 for many in (warped, beyond)]
-    known, moved = (torch.from_numpy(np.stack([one[1] for one in many]))[:, None] for many in (warped, beyond))
-    return Sources(pictures[0], known / KNOWN, pictures[1], (moved > 0).float(), (moved == KNOWN).float())
+def unsure_pixels(drawn: DrawnFrame) -> np.ndarray:
+    """How far a drawing may be changed, [H, W] float32: 1 where it was completed or guessed and along outlines."""
+    kind_HW = drawn.kind_HW
+    guessed_HW = (kind_HW == COMPLETED) | (kind_HW == GUESSED)
+    person_HW = guessed_HW | (kind_HW == KNOWN)
+    band = max(1, round(_EDGE * max(kind_HW.shape)))
+    wide, narrow = (
+        ndimage.binary_dilation(person_HW, iterations=band), ndimage.binary_erosion(person_HW, iterations=band),
+    )  # fmt: skip
+    moved_HW = wide & ~narrow & (ndimage.maximum_filter(kind_HW == FILLED, 2 * band + 1) > 0)
+    unsure = (ndimage.binary_dilation(guessed_HW, iterations=band) & wide) | moved_HW
+    return np.clip(ndimage.gaussian_filter(unsure.astype(np.float32), band / 2) * 1.5, 0, 1)
 
 
-def add_detail(
-    network: UNet2DModel, decoded_N3HW: Tensor, sources: Sources, parts_NHW: Tensor, trust: float = 0.0
-) -> Tensor:
-    """Frames [N,3,H,W] in about [0,1], of decoded ones in [0,1] and part maps uint8.
+def see(drawn: DrawnFrame, decoded_HWC: np.ndarray) -> Inputs:
+    """A drawing and the decoded frame [H, W, 3] uint8 as the network sees them, N = 1."""
+    decoded, frame = (
+        torch.from_numpy(x.copy()).movedim(-1, 0)[None].float() / 255 for x in (decoded_HWC, drawn.frame_HWC)
+    )
+    unsure = torch.from_numpy(unsure_pixels(drawn))[None, None]
+    alpha = torch.from_numpy(drawn.alpha_HW)[None, None].float() / 255
+    kinds = torch.stack([torch.from_numpy(drawn.kind_HW == kind) for kind in KINDS])[None].float()
+    planes = torch.cat([decoded * 2 - 1, frame * 2 - 1, alpha, unsure, kinds], 1)
+    return Inputs(planes, decoded, frame, unsure)
 
-    trust: logits that the picture's own pixels are given beyond what was learnt, in heads; some of it in hair and on
-    other parts. The network learns to be right on average, which is blurred where it is not sure; with trust, faces are
-    sharper and a little less exact.
-    """
+
+def mend(network: UNet2DModel, inputs: Inputs) -> Tensor:
+    """Frames [N, 3, H, W] in about [0, 1]; both sides must be multiples of the network's granularity."""
     patch = patch_of(network)
-    warped, known, beyond, moved, hair = sources
-    pictures = (decoded_N3HW, warped, beyond)
-    seen = torch.cat([*(picture * 2 - 1 for picture in pictures), known, moved], 1)
-    planes = parts_to_planes(parts_NHW, patch).to(seen.dtype)
-    made = depth_to_space(network(torch.cat([space_to_depth(seen, patch), planes], 1), 0, return_dict=False)[0], patch)
-    decoded, own, loose = made[:, 3:].split(1, 1)
-    in_heads = torch.where(parts_NHW[:, None] >= HEAD[0], 1.0, _TRUST_ELSEWHERE).to(seen.dtype)
-    # Not for loose cloth, of which it is less sure whose it is
-    shares = torch.cat([decoded, own + trust * in_heads * known, loose + trust * _TRUST_IN_HAIR * hair], 1).softmax(1)
-    frames = made[:, :3]
-    for share, picture in zip(shares.split(1, 1), pictures, strict=True):
-        frames = torch.addcmul(frames, share, picture)
-    return frames
+    made = depth_to_space(network(space_to_depth(inputs.planes, patch), 0, return_dict=False)[0], patch)
+    change = made[:, 3:].sigmoid() * (inputs.decoded_N3HW - inputs.drawn_N3HW) + made[:, :3]
+    return inputs.drawn_N3HW + inputs.unsure_N1HW * change
 
 
-class DetailSource:
-    """What the detail network sees of one job's picture [H,W,3] with its own parts [H,W] (None: nobody was found), and
-    whose these are [H,W] where there are several people."""
+def mend_drawing(network: UNet2DModel | None, drawn: DrawnFrame, decoded_HWC: np.ndarray) -> np.ndarray:
+    """A finished frame [H, W, 3] uint8 of a drawing and the decoded frame of the same size.
 
-    def __init__(self, picture_HWC: np.ndarray, own_HW: np.ndarray | None, people_HW: np.ndarray | None = None) -> None:
-        self._warp = None if own_HW is None else PartWarp(picture_HWC, own_HW, people_HW)
+    Only the part of the frame that is unsure is computed. Without a network the drawing is returned.
+    """
+    if network is None:
+        return drawn.frame_HWC
+    rows, columns = np.nonzero(unsure_pixels(drawn) > 0)
+    if not rows.size:
+        return drawn.frame_HWC
+    step = granularity(network)
+    window = tuple(
+        _widened(index, length, step) for index, length in zip((rows, columns), drawn.kind_HW.shape, strict=True)
+    )
+    piece = DrawnFrame(drawn.frame_HWC[window], drawn.alpha_HW[window], drawn.kind_HW[window])
+    height, width = piece.kind_HW.shape
+    below, right = -height % step, -width % step
+    padded = [
+        np.pad(x, ((0, below), (0, right)) + ((0, 0),) * (x.ndim - 2), mode="edge")
+        for x in (*_planes(piece), decoded_HWC[window])
+    ]
+    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
+    inputs = Inputs(*(x.to(device, dtype) for x in see(DrawnFrame(*padded[:3]), padded[3])))
+    mended = mend(network, inputs)[0, :, :height, :width].float().clamp(0, 1)
+    out = drawn.frame_HWC.copy()
+    out[window] = (mended * 255).round().to(torch.uint8).movedim(0, -1).cpu().numpy()
+    return out
 
-    def __call__(
-        self, network: UNet2DModel, decoded_N3HW: Tensor, parts_NHW: np.ndarray, trust: float = 0.0,
-        people_NHW: np.ndarray | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Decoded frames with detail, clamped to [0,1]. Without parts of the picture they stay as they are, and so do
-        people whom the picture does not show: the background would shine through them."""
-        if self._warp is None:
-            return decoded_N3HW
-        sources = (plane.to(decoded_N3HW) for plane in find_sources(self._warp, parts_NHW, people_NHW))
-        maps_NHW = torch.from_numpy(np.ascontiguousarray(parts_NHW)).to(decoded_N3HW.device)
-        few = zip(*(x.split(_AT_ONCE) for x in (decoded_N3HW, maps_NHW, *sources)), strict=True)
-        frames = [add_detail(network, decoded, Sources(*given), maps, trust) for decoded, maps, *given in few]
-        detailed_N3HW = torch.cat(frames).clamp(0, 1)
-        if people_NHW is None:
-            return detailed_N3HW
-        missing_N1HW = torch.from_numpy(self._warp.missing(people_NHW))[:, None].to(decoded_N3HW.device)
-        return torch.where(missing_N1HW, decoded_N3HW, detailed_N3HW)
+
+def _planes(drawn: DrawnFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return drawn.frame_HWC, drawn.alpha_HW, drawn.kind_HW
+
+
+def _widened(index: np.ndarray, length: int, step: int) -> slice:
+    """The range of some rows or columns, with a margin that the network looks at."""
+    return slice(max(0, int(index.min()) - 2 * step), min(length, int(index.max()) + 1 + 2 * step))

@@ -50,6 +50,18 @@ def _flip_table() -> np.ndarray:
 FLIP_TABLE: np.ndarray = _flip_table()
 """[25] part index after a horizontal flip; its own inverse."""
 
+_ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
+AREAS = np.array([_ONE.get(part, part) for part in range(25)], np.uint8)
+"""[25] what each part moves with, the number of one of its parts: both sides of a limb and of the head move as one."""
+
+LOOSE = 25
+"""In the map of a picture whose person's mask is known: hair and clothes beyond the parts."""
+
+
+def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
+    """Part map(s) of a picture with LOOSE where the person is seen beside the parts, and no parts where nobody is."""
+    return np.where(person_HW, np.where(parts_HW > 0, parts_HW, LOOSE), 0).astype(np.uint8)
+
 
 def render_parts(parts: np.ndarray) -> np.ndarray:
     """[..., H, W] part indices 0..24 -> [..., H, W, 3] uint8 RGB, exactly the palette's colours."""

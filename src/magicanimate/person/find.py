@@ -10,11 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from scipy import ndimage
 
 from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS, LENGTHS, find_joints
-from magicanimate.person.hands import correct_hands
-from magicanimate.person.warp import LOOSE, fill_background, with_loose
+from magicanimate.person.texture import smooth_fill
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 _AROUND = 3  # times the picture's size: what is drawn to see how much of the body lies outside
 _REST_SIDE = 384  # pixels of the drawing in which lengths are measured
 _REST_SHARE = 0.42  # of its side, that a metre takes
+_COVER = 0.04  # of somebody's height: how far around them the picture is painted over before others are looked for
 _TWICE = 0.5  # of somebody's parts that are where others were found: the same person once more
 _SHOWN_BY = {
     "head": ("head",), "torso": ("torso",), "width": ("torso",),
@@ -44,9 +44,8 @@ class Person:
     """Share of the part that each length is of, that lies inside the picture."""
     feet: float
     """Share of the feet that lies inside the picture."""
-    own_HW: np.ndarray
-    """The parts as an own map of `warp`: with hair and clothes beyond them, no parts where nobody is seen, and hands
-    where skin is."""
+    agreement: float
+    """Intersection over union of the body's outline and the mask of whoever is seen there, 0..1."""
 
 
 def find_person(picture_HWC: np.ndarray) -> Person | None:
@@ -66,13 +65,17 @@ def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
         InputError: the package ai-edge-litert is missing.
     """
     people: list[Person] = []
-    covered_HW = np.zeros(picture_HWC.shape[:2], np.uint8)
+    covered_HW = np.zeros(picture_HWC.shape[:2], bool)
+    left_HWC = picture_HWC
     while len(people) < most:
-        person = find_person(fill_background(picture_HWC, covered_HW).picture_HWC if people else picture_HWC)
-        if person is None or covered_HW[person.parts_HW > 0].mean() > _TWICE * LOOSE:
+        person = find_person(left_HWC)
+        if person is None or covered_HW[person.parts_HW > 0].mean() > _TWICE:
             break
         people.append(person)
-        covered_HW[(person.own_HW > 0) | (person.parts_HW > 0)] = LOOSE
+        height = np.ptp(np.nonzero(person.parts_HW)[0])
+        covered_HW |= ndimage.distance_transform_edt(person.parts_HW == 0) < _COVER * height
+        filled = smooth_fill(picture_HWC.astype(np.float32), ~covered_HW)
+        left_HWC = np.where(covered_HW[..., None], filled, picture_HWC).astype(np.uint8)
     return people
 
 
@@ -95,7 +98,7 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         name: _share(parts_HW, wide, index) for index, name in enumerate(GROUPS)
     }  # fmt: skip
     joints_J2, _ = find_joints(wide)
-    own_HW = parts_HW if mask_HW is None else with_loose(parts_HW, _enlarged(mask_HW, (height, width)))
+    agreement = 1.0 if mask_HW is None else _agreement(parts_HW, mask_HW)
     return Person(
         body,
         parts_HW,
@@ -103,14 +106,17 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         _rest_lengths(body),
         np.array([np.mean([shown[group] for group in _SHOWN_BY[name]]) for name in LENGTHS]),
         (shown["foot.L"] + shown["foot.R"]) / 2,
-        correct_hands(picture_HWC, own_HW),
+        agreement,
     )
 
 
-def _enlarged(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A small mask at the picture's size, [H,W] bool."""
-    large = Image.fromarray(mask_HW.astype(np.uint8) * 255).resize(size[::-1], Image.Resampling.BICUBIC)
-    return np.asarray(large) > 127
+def _agreement(parts_HW: np.ndarray, mask_HW: np.ndarray) -> float:
+    """Intersection over union of a body and a smaller mask."""
+    rows, columns = (
+        (np.arange(count) * full // count) for count, full in zip(mask_HW.shape, parts_HW.shape, strict=True)
+    )
+    body_HW = parts_HW[rows[:, None], columns] > 0
+    return float((body_HW & mask_HW).sum() / max(1, (body_HW | mask_HW).sum()))
 
 
 def _share(parts_HW: np.ndarray, wide_HW: np.ndarray, group: int) -> float:

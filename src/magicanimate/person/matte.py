@@ -19,6 +19,8 @@ from magicanimate.person.segmentation import segment_people
 _MARGIN = 0.12  # of the people's box, around it at the second look
 _BAND = 0.012
 """Of the longer side: half width of the uncertain band inside the mask; outside it is twice as wide."""
+_FAINT = 8  # alpha of pixels that hold pieces of a matte together
+_OWN_PIECE = 0.04  # of a body that a piece of the matte must hold to be that person's
 _EPSILON = 2e-5  # regularization of the guided filter, colors in 0..1
 _STRETCH = (0.08, 0.92)  # alpha values of the filter that become 0 and 1
 _WIDE_BLUR = 0.06  # of the longer side: radius of the first pass of the foreground estimate
@@ -33,6 +35,23 @@ class Matte:
     """[H, W] uint8, 255: only the person."""
     foreground_HWC: np.ndarray
     """[H, W, 3] uint8, the person's own color, also where the background shines through."""
+
+    def only(self, body_HW: np.ndarray, others_HW: np.ndarray | None = None) -> Matte:
+        """The matte of one of several people.
+
+        Args:
+            body_HW: bool, the body of that person.
+            others_HW: bool, the bodies of other people in the picture.
+        """
+        pieces_HW, count = ndimage.label(self.alpha_HW > _FAINT)
+        on_body = np.bincount(pieces_HW[body_HW], minlength=count + 1)
+        kept = on_body > _OWN_PIECE * max(1, int(body_HW.sum()))
+        kept[0] = False
+        mine_HW = kept[pieces_HW] if kept.any() else pieces_HW > 0
+        if others_HW is not None and others_HW.any():
+            away, other = (ndimage.distance_transform_edt(~where) for where in (body_HW, others_HW & ~body_HW))
+            mine_HW &= away <= other
+        return Matte(np.where(mine_HW, self.alpha_HW, 0).astype(np.uint8), self.foreground_HWC)
 
     @property
     def mask_HW(self) -> np.ndarray:
@@ -87,8 +106,12 @@ def _guided_filter(image_HWC: np.ndarray, input_HW: np.ndarray, radius: int) -> 
     mean_HWC, mean_HW = _blur(image_HWC, radius), _blur(input_HW, radius)
     covariance_HWC = _blur(image_HWC * input_HW[..., None], radius) - mean_HWC * mean_HW[..., None]
     products = np.stack([image_HWC[..., i] * image_HWC[..., j] for i in range(3) for j in range(i, 3)], -1)
-    upper = _blur(products, radius) - np.stack([mean_HWC[..., i] * mean_HWC[..., j] for i in range(3) for j in range(i, 3)], -1)
-    spread = upper[..., [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(*input_HW.shape, 3, 3) + _EPSILON * np.eye(3, dtype=np.float32)
+    upper = _blur(products, radius) - np.stack(
+        [mean_HWC[..., i] * mean_HWC[..., j] for i in range(3) for j in range(i, 3)], -1
+    )
+    spread = upper[..., [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(*input_HW.shape, 3, 3) + _EPSILON * np.eye(
+        3, dtype=np.float32
+    )
     slope_HWC = np.linalg.solve(spread, covariance_HWC[..., None])[..., 0]
     offset_HW = mean_HW - (slope_HWC * mean_HWC).sum(-1)
     return (_blur(slope_HWC, radius) * image_HWC).sum(-1) + _blur(offset_HW, radius)

@@ -8,7 +8,8 @@ Shape legend: V vertices, T triangles, H W pixels, K fragments of a pixel.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from magicanimate.compiled import compiled
 
 FRAGMENTS = 4
 """K: fragments that are kept for each pixel."""
@@ -31,22 +32,22 @@ class FragmentBuffer:
         self._color_HWK4[..., 3].fill(0)
 
     def draw_textured(
-        self, screen_V3: np.ndarray, at_V2: np.ndarray, triangles_T3: np.ndarray, texture_HWC: np.ndarray, kind: int
+        self, screen_V3: np.ndarray, at_V3: np.ndarray, triangles_T3: np.ndarray, texture_HWC: np.ndarray
     ) -> None:
         """Add triangles that take their colors from a texture.
 
         Args:
             screen_V3: float32: x and y in pixels (the first pixel's center is at .5), and the depth.
-            at_V2: float32, x and y in pixels of the texture.
+            at_V3: float32: x and y in pixels of the texture, and an opacity 0..1.
             triangles_T3: int32.
-            texture_HWC: uint8 [h, w, 4], color not multiplied by alpha.
-            kind: 0..255, kept with each fragment and returned by `resolve` for the nearest one.
+            texture_HWC: uint8 [h, w, 5]: color, not multiplied by alpha; alpha; kind, which `resolve` returns for the
+                nearest fragment.
         """
-        _draw_textured(screen_V3, at_V2, triangles_T3, texture_HWC, kind, self._depth_HWK, self._color_HWK4)
+        _draw_textured(screen_V3, at_V3, triangles_T3, texture_HWC, self._depth_HWK, self._color_HWK4)
 
-    def draw_colored(self, screen_V3: np.ndarray, color_V3: np.ndarray, triangles_T3: np.ndarray, kind: int) -> None:
-        """Add opaque triangles with colors [V, 3] float32 in 0..255 at their corners."""
-        _draw_colored(screen_V3, color_V3, triangles_T3, kind, self._depth_HWK, self._color_HWK4)
+    def draw_colored(self, screen_V3: np.ndarray, color_V4: np.ndarray, triangles_T3: np.ndarray, kind: int) -> None:
+        """Add triangles with colors and alpha [V, 4] float32 in 0..255 at their corners."""
+        _draw_colored(screen_V3, color_V4, triangles_T3, kind, self._depth_HWK, self._color_HWK4)
 
     def resolve(self) -> tuple[np.ndarray, np.ndarray]:
         """Blend the fragments.
@@ -60,7 +61,7 @@ class FragmentBuffer:
         return color, kind
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _insert(depth_K, color_K5, depth, r, g, b, a, kind):  # type: ignore[no-untyped-def]
     """Keep a fragment in the order of depth unless it lies behind an opaque one or behind K others."""
     count = depth_K.shape[0]
@@ -80,7 +81,7 @@ def _insert(depth_K, color_K5, depth, r, g, b, a, kind):  # type: ignore[no-unty
     color_K5[place, 3], color_K5[place, 4] = np.uint8(a + 0.5), np.uint8(kind)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _corners(screen_V3, triangles_T3, t, height, width):  # type: ignore[no-untyped-def]
     """A triangle's corners in counterclockwise order, and its box, empty where nothing is to be drawn."""
     i, j, k = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
@@ -99,7 +100,7 @@ def _corners(screen_V3, triangles_T3, t, height, width):  # type: ignore[no-unty
     return i, j, k, area, left, right, top, bottom
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _edge(screen_V3, a, b, x, y):  # type: ignore[no-untyped-def]
     """Edge function of a point; exactly opposite for the two triangles of an edge, and never inside both."""
     if a < b:
@@ -113,8 +114,8 @@ def _edge(screen_V3, a, b, x, y):  # type: ignore[no-untyped-def]
     return -value if value != 0 else -1e-12
 
 
-@njit(cache=True, nogil=True)
-def _draw_textured(screen_V3, at_V2, triangles_T3, texture, kind, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
+@compiled
+def _draw_textured(screen_V3, at_V3, triangles_T3, texture, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
     height, width = depth_HWK.shape[:2]
     rows, columns = texture.shape[:2]
     for t in range(len(triangles_T3)):
@@ -128,25 +129,42 @@ def _draw_textured(screen_V3, at_V2, triangles_T3, texture, kind, depth_HWK, col
                     continue
                 u, v, w = u / area, v / area, w / area
                 depth = u * screen_V3[i, 2] + v * screen_V3[j, 2] + w * screen_V3[k, 2]
-                tx = u * at_V2[i, 0] + v * at_V2[j, 0] + w * at_V2[k, 0] - 0.5
-                ty = u * at_V2[i, 1] + v * at_V2[j, 1] + w * at_V2[k, 1] - 0.5
+                tx = u * at_V3[i, 0] + v * at_V3[j, 0] + w * at_V3[k, 0] - 0.5
+                ty = u * at_V3[i, 1] + v * at_V3[j, 1] + w * at_V3[k, 1] - 0.5
                 x0, y0 = int(np.floor(tx)), int(np.floor(ty))
                 fx, fy = tx - x0, ty - y0
                 x1, y1 = min(max(x0 + 1, 0), columns - 1), min(max(y0 + 1, 0), rows - 1)
                 x0, y0 = min(max(x0, 0), columns - 1), min(max(y0, 0), rows - 1)
+                opacity = u * at_V3[i, 2] + v * at_V3[j, 2] + w * at_V3[k, 2]
                 s00, s01 = (1 - fx) * (1 - fy) * texture[y0, x0, 3], fx * (1 - fy) * texture[y0, x1, 3]
                 s10, s11 = (1 - fx) * fy * texture[y1, x0, 3], fx * fy * texture[y1, x1, 3]
                 a = s00 + s01 + s10 + s11
-                if a < _FAINTEST:
+                if a * opacity < _FAINTEST:
                     continue
-                r = (s00 * texture[y0, x0, 0] + s01 * texture[y0, x1, 0] + s10 * texture[y1, x0, 0] + s11 * texture[y1, x1, 0]) / a
-                g = (s00 * texture[y0, x0, 1] + s01 * texture[y0, x1, 1] + s10 * texture[y1, x0, 1] + s11 * texture[y1, x1, 1]) / a
-                b = (s00 * texture[y0, x0, 2] + s01 * texture[y0, x1, 2] + s10 * texture[y1, x0, 2] + s11 * texture[y1, x1, 2]) / a
-                _insert(depth_HWK[row, column], color_HWK5[row, column], depth, r, g, b, a, kind)
+                r = (
+                    s00 * texture[y0, x0, 0]
+                    + s01 * texture[y0, x1, 0]
+                    + s10 * texture[y1, x0, 0]
+                    + s11 * texture[y1, x1, 0]
+                ) / a
+                g = (
+                    s00 * texture[y0, x0, 1]
+                    + s01 * texture[y0, x1, 1]
+                    + s10 * texture[y1, x0, 1]
+                    + s11 * texture[y1, x1, 1]
+                ) / a
+                kind = texture[y1 if fy > 0.5 else y0, x1 if fx > 0.5 else x0, 4]
+                b = (
+                    s00 * texture[y0, x0, 2]
+                    + s01 * texture[y0, x1, 2]
+                    + s10 * texture[y1, x0, 2]
+                    + s11 * texture[y1, x1, 2]
+                ) / a
+                _insert(depth_HWK[row, column], color_HWK5[row, column], depth, r, g, b, a * opacity, kind)
 
 
-@njit(cache=True, nogil=True)
-def _draw_colored(screen_V3, color_V3, triangles_T3, kind, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
+@compiled
+def _draw_colored(screen_V3, color_V4, triangles_T3, kind, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
     height, width = depth_HWK.shape[:2]
     for t in range(len(triangles_T3)):
         i, j, k, area, left, right, top, bottom = _corners(screen_V3, triangles_T3, t, height, width)
@@ -159,13 +177,15 @@ def _draw_colored(screen_V3, color_V3, triangles_T3, kind, depth_HWK, color_HWK5
                     continue
                 u, v, w = u / area, v / area, w / area
                 depth = u * screen_V3[i, 2] + v * screen_V3[j, 2] + w * screen_V3[k, 2]
-                r = u * color_V3[i, 0] + v * color_V3[j, 0] + w * color_V3[k, 0]
-                g = u * color_V3[i, 1] + v * color_V3[j, 1] + w * color_V3[k, 1]
-                b = u * color_V3[i, 2] + v * color_V3[j, 2] + w * color_V3[k, 2]
-                _insert(depth_HWK[row, column], color_HWK5[row, column], depth, r, g, b, 255.0, kind)
+                r = u * color_V4[i, 0] + v * color_V4[j, 0] + w * color_V4[k, 0]
+                g = u * color_V4[i, 1] + v * color_V4[j, 1] + w * color_V4[k, 1]
+                b = u * color_V4[i, 2] + v * color_V4[j, 2] + w * color_V4[k, 2]
+                a = u * color_V4[i, 3] + v * color_V4[j, 3] + w * color_V4[k, 3]
+                if a >= _FAINTEST:
+                    _insert(depth_HWK[row, column], color_HWK5[row, column], depth, r, g, b, a, kind)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resolve(depth_HWK, color_HWK5, color_HW4, kind_HW):  # type: ignore[no-untyped-def]
     height, width, count = depth_HWK.shape
     for row in range(height):
@@ -192,30 +212,3 @@ def _resolve(depth_HWK, color_HWK5, color_HW4, kind_HW):  # type: ignore[no-unty
             color_HW4[row, column, 2] = np.uint8(min(255, b / divide + 0.5))
             color_HW4[row, column, 3] = np.uint8(a * 255 + 0.5)
             kind_HW[row, column] = kind
-
-
-@njit(cache=True, nogil=True)
-def visible_surface(screen_V3, triangles_T3, height, width):  # type: ignore[no-untyped-def]
-    """Nearest triangle of each pixel [H, W] int32, -1 for none, its barycentric coordinates [H, W, 3], its depth."""
-    triangle = np.full((height, width), -1, np.int32)
-    weights = np.zeros((height, width, 3), np.float32)
-    nearest = np.full((height, width), np.inf, np.float32)
-    for t in range(len(triangles_T3)):
-        i, j, k, area, left, right, top, bottom = _corners(screen_V3, triangles_T3, t, height, width)
-        for row in range(top, bottom):
-            y = row + 0.5
-            for column in range(left, right):
-                x = column + 0.5
-                u, v, w = _edge(screen_V3, j, k, x, y), _edge(screen_V3, k, i, x, y), _edge(screen_V3, i, j, x, y)
-                if u < 0 or v < 0 or w < 0:
-                    continue
-                depth = (u * screen_V3[i, 2] + v * screen_V3[j, 2] + w * screen_V3[k, 2]) / area
-                if depth < nearest[row, column]:
-                    nearest[row, column] = depth
-                    triangle[row, column] = t
-                    weights[row, column, 0] = u / area
-                    if triangles_T3[t, 1] == j:
-                        weights[row, column, 1], weights[row, column, 2] = v / area, w / area
-                    else:
-                        weights[row, column, 1], weights[row, column, 2] = w / area, v / area
-    return triangle, weights, nearest

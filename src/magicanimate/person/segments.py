@@ -10,17 +10,24 @@ Shape legend: H W pixels, L layers.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
+
+from magicanimate.compiled import compiled
 
 NOBODY, TRUNK, LEFT_ARM, RIGHT_ARM = 0, 1, 2, 3
 """Labels of pixels. Left and right are the person's."""
+LEFT_HAND, RIGHT_HAND, FACE = 4, 5, 6
+"""Further labels of the drawn body: hands belong to arms, the face to the trunk."""
+_ARM_OF = {LEFT_HAND: LEFT_ARM, RIGHT_HAND: RIGHT_ARM}
+_LEAST_SKIN = 0.3  # share of a drawn hand that must look like skin or sleeve, or it is in a pocket or behind something
 _CORE = 0.011  # of the figure's height: how far inside its part a pixel is a seed; less in thin parts
 _THIN = 0.45  # of a part's own half thickness: seeds in parts that are thinner than twice that
 _REACH = 0.07  # of the figure's height: how far from the drawn arm its pixels may lie
 _NEAR_ARMS = 0.10  # of the figure's height: where colors are compared
 _BINS = 12  # of each color channel
 _FLAT, _EDGE, _COLOR = 0.15, 6.0, 12.0  # costs of a step: of a pixel, of a color difference (0..1), of a likelihood's
+_SMOOTH = 0.004  # of the figure's height: smoothness of borders between layers
+_RIBBON = 0.009  # of the figure's height: half width of strips that are no part of the trunk
 _SMALL = 0.002  # of the figure: pieces that are smaller join their neighbors
 
 
@@ -30,12 +37,13 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
     Args:
         picture_HWC: uint8.
         alpha_HW: uint8, the person's matte.
-        drawn_HW: uint8, labels of the body that was fitted, 0 beside it.
+        drawn_HW: uint8, labels of the body that was fitted, hands and face with their own, 0 beside it.
         height: of the figure in pixels.
     """
     inside_HW = alpha_HW > 12
     solid_HW = alpha_HW > 200
     image = ndimage.gaussian_filter(picture_HWC.astype(np.float32) / 255, (0.7, 0.7, 0))
+    drawn_HW = _with_hands(image, solid_HW, drawn_HW)
     seeds_HW = np.where(solid_HW, _seeds(drawn_HW, height), NOBODY)
     labels_HW = np.zeros_like(drawn_HW)
     if not (seeds_HW > TRUNK).any():
@@ -51,7 +59,68 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
         distances[index] = np.where(far_HW, np.inf, distances[index])
     labels_HW = (np.argmin(distances, 0) + 1).astype(np.uint8)
     labels_HW[~inside_HW] = NOBODY
+    labels_HW = _without_ribbons(_smooth_borders(labels_HW, height), height)
     return _without_specks(labels_HW, height)
+
+
+def _smooth_borders(labels_HW: np.ndarray, height: float) -> np.ndarray:
+    """Labels whose borders with each other are smooth; the person's outline stays."""
+    sigma = _SMOOTH * height
+    shares = [ndimage.gaussian_filter((labels_HW == k).astype(np.float32), sigma) for k in (TRUNK, LEFT_ARM, RIGHT_ARM)]
+    smooth_HW = (np.argmax(shares, 0) + 1).astype(np.uint8)
+    thin_HW = _thickness(labels_HW > TRUNK, height) < 2 * sigma  # fingers would be worn away
+    return np.where((labels_HW > NOBODY) & ~thin_HW, smooth_HW, labels_HW)
+
+
+def _thickness(mask_HW: np.ndarray, height: float) -> np.ndarray:
+    """Half thickness [H, W] of what a mask shows, 0 outside."""
+    return ndimage.maximum_filter(ndimage.distance_transform_edt(mask_HW), max(3, round(0.02 * height)) | 1) * mask_HW
+
+
+def _without_ribbons(labels_HW: np.ndarray, height: float) -> np.ndarray:
+    """Thin strips of the trunk's label along an arm go to the arm: rims of sleeves differ in color from the sleeve."""
+    trunk_HW = labels_HW == TRUNK
+    radius = max(1.5, _RIBBON * height)
+    core_HW = ndimage.distance_transform_edt(trunk_HW) > radius
+    thick_HW = ndimage.distance_transform_edt(~core_HW) <= radius + 1.5
+    arm_HW = labels_HW > TRUNK
+    if not arm_HW.any():
+        return labels_HW
+    distance_HW, nearest = ndimage.distance_transform_edt(~arm_HW, return_indices=True)
+    ribbon_HW = trunk_HW & ~thick_HW & (distance_HW < 3 * radius)
+    out = labels_HW.copy()
+    out[ribbon_HW] = labels_HW[tuple(nearest)][ribbon_HW]
+    return out
+
+
+def _with_hands(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray) -> np.ndarray:
+    """The drawn body with four labels; hands that look like neither skin nor sleeve, but like the trunk and legs, are
+    hidden: nothing is said about their pixels."""
+    out = np.where(drawn_HW == FACE, TRUNK, drawn_HW).astype(np.uint8)
+    face_HW = (drawn_HW == FACE) & solid_HW
+    body_HW = (drawn_HW == TRUNK) & solid_HW
+    known = face_HW.sum() > 30 and body_HW.sum() > 30
+    tone = image / np.maximum(image.sum(-1, keepdims=True), 1e-3)
+    for hand, arm in _ARM_OF.items():
+        hand_HW = drawn_HW == hand
+        out[hand_HW] = arm
+        seen_HW = hand_HW & solid_HW
+        if not known or seen_HW.sum() < 10:
+            continue
+        own_HW = face_HW | ((drawn_HW == arm) & solid_HW)
+        own, other = (_log_likelihood(tone, image, chosen, seen_HW) for chosen in (own_HW, body_HW))
+        if (own > other).mean() < _LEAST_SKIN:
+            out[hand_HW] = NOBODY
+    return out
+
+
+def _log_likelihood(tone: np.ndarray, image: np.ndarray, chosen: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Log likelihood of pixels' hue and, less, brightness under a kernel density of those chosen. [N]."""
+    features = np.concatenate([tone[..., :2] * 25, image.mean(-1, keepdims=True) * 4], -1)
+    sample = features[chosen]
+    sample = sample[:: max(1, len(sample) // 300)]
+    distance = ((features[at][:, None] - sample[None]) ** 2).sum(-1)
+    return np.log(np.exp(-2 * distance).mean(1) + 1e-6)
 
 
 def _seeds(drawn_HW: np.ndarray, height: float) -> np.ndarray:
@@ -65,7 +134,9 @@ def _seeds(drawn_HW: np.ndarray, height: float) -> np.ndarray:
         core_HW = deep_HW > np.minimum(_CORE * height, _THIN * thickness_HW)
         if label == TRUNK:  # errors of the arms' place are errors of the trunk's border too
             arms_HW = drawn_HW > TRUNK
-            core_HW = own_HW & (ndimage.distance_transform_edt(~arms_HW) > 2 * _CORE * height) if arms_HW.any() else own_HW
+            core_HW = (
+                own_HW & (ndimage.distance_transform_edt(~arms_HW) > 2 * _CORE * height) if arms_HW.any() else own_HW
+            )
         seeds_HW[core_HW] = label
     return seeds_HW
 
@@ -102,9 +173,9 @@ def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _geodesic(image, likelihood, inside, seeds, flat, edge, color):  # type: ignore[no-untyped-def]
-    """Length [H, W] of the shortest path to a seed through the inside, by alternating sweeps; inf where there is none."""
+    """Length [H, W] of the shortest path to a seed through the inside, by alternating sweeps; inf: there is none."""
     height, width = inside.shape
     distance = np.where(seeds, 0.0, np.inf).astype(np.float32)
     for sweep in range(8):

@@ -10,9 +10,10 @@ Shape legend: H W pixels, C color channels.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from PIL import Image
 from scipy import ndimage
+
+from magicanimate.compiled import compiled
 
 _RADIUS = 3  # pixels: patches have 7 x 7
 _COARSEST = 16  # pixels of the longer side, about
@@ -22,13 +23,12 @@ _FADING = 1.3
 _OTHER_ROW = 8000.0
 """Squared color difference that equals a match as many rows away as the picture is high: scenes are layered, what lies
 beside a hole continues into it more often than what lies above or below."""
+_OTHER_COLUMN = 2000.0  # the same for columns
 _CONTEXT = 0.6  # times the hole's box: how far around it patches are looked for
 _FINE_SIDE = 384  # pixels: larger pictures are matched at this size, and the matches enlarged
 
 
-def complete_texture(
-    picture_HWC: np.ndarray, hole_HW: np.ndarray, usable_HW: np.ndarray | None = None
-) -> np.ndarray:
+def complete_texture(picture_HWC: np.ndarray, hole_HW: np.ndarray, usable_HW: np.ndarray | None = None) -> np.ndarray:
     """Fills a hole from the rest of a picture.
 
     Args:
@@ -121,7 +121,9 @@ def _complete(picture_HWC: np.ndarray, hole_HW: np.ndarray, usable_HW: np.ndarra
         depth = ndimage.distance_transform_edt(hole)
         trust = np.maximum(_FADING**-depth, 0.02).astype(np.float32)
         for turn in range(rounds):
-            _search(image, trust, targets, centers, places, match, level * 100 + turn, size[0] * size[1] > _FINE_SIDE**2)
+            _search(
+                image, trust, targets, centers, places, match, level * 100 + turn, size[0] * size[1] > _FINE_SIDE**2
+            )
             _vote(image, trust, hole, targets, match)
         previous = image
     if not len(previous) or previous.shape[:2] != hole_HW.shape:
@@ -136,9 +138,7 @@ def _bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack(planes, -1)
 
 
-def _enlarged_match(
-    match: np.ndarray, size: tuple[int, int], centers: np.ndarray, places: np.ndarray
-) -> np.ndarray:
+def _enlarged_match(match: np.ndarray, size: tuple[int, int], centers: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Matches of the coarser level at this one; random where they fall outside the usable centers."""
     height, width = size
     rng = np.random.default_rng(height * 10007 + width)
@@ -153,12 +153,13 @@ def _enlarged_match(
     return np.ascontiguousarray(out.astype(np.int32))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _distance(image, trust, row, column, other_row, other_column, best):  # type: ignore[no-untyped-def]
     """Sum of squared differences of two patches; may stop above `best`."""
     height, width = image.shape[:2]
-    rows = np.float32((other_row - row) / height)
-    total = np.float32(3 * (2 * _RADIUS + 1) ** 2 * _OTHER_ROW * trust[row, column]) * rows * rows
+    rows, columns = np.float32((other_row - row) / height), np.float32((other_column - column) / width)
+    away = _OTHER_ROW * rows * rows + _OTHER_COLUMN * columns * columns
+    total = np.float32(3 * (2 * _RADIUS + 1) ** 2 * trust[row, column] * away)
     for dy in range(-_RADIUS, _RADIUS + 1):
         y = min(max(row + dy, 0), height - 1)
         for dx in range(-_RADIUS, _RADIUS + 1):
@@ -171,7 +172,7 @@ def _distance(image, trust, row, column, other_row, other_column, best):  # type
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search(image, trust, targets, centers, places, match, seed, only_propagate):  # type: ignore[no-untyped-def]
     """Improve the matches: neighbors' matches shifted, then random ones nearer and nearer to the present one."""
     np.random.seed(seed)
@@ -207,7 +208,7 @@ def _search(image, trust, targets, centers, places, match, seed, only_propagate)
                 match[row, column, 0], match[row, column, 1] = my, mx
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _vote(image, trust, hole, targets, match):  # type: ignore[no-untyped-def]
     """Each pixel of the hole becomes the mean of what the patches over it propose, similar ones counting more."""
     height, width = hole.shape

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from magicanimate.parts.densepose import HEAD, resize_parts
+from magicanimate.parts.densepose import AREAS, HEAD, resize_parts
 from magicanimate.parts.frame_store import PackedFrames
-from magicanimate.person.limbs import AREAS
 
 STRANGER = 255
 """Somebody beside the people who are followed."""

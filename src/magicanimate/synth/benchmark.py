@@ -23,8 +23,7 @@ from PIL import Image
 
 from magicanimate.errors import InputError
 from magicanimate.files import atomic_path, sha256, write_json
-from magicanimate.parts.densepose import PALETTE_25, render_parts
-from magicanimate.person.warp import with_loose
+from magicanimate.parts.densepose import PALETTE_25, render_parts, with_loose
 from magicanimate.synth.clip import render_clip
 from magicanimate.synth.dataset import clip_times
 

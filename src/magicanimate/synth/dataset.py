@@ -21,7 +21,7 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.files import sha256, write_json, write_npy
-from magicanimate.person.warp import with_loose
+from magicanimate.parts.densepose import with_loose
 from magicanimate.synth.camera_effects import filmed_clip
 from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip, render_clip
 from magicanimate.synth.controls import check_controls, control_frames

@@ -1,7 +1,8 @@
-"""Stage detail: the network that takes detail from the warped picture, trained on what a finished model makes.
+"""Stage detail: the network that mends drawings, trained on drawn people and what a finished model makes of them.
 
-The model's own frames of training people are made once (`samples.npy` in the run's folder) and then shown in random
-crops, beside the true frames: so the network learns which of the model's pixels to trust, and which of the warp's.
+Training people are drawn once, as photographs are (train/drawings.py), and the model's own frames of them made once
+(`samples.npy`), both in the run's folder. Then random crops are shown beside the true frames, so that the network
+learns where a drawing is wrong, and what belongs there.
 
 Legend: B samples, H W pixels of a crop.
 """
@@ -28,26 +29,26 @@ from magicanimate.models.model import Model
 from magicanimate.networks.detail import (
     CHANNELS,
     PATCH,
-    Sources,
-    add_detail,
-    find_sources,
+    Inputs,
     granularity,
+    mend,
     new_detail,
     patch_of,
+    see,
     sizes_of,
 )
 from magicanimate.networks.gan import PatchDiscriminator
 from magicanimate.networks.pixels import parts_to_planes
 from magicanimate.parts.densepose import HEAD
-from magicanimate.person.warp import PartWarp
+from magicanimate.person.scene import DrawnFrame
 from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import DrawsAhead, moved
+from magicanimate.train.drawings import Drawings
 from magicanimate.train.gan import adversarial_terms
 from magicanimate.train.preview import HeldOut, Preview, generate
-from magicanimate.train.warps import with_errors
 
-_PERSON = 2.0  # extra weight of the person's pixels, as for the VAE
+_ELSEWHERE = 0.05  # weight of pixels that the network cannot change, which keep the weights' scale
 _HEAD = 15.0  # extra weight of heads in the discriminator's judgement: small, and what people look at
 _DRIFT = 0.12  # spread of the colours' errors in frames that are made worse
 _TOGETHER = 8  # clips that the model is run on at once
@@ -67,7 +68,6 @@ class DetailSettings(BaseModel):
     channels: tuple[int, ...] | None = Field(None, description="of its levels, the coarsest last; likewise")
     clips: int = Field(600, ge=1, description="clips of the data that the model is run on")
     crop: int = Field(128, ge=16, description="side of the random crops in pixels")
-    wrong_warp: float = Field(0.2, ge=0, le=1, description="share of samples whose reference's part map has errors")
     wrong_frame: float = Field(
         0.0, ge=0, le=1, description="share of samples whose decoded frame is made worse, as it is for photographs"
     )
@@ -107,16 +107,14 @@ def make_samples(
 
 
 class Crops(NamedTuple):
-    """A batch: decoded and true frames [B,3,H,W], parts [B,H,W], and the `Sources`."""
+    """A batch: true frames [B,3,H,W], part maps [B,H,W], and the network's `Inputs`."""
 
-    decoded: Tensor
     truth: Tensor
     parts: Tensor
-    warped: Tensor
-    known: Tensor
-    beyond: Tensor
-    moved: Tensor
-    hair: Tensor
+    planes: Tensor
+    decoded: Tensor
+    drawn: Tensor
+    unsure: Tensor
 
 
 class DetailStage(DrawsAhead):
@@ -127,6 +125,7 @@ class DetailStage(DrawsAhead):
         model: Model,
         data: Dataset,
         samples: np.ndarray,
+        drawings: Drawings,
         settings: DetailSettings,
         held: HeldOut,
         sampling: SampleSettings,
@@ -143,6 +142,9 @@ class DetailStage(DrawsAhead):
             self.modules["discriminator"] = PatchDiscriminator(_JUDGED).to(device)
         self.model = replace(model, detail=network)
         self._network, self._data, self._samples, self._device = network, data, samples, device
+        self._drawings, self._found = drawings, np.flatnonzero(drawings.found)
+        if not len(self._found):
+            raise InputError("No person was found in the training clips; make them larger or better lit.")
         self._preview = Preview(self.model, held, sampling)
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
@@ -153,17 +155,18 @@ class DetailStage(DrawsAhead):
         return Crops(*(torch.stack(column) for column in zip(*crops, strict=True)))
 
     def loss_of(self, drawn: Crops, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
-        decoded, truth, parts, *sources = moved(drawn, self._device)
-        output = add_detail(self._network, decoded, Sources(*sources), parts)
+        truth, parts, *seen_by_network = moved(drawn, self._device)
+        inputs = Inputs(*seen_by_network)
+        output = mend(self._network, inputs)
         body = (parts > 0)[:, None]
-        weight = 1 + _PERSON * body
+        weight = inputs.unsure_N1HW + _ELSEWHERE
         weight = weight / weight.mean()
         error = output - nearest_truth(output, truth, body, self._settings.tolerance)
         edges = [error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1) for axis in (2, 3)]
         pixels = (weight * error.square()).mean()
         loss = (weight * error.abs()).mean() + 4 * pixels + _EDGES * sum(edge.mean() for edge in edges)
-        seen = (output.detach() - truth).square().mean()
-        figures: dict[str, float | Tensor] = {"psnr_seen": -10 * torch.log10(seen)}
+        gained = ((inputs.drawn_N3HW - truth).abs() - (output.detach() - truth).abs()) * weight
+        figures: dict[str, float | Tensor] = {"gained": 255 * gained.mean()}
         if not self._settings.adversarial:
             return loss, figures
         judge = self.modules["discriminator"]
@@ -173,27 +176,19 @@ class DetailStage(DrawsAhead):
         return loss + self._settings.adversarial * judged + hinge, figures | {"discriminator": hinge.detach()}
 
     def _crop_of(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """One crop: decoded and true frame [3,H,W], parts [H,W], and the `Sources`."""
-        clip, frame = int(rng.integers(len(self._samples))), int(rng.integers(self._samples.shape[1]))
-        rgb, maps = self._data.rgb(clip), self._data.parts(clip)
-        own = self._data.own(clip)[0]
-        if rng.random() < self._settings.wrong_warp:
-            own = with_errors(own, rng)
-        sources = find_sources(PartWarp(rgb[0], own), maps[frame + 1][None])
-        top, left = rng.integers(0, maps.shape[1] - self._crop + 1, 2)
-        rows, columns = slice(top, top + self._crop), slice(left, left + self._crop)
-
-        def picture(frame_HWC: np.ndarray) -> Tensor:
-            return torch.from_numpy(frame_HWC[rows, columns].copy()).movedim(-1, 0).float() / 255
-
-        decoded = picture(self._samples[clip, frame])
+        """One crop, without the batch axis, in the order of `Crops`."""
+        clip, frame = int(rng.choice(self._found)), int(rng.integers(self._samples.shape[1]))
+        rgb, maps, drawn = self._data.rgb(clip), self._data.parts(clip), self._drawings.frame(clip, frame)
+        rows, columns = _window(drawn, self._crop, rng)
+        piece = DrawnFrame(
+            drawn.frame_HWC[rows, columns], drawn.alpha_HW[rows, columns], drawn.kind_HW[rows, columns]
+        )
+        decoded = self._samples[clip, frame][rows, columns]
         if rng.random() < self._settings.wrong_frame:
             decoded = _made_worse(decoded, rng)
-        return (
-            decoded, picture(rgb[frame + 1]),
-            torch.from_numpy(maps[frame + 1][rows, columns].copy()),
-            *(plane[0, :, rows, columns] for plane in sources),
-        )  # fmt: skip
+        truth = torch.from_numpy(rgb[frame + 1][rows, columns].copy()).movedim(-1, 0).float() / 255
+        parts = torch.from_numpy(maps[frame + 1][rows, columns].copy())
+        return (truth, parts, *(plane[0] for plane in see(piece, decoded)))
 
     def grid(self, path: Path) -> dict[str, float]:
         return self._preview.write(path)
@@ -225,11 +220,24 @@ def _unlikeness(one_B3HW: Tensor, other_B3HW: Tensor) -> Tensor:
     return F.avg_pool2d(difference, _ALIKE, 1, _ALIKE // 2, count_include_pad=False)
 
 
-def _made_worse(picture_CHW: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blurred, and its colours off in patches: a model meets people there that it has seen nothing like."""
+def _window(drawn: DrawnFrame, crop: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A random crop around a pixel that is not the background's."""
+    height, width = drawn.kind_HW.shape
+    rows, columns = np.nonzero(drawn.alpha_HW)
+    at = int(rng.integers(len(rows))) if len(rows) else None
+    middle = (height // 2, width // 2) if at is None else (int(rows[at]), int(columns[at]))
+    shift = rng.integers(-crop // 3, crop // 3 + 1, 2)
+    top, left = np.clip(np.array(middle) + shift - crop // 2, 0, np.array([height, width]) - crop).tolist()
+    return slice(top, top + crop), slice(left, left + crop)
+
+
+def _made_worse(decoded_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blurred, and its colors off in patches: a model meets people there that it has seen nothing like. uint8."""
+    picture_CHW = torch.from_numpy(decoded_HWC.copy()).movedim(-1, 0).float() / 255
     coarse = torch.from_numpy(rng.normal(0, _DRIFT, (1, 3, 4, 4))).float()
     size = picture_CHW.shape[1:]
     drift = F.interpolate(coarse, size, mode="bicubic", align_corners=False)[0]
     small = F.avg_pool2d(picture_CHW[None], int(rng.integers(1, 6)))
     blurred = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
-    return (blurred + rng.random() * drift).clamp(0, 1)
+    worse = (blurred + rng.random() * drift).clamp(0, 1)
+    return (worse * 255).round().to(torch.uint8).movedim(0, -1).numpy()

@@ -5,21 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import UNet2DModel
 from PIL import Image
 from torch import Tensor
 
 from magicanimate.conditions.planes import control_planes
-from magicanimate.conditions.warped import small_parts, small_picture, warp_planes
 from magicanimate.evaluate.basic import part_accuracy, part_errors, psnr
 from magicanimate.models.config import ControlKind
 from magicanimate.models.model import Model
-from magicanimate.networks.detail import DetailSource
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise
 from magicanimate.parts.densepose import PALETTE_25
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset
+from magicanimate.train.warps import small_parts, small_picture, warp_planes
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def pictures_at_once(height: int, width: int) -> int:
 
 @torch.no_grad()
 def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 0, batch: int = 8) -> np.ndarray:
-    """Results [N,F,H,W,3] uint8. Clip i has the noise of seed + i whatever the batch size."""
+    """Decoded frames [N,F,H,W,3] uint8, without detail. Clip i has the noise of seed + i whatever the batch size."""
     patch, out = model.config.patch, []
     for start in range(0, len(held.references), batch):
         shown = slice(start, start + batch)
@@ -90,9 +88,6 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
         latents = sample(model, reference, planes, noise, settings)
         flat = latents.transpose(1, 2).flatten(0, 1).to(model.device)
         pictures = torch.cat([decode_latents(model.decoder, chunk, patch).cpu() for chunk in flat.split(at_once)])
-        if model.detail is not None:
-            trust = model.config.detail_trust
-            pictures = _detailed(model.detail, pictures.unflatten(0, parts.shape[:2]), held, shown, trust)
         out.append((pictures * 255).round().byte().movedim(1, -1).unflatten(0, parts.shape[:2]).numpy())
     return np.concatenate(out)
 
@@ -103,16 +98,6 @@ def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
     pictures, own = small_picture(held.references[shown], stride), small_parts(held.reference_parts[shown], stride)
     motions = small_parts(held.parts[shown], stride)
     return torch.stack([warp_planes(*clip) for clip in zip(pictures, own, motions, strict=True)])
-
-
-def _detailed(network: UNet2DModel, decoded_NFCHW: Tensor, held: HeldOut, shown: slice, trust: float) -> Tensor:
-    """Frames [N*F,3,H,W] of some clips with detail from their references."""
-    assert held.reference_parts is not None, "this model takes detail from the picture, which takes the picture's parts"
-    clips = zip(decoded_NFCHW, held.references[shown], held.reference_parts[shown], held.parts[shown], strict=True)
-    return torch.cat([
-        DetailSource(picture, own)(network, frames.to(network.device), parts, trust).cpu()
-        for frames, picture, own, parts in clips
-    ])  # fmt: skip
 
 
 def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:

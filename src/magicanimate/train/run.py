@@ -29,6 +29,7 @@ from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.detail import DetailStage, make_samples
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.distill import DistillStage
+from magicanimate.train.drawings import open_drawings, write_drawings
 from magicanimate.train.frozen_layers import store_frozen
 from magicanimate.train.gan import GanStage
 from magicanimate.train.initial import initial_model
@@ -152,9 +153,17 @@ def _run_detail(job: Job, data: Dataset, test: Dataset) -> Path:
             task = progress.add_task("the model's frames", total=many)
             bare = replace(model, detail=None)
             make_samples(bare, data, many, sampling, path, lambda done: progress.update(task, completed=done))
+            task = progress.add_task("drawing people", total=many)
+            workers = max(1, settings.loop.workers)
+            write_drawings(
+                settings.data, many, settings.out, workers, lambda done: progress.update(task, completed=done)
+            )
     job.ranks.barrier()
     held = held_out(test, settings.preview_people)
-    stage = DetailStage(model, data, np.load(path, mmap_mode="r"), settings.detail, held, sampling, job.device)
+    stage = DetailStage(
+        model, data, np.load(path, mmap_mode="r"), open_drawings(settings.out), settings.detail, held, sampling,
+        job.device,
+    )  # fmt: skip
     job.train(stage)
     if job.ranks.first:
         save_model(stage.model, settings.out / "model", storage="float32")

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 
 from magicanimate.models.config import ControlKind
-from magicanimate.parts.densepose import FLIP_TABLE
-from magicanimate.person.warp import LOOSE
+from magicanimate.parts.densepose import FLIP_TABLE, LOOSE
 
 MIRRORED_PARTS = np.append(FLIP_TABLE, np.uint8(LOOSE))
 """Each part's index in a mirrored picture: left becomes right."""

@@ -1,4 +1,6 @@
-"""Warped pictures for training: small pictures and part maps of a data set, and what a model is shown of them.
+"""Warped pictures in training, in the place of the drawn people that `animate` shows a model (conditions/drawings.py).
+
+What a model is shown is made of small pictures and part maps of a data set.
 
 Folder: `small.pictures.npy` [N,F,S,S,3], `small.own.npy` and `small.parts.npy` [N,F,S,S], uint8, beside the latents, in
 their order.
@@ -15,14 +17,44 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from magicanimate.conditions.warped import small_parts, small_picture, unknown_planes, warp_planes
-from magicanimate.models.config import WARP_COLOURS
+from magicanimate.models.config import WARP_COLOURS, WARP_PLANES
+from magicanimate.networks.pixels import space_to_depth
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import loaded_by
+from magicanimate.train.part_warp import KNOWN, PartWarp
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
 
 _MISSED = 0.3  # share of the parts that an erroneous map lacks
 _SHIFT = 0.03  # of its height: how far it is moved at most
+
+
+def small_picture(picture_HWC: np.ndarray, stride: int) -> np.ndarray:
+    """Means of a picture's pixels [..., H, W, 3] uint8, as many for each cell as the planes have colours."""
+    step = stride // WARP_COLOURS
+    *many, height, width, channels = picture_HWC.shape
+    cut = picture_HWC.reshape(*many, height // step, step, width // step, step, channels)
+    return np.rint(cut.mean((-4, -2))).astype(np.uint8)
+
+
+def small_parts(parts_HW: np.ndarray, stride: int) -> np.ndarray:
+    """The same of part maps [..., H, W]: the pixel in the middle of each."""
+    step = stride // WARP_COLOURS
+    return parts_HW[..., step // 2 :: step, step // 2 :: step]
+
+
+def warp_planes(picture_HWC: np.ndarray, own_HW: np.ndarray, parts_FHW: np.ndarray) -> Tensor:
+    """Planes `[F, 49, h, w]` of a small picture with its small part map, for small part maps of the motion."""
+    warp = PartWarp(picture_HWC, own_HW)
+    warped = [warp(parts_HW) for parts_HW in parts_FHW]
+    pictures_FCHW = torch.from_numpy(np.stack([each.picture_HWC for each in warped])).movedim(-1, 1).float()
+    known_FHW = torch.from_numpy(np.stack([each.known_HW for each in warped])).float() / KNOWN
+    shares_F1hw = space_to_depth(known_FHW[:, None], WARP_COLOURS).mean(1, keepdim=True)
+    return torch.cat([space_to_depth(pictures_FCHW / 127.5 - 1, WARP_COLOURS), shares_F1hw], 1)
+
+
+def unknown_planes(frames: int, height: int, width: int) -> Tensor:
+    """Planes `[F, 49, h, w]` that say nothing."""
+    return torch.zeros(frames, WARP_PLANES, height, width)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ _WEIGHTS = np.array([2, 3, 1, 1, 1, 2, 2])
 """[L] how far each length is to be trusted where the overall scale is concerned."""
 _SURE = np.array([0.15, 0.1, 0.3, 0.45, 0.45, 0.1, 0.1])
 """[L] differences in proportion (logarithms of ratios) below which measurements cannot be told from errors."""
+_SAME = 0.025  # of the figure: median distance of points below which two poses are the same person's same moment
+_POINTS = 12  # of the rig that the picture must show for that
 _MOST = 0.3  # logarithm of the largest change of a proportion
 _LIMBS = ([3, 4], [5, 6])  # of LENGTHS
 _LESS = (
@@ -64,18 +66,25 @@ class Alignment:
     """Factor by which the motion has to be scaled to fit the person; None where that is not known."""
     used: float = 1.0
     """Factor by which it was scaled."""
+    body: BodyMotion | None = field(default=None, repr=False)
+    """The moving body in pixels of the frame, where there is one and a person in the picture whose shape it has."""
+    picture_body: BodyMotion | None = field(default=None, repr=False)
+    """The body of the person in the picture, one frame, in pixels of the frame."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.start()
 
 
-def align(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray | None) -> Alignment:
+def align(
+    motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray | None, move: bool = True
+) -> Alignment:
     """Land a motion in a frame of (height, width).
 
     Args:
         motion: read once more than it is used.
         fit: how another aspect ratio is fitted where nothing is aligned.
         picture_HWC: the picture as the frame shows it; None leaves the motion as it is.
+        move: False: find the person in the picture, but leave the motion where it is.
     """
     placement = place(motion.size, size, fit)
     plain = Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), _placed(motion, placement))
@@ -90,7 +99,12 @@ def align(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.n
         return _by_outline(motion, size, picture_HWC, plain, usual)
     plain = replace(plain, person=person)
     if motion.body is not None:
+        placed = _placed_body(motion.body, placement)
+        if not move or _same_pose(placed, person):
+            return _in_place(placed, person, plain, size)
         return _with_body(motion.body, size, person, plain, usual)
+    if not move:
+        return plain
     return _with_parts(motion, size, person, plain, usual)
 
 
@@ -135,11 +149,66 @@ def _three(drawn: np.ndarray) -> np.ndarray:
     return drawn if drawn.ndim == 3 else drawn[..., None].repeat(3, -1)
 
 
+def _placed_body(body: BodyMotion, placement: Placement) -> BodyMotion:
+    """A body as a frame shows the picture that it was found in."""
+    left, top, _, bottom = placement.box
+    inner_top, inner_left, inner_height, _ = placement.inner
+    scale = inner_height / (bottom - top)
+    size = (body.size[0] * scale, body.size[1] * scale)
+    # Where the middle of the source's picture lies, against the middle of the frame.
+    aside = inner_left + (body.size[1] / 2 - left) * scale - placement.size[1] / 2
+    down = inner_top + (body.size[0] / 2 - top) * scale - placement.size[0] / 2
+    resized = replace(body, focal=body.focal * scale, size=(round(size[0]), round(size[1])))
+    return resized.moved(shift=(aside, down), size=placement.size)
+
+
+def _same_pose(placed: BodyMotion, person: Person) -> bool:
+    """Whether the motion begins where the person in the picture is, as in a clip that the picture was taken from."""
+    first = int(np.flatnonzero(placed.present_F)[0])
+    at_S2, own_S2 = placed.project(placed.points())[first], person.body.project(person.body.points())[0]
+    height, width = placed.size
+    shown = ((own_S2 >= 0) & (own_S2 < (width, height))).all(1)
+    if shown.sum() < _POINTS:
+        return False
+    figure = float(np.ptp(own_S2[shown], axis=0).max())
+    away_S = np.linalg.norm(at_S2 - own_S2, axis=1)[shown] / figure
+    return bool(np.median(away_S) < _SAME and np.quantile(away_S, 0.9) < 3 * _SAME)
+
+
+def _in_place(placed: BodyMotion, person: Person, plain: Alignment, size: tuple[int, int]) -> Alignment:
+    """The motion where it is; with the body that was fitted to all of it, where it is the same person's."""
+    same = _same_pose(placed, person)
+    body = placed if same else placed.with_shape(person.body.shape)
+    notes = plain.notes
+    if same:
+        notes = [*notes, "The motion begins in the pose of the person in the picture, so it is used where it is."]
+    return _drawn(plain, body, _frame_of(body) if same else person.body, size, notes)
+
+
+def _frame_of(body: BodyMotion) -> BodyMotion:
+    """The first frame that shows somebody, alone."""
+    first = int(np.flatnonzero(body.present_F)[0])
+    one = slice(first, first + 1)
+    return replace(body, pose_FP=body.pose_FP[one], position_F3=body.position_F3[one], present_F=body.present_F[one])
+
+
+def _drawn(
+    plain: Alignment, body: BodyMotion, picture_body: BodyMotion, size: tuple[int, int], notes: list[str]
+) -> Alignment:
+    """An alignment whose part maps and other control are drawn from a body."""
+    from magicanimate.body.draw import draw_motion
+
+    return replace(
+        plain, start=lambda: (drawn["parts"] for drawn in draw_motion(body, size, ("parts",))),
+        control=lambda kind: (_three(drawn[kind]) for drawn in draw_motion(body, size, (kind,))),
+        notes=notes, body=body, picture_body=picture_body,
+    )  # fmt: skip
+
+
 def _with_body(
     driver: BodyMotion, size: tuple[int, int], person: Person, plain: Alignment, usual: Similarity
 ) -> Alignment:
     """The driver's joint angles on the reference's body, at its distance, drawn anew."""
-    from magicanimate.body.draw import draw_motion
     from magicanimate.body.rig import POINT_INDEX
 
     distance = float(np.median(driver.position_F3[driver.present_F, 1]))
@@ -161,11 +230,8 @@ def _with_body(
     if person.feet < _SHOWN and (own_FS2[..., 1].max(1) < driver.size[0]).mean() > _SHOWN:
         plain.notes.append(_LESS)
     note = f"The motion was given the body of the person in the picture, scaled by {needed:.2f} and moved onto it"
-    return replace(
-        plain, start=lambda: (drawn["parts"] for drawn in draw_motion(body, size, ("parts",))),
-        control=lambda kind: (_three(drawn[kind]) for drawn in draw_motion(body, size, (kind,))),
-        notes=[*plain.notes, f"{note} (--align none: not)."], needed=needed, used=needed,
-    )  # fmt: skip
+    notes = [*plain.notes, f"{note} (--align none: not)."]
+    return replace(_drawn(plain, body, person.body, size, notes), needed=needed, used=needed)
 
 
 def _with_parts(

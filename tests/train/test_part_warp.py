@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magicanimate.person.limbs import measure_areas, sources_of
-from magicanimate.person.warp import KNOWN, LOOSE, STAND_IN, UNKNOWN, PartWarp, fill_background, with_loose
+from magicanimate.parts.densepose import LOOSE, with_loose
+from magicanimate.train.limbs import measure_areas, sources_of
+from magicanimate.train.part_warp import KNOWN, STAND_IN, UNKNOWN, PartWarp, fill_background
 
 SIZE = 64
 
@@ -184,39 +185,17 @@ def test_heads_and_what_arms_cover_nearly_are_taken_up_to_the_arm():
     assert (PartWarp(picture(thin), thin)(thin).picture_HWC == picture(thin)).all()
 
 
-def test_only_what_belongs_to_somebody_moves_along_and_is_filled():
-    parts, target = person(), person(shift=12)
+def test_only_what_belongs_to_somebody_is_filled():
+    parts = person()
     seen = parts > 0
     seen[32:35, 38:58] = True  # a sleeve below the arm
     reference = picture(parts)
     reference[32:35, 38:58] = 255
     own = with_loose(parts, seen)
     assert set(np.unique(own)) == {0, 2, 19, 23, LOOSE}
-    _, (beyond, moved) = PartWarp(reference, own).with_surroundings(target)
-    assert (beyond[44:47, 40:56] == 255).all()
-    assert (moved[44:47, 40:56] == STAND_IN).all()
-    assert not moved[48:50, 40:56].any(), "background stays"
-    assert PartWarp(reference, parts).with_surroundings(target)[1].moved_HW[48:50, 40:56].any()
     assert (fill_background(reference, own).picture_HWC == 128).all()
     assert (fill_background(reference, parts).picture_HWC != 128).any(), "a sleeve that is not known stays"
     assert not with_loose(parts, np.zeros_like(seen)).any(), "no parts where nobody is seen"
-
-
-def test_hair_stays_with_the_head_whatever_is_beside_it():
-    parts, target = person(), person()
-    target[12:18, 40:58] = 19  # the arm is lifted, to beside the hair
-    target[26:32, 38:58] = 0
-    seen = parts > 0
-    seen[10:24, 34:39] = seen[10:24, 20:24] = True
-    reference = picture(parts)
-    reference[seen & (parts == 0)] = 255
-    own = with_loose(parts, seen)
-    _, (beyond, moved) = PartWarp(reference, own).with_surroundings(target)
-    hair = seen & (parts == 0)
-    assert (beyond[hair] == 255).all()
-    assert (moved[hair] == KNOWN).all()
-    headless = np.where(own == 23, 0, own).astype(np.uint8)
-    assert (PartWarp(reference, headless).with_surroundings(target)[1].picture_HWC[hair] != 255).any()
 
 
 def test_background_is_filled_from_outside_the_person():
@@ -247,74 +226,3 @@ def test_nobody_at_either_end():
     assert (PartWarp(picture(parts), parts)(nobody).picture_HWC == 128).all()
     out = PartWarp(picture(parts), nobody)(parts)
     assert (out.picture_HWC == picture(parts)).all(), "nothing to take: the picture stays"
-
-
-def pair(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two maps side by side, and whose each pixel is."""
-    whose = np.concatenate([(left > 0) * 1, (right > 0) * 2], 1).astype(np.uint8)
-    return np.concatenate([left, right], 1), whose
-
-
-def test_each_of_two_people_is_warped_as_if_alone():
-    own, targets = [person(), person(arm=20)], [person(shift=12), person(6, arm=20)]
-    pictures = [np.random.default_rng(k).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for k in range(2)]
-    both, (parts, whose), (target, moving) = np.concatenate(pictures, 1), pair(*own), pair(*targets)
-    warp = PartWarp(both, parts, whose)
-    out, beyond = warp.with_surroundings(target, moving)
-    assert (warp(target, moving).picture_HWC == out.picture_HWC).all()
-    for k, half in enumerate((slice(SIZE), slice(SIZE, None))):
-        alone, beside = PartWarp(pictures[k], own[k]).with_surroundings(targets[k])
-        near = beside.moved_HW[:, 8:-8] > 0
-        assert (out.picture_HWC[:, half][targets[k] > 0] == alone.picture_HWC[targets[k] > 0]).all()
-        assert (out.known_HW[:, half] == alone.known_HW).all()
-        assert (beyond.picture_HWC[:, half][:, 8:-8][near] == beside.picture_HWC[:, 8:-8][near]).all()
-    swapped = warp(target, np.where(moving > 0, 3 - moving, 0).astype(np.uint8)).picture_HWC
-    as_one = PartWarp(both, parts)(target).picture_HWC
-    for other in (swapped, as_one):
-        assert (other[target > 0] != out.picture_HWC[target > 0]).mean() > 0.5
-
-
-def test_people_who_touch_take_nothing_from_each_other():
-    parts, whose = pair(person(), np.zeros((SIZE, SIZE), np.uint8))
-    parts[24:46, 58:72], whose[24:46, 58:72] = 2, 2  # at the fingertips of the first
-    reference = np.full((SIZE, 2 * SIZE, 3), 128, np.uint8)
-    reference[whose == 1], reference[whose == 2] = 50, 200
-    out, beyond = PartWarp(reference, parts, whose).with_surroundings(parts, whose)
-    assert (out.picture_HWC == reference).all()
-    assert (beyond.picture_HWC[whose == 1] == 50).all()
-    hair = np.where((whose == 0) & (np.indices(whose.shape)[1] >= 58), LOOSE, parts).astype(np.uint8)
-    owner = np.where(hair == LOOSE, 2, whose).astype(np.uint8)
-    reference[hair == LOOSE] = 255  # all around the second
-    _, (near, moved) = PartWarp(reference, hair, owner).with_surroundings(np.where(whose == 1, parts, 0), whose)
-    assert (near[moved > 0] < 255).all(), "somebody else's hair"
-    _, (near, moved) = PartWarp(reference, hair).with_surroundings(np.where(whose == 1, parts, 0))
-    assert (near[moved > 0] == 255).any()
-
-
-def test_one_person_with_a_number_is_the_same_as_without():
-    own, target = with_loose(person(), np.ones((SIZE, SIZE), bool)), person(shift=12)
-    numbered = PartWarp(picture(person()), own, (own > 0).astype(np.uint8))
-    for out, expected in zip(
-        numbered.with_surroundings(target, (target > 0).astype(np.uint8)),
-        PartWarp(picture(person()), own).with_surroundings(target),
-        strict=True,
-    ):
-        for plane, same in zip(out, expected, strict=True):
-            assert (plane == same).all()
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_who_is_not_in_the_picture_takes_nothing(number):
-    own = person()
-    target, whose = pair(person(), person(shift=12))
-    reference = np.concatenate([picture(own), picture(np.zeros_like(own))], 1)
-    parts = np.concatenate([own, np.zeros_like(own)], 1)
-    warp = PartWarp(reference, parts, ((parts > 0) * number).astype(np.uint8))
-    out, beyond = warp.with_surroundings(target, whose)
-    there, missing = whose == number, (whose > 0) & (whose != number)
-    assert (out.known_HW[missing] == UNKNOWN).all()
-    assert (out.known_HW[there] == KNOWN).all()
-    assert (out.picture_HWC[there] != 128).any(-1).all()
-    assert (out.picture_HWC[missing & (parts == 0)] == 128).all()
-    assert (warp.missing(whose) == missing).all()
-    assert not beyond.moved_HW[:, SIZE + 30 : SIZE + 60].any() or number == 2

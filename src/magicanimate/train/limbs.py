@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from magicanimate.parts.densepose import FLIP_TABLE, HEAD
-from magicanimate.person.head_turn import Ellipse
+from magicanimate.parts.densepose import AREAS, FLIP_TABLE, HEAD
+from magicanimate.train.head_turn import Ellipse
 
 PARTS = len(FLIP_TABLE)
 TRUNK = (1, 2)
@@ -22,11 +22,6 @@ UPRIGHT = [*TRUNK, SKULL]
 """Areas with an upper end; the directions of all others are those of their longer axes."""
 SMALLEST = 12  # pixels that an area needs for a direction
 STRAY = 0.1  # of a limb's largest area: what is no more is a misread edge of something else
-# Both sides of a limb (front and back, inner and outer) and of the head move as one; the trunk's look different.
-_ONE = {9: 7, 10: 8, 13: 11, 14: 12, 17: 15, 18: 16, 21: 19, 22: 20, 24: 23}
-AREAS = np.array([_ONE.get(part, part) for part in range(PARTS)], np.uint8)
-"""[25] what each part moves with: the number of one of its parts."""
-
 LIMBS = ([16, 20, 3], [15, 19, 4], [7, 11, 6], [8, 12, 5])
 """Areas of a limb, from the trunk on: arms first."""
 ARMS = [*LIMBS[0], *LIMBS[1]]

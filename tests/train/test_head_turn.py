@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magicanimate.person.head_turn import TAKEN, Ellipse, Turn, facing
+from magicanimate.train.head_turn import TAKEN, Ellipse, Turn, facing
 
 UPRIGHT = np.array([[0.0, 1.0], [-1.0, 0.0]])  # up, then across, as columns
 

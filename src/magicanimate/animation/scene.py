@@ -1,0 +1,122 @@
+"""Builds the scene of a job: the people of the picture as layers, each with the motion that moves them.
+
+Shape legend: H W pixels, F frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from magicanimate.body.draw import draw_motion
+from magicanimate.body.motion import BodyMotion
+from magicanimate.errors import InputError
+from magicanimate.motion.placing.align import Alignment
+from magicanimate.motion.placing.fit_parts import fit_parts
+from magicanimate.parts.frame_store import PackedFrames
+from magicanimate.person.find import Person, find_people
+from magicanimate.person.layers import build_layers
+from magicanimate.person.matte import find_matte
+from magicanimate.person.scene import Scene
+from magicanimate.person.track_people import divide
+
+_TRUSTED = 0.45  # agreement of body and matte below which a fit is not used
+NOBODY = (
+    "No person was recognized in the picture, so its pixels cannot be moved with a body; give a photograph in which "
+    "one person is seen clearly and large enough, or cut it closer to the person."
+)
+
+
+def build_scene(
+    picture_HWC: np.ndarray, aligned: Alignment, parts_FHW: PackedFrames, people: int, fps: float, warnings: list[str]
+) -> Scene | None:
+    """The scene of one job; None, and a warning, where the picture's people cannot be moved.
+
+    Args:
+        picture_HWC: uint8, as the video shows it.
+        aligned: the motion in that picture.
+        parts_FHW: its part maps, for motions of several people.
+        people: how many move.
+        fps: of the motion.
+        warnings: a sentence is added where something cannot be done.
+    """
+    if aligned.person is None:
+        warnings.append(NOBODY)
+        return None
+    if people > 1:
+        return _several(picture_HWC, parts_FHW, people, fps, warnings)
+    if aligned.body is None or aligned.picture_body is None:
+        warnings.append("No body could be fitted to the motion, so the picture's pixels are not moved with one.")
+        return None
+    if aligned.person.agreement < _TRUSTED:
+        warnings.append(
+            f"The body that was fitted to the person in the picture covers only {aligned.person.agreement:.0%} of what "
+            "is seen of them, so the result may be wrong; give a picture in which the whole person is seen clearly."
+        )
+    body = aligned.picture_body
+    matte = find_matte(picture_HWC).only(_outline(body))
+    if not matte.mask_HW.any():
+        warnings.append(NOBODY)
+        return None
+    return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body])
+
+
+def _outline(body: BodyMotion) -> np.ndarray:
+    """[H, W] bool."""
+    return next(iter(draw_motion(body)))["parts"] > 0
+
+
+def _several(
+    picture_HWC: np.ndarray, parts_FHW: PackedFrames, people: int, fps: float, warnings: list[str]
+) -> Scene | None:
+    """Each person of the picture in the pose of one of those who move, from left to right."""
+    size = (picture_HWC.shape[0], picture_HWC.shape[1])
+    found = sorted(find_people(picture_HWC, people), key=_middle_of)
+    moving_FHW = divide(parts_FHW, people)
+    bodies: list[BodyMotion] = []
+    for k in range(1, people + 1):
+        try:
+            bodies.append(_scaled(fit_parts(_only(parts_FHW, moving_FHW, k), fps), size))
+        except InputError:  # nobody to be made out among these pixels
+            continue
+    if not found or not bodies:
+        warnings.append(NOBODY)
+        return None
+    if len(found) < len(bodies):
+        warnings.append(f"{len(bodies)} people move and the picture shows {len(found)}, so only as many are drawn.")
+    middles = [float(np.median(body.project(body.points())[body.present_F, 0, 0])) for body in bodies]
+    order = np.argsort(middles)
+    bodies, middles = [bodies[i] for i in order], [middles[i] for i in order]
+    if len(found) > len(bodies):
+        found = [found[k] for k in matched(middles, [_middle_of(person) for person in found])]
+    chosen = matched([_middle_of(person) for person in found], middles)
+    matte, outlines = find_matte(picture_HWC), [person.parts_HW > 0 for person in found]
+    people_layers = []
+    for index, person in enumerate(found):
+        others_HW = np.any([o for i, o in enumerate(outlines) if i != index] or [np.zeros(size, bool)], 0)
+        people_layers.append(build_layers(picture_HWC, matte.only(outlines[index], others_HW), person.body))
+    motions = [bodies[k].with_shape(person.body.shape) for person, k in zip(found, chosen, strict=True)]
+    return Scene(picture_HWC, people_layers, motions)
+
+
+def matched(some: Sequence[float], others: Sequence[float]) -> list[int]:
+    """For each of some people, at x positions from left to right, the index of one of the others, of whom there are at
+    least as many: in the same order, and otherwise as near as that allows."""
+    ways = combinations(range(len(others)), len(some))
+    return list(min(ways, key=lambda way: sum(abs(others[k] - x) for k, x in zip(way, some, strict=True))))
+
+
+def _middle_of(person: Person) -> float:
+    return float(np.nonzero(person.parts_HW)[1].mean())
+
+
+def _only(parts_FHW: PackedFrames, moving_FHW: PackedFrames, k: int) -> Iterator[np.ndarray]:
+    for parts_HW, moving_HW in zip(parts_FHW, moving_FHW, strict=True):
+        yield np.where(moving_HW == k, parts_HW, 0).astype(np.uint8)
+
+
+def _scaled(body: BodyMotion, size: tuple[int, int]) -> BodyMotion:
+    """The same as a picture of another size (height, width) and the same shape shows it."""
+    return body.resized(size)

@@ -1,0 +1,61 @@
+"""Fits a body to part maps, so that a DensePose clip moves a person as a video does.
+
+Shape legend: F frames, H W pixels, J joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage
+
+from magicanimate.body.fit import fit_track
+from magicanimate.body.motion import BodyMotion
+from magicanimate.body.refine import refine_to_parts
+from magicanimate.body.track import JOINT_SETS, Track
+from magicanimate.parts.densepose import HEAD
+from magicanimate.parts.skeleton import JOINT, find_joints
+
+_NAMES = (*JOINT_SETS["coco17"], "neck")
+_LIMB_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_TRUST, _NOSE_TRUST = 0.9, 0.5
+_HEAD_PIXELS, _MIDLINE_PIXELS = 20, 5
+
+
+def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
+    """Fits a body to one person's part maps [H, W] uint8.
+
+    Raises:
+        InputError: no frame shows joints.
+    """
+    maps = list(frames)
+    track = Track(np.stack([_joints(parts_HW) for parts_HW in maps]), _NAMES, maps[0].shape[:2], fps)
+    return refine_to_parts(fit_track(track), maps)
+
+
+def _joints(parts_HW: np.ndarray) -> np.ndarray:
+    """[J, 3] float32: x, y, confidence."""
+    out = np.zeros((len(_NAMES), 3), np.float32)
+    joints_J2, _ = find_joints(parts_HW)
+
+    def put(name: str, at_2: np.ndarray, trust: float) -> None:
+        if not np.isnan(at_2).any():
+            out[_NAMES.index(name)] = (*at_2, trust)
+
+    for letter, side in (("L", "left"), ("R", "right")):
+        for joint in _LIMB_JOINTS:
+            put(f"{side}_{joint}", joints_J2[JOINT[f"{joint}.{letter}"]], _TRUST)
+    put("neck", joints_J2[JOINT["neck"]], _TRUST)
+    put("nose", _nose(parts_HW), _NOSE_TRUST)
+    return out
+
+
+def _nose(parts_HW: np.ndarray) -> np.ndarray:
+    """Where the halves of the head meet, [2] pixels; NaN where that is not seen."""
+    left_HW, right_HW = (parts_HW == part for part in HEAD)
+    ys, xs = np.nonzero(left_HW | right_HW)
+    middle_HW = ndimage.binary_dilation(left_HW) & ndimage.binary_dilation(right_HW)
+    if len(xs) <= _HEAD_PIXELS or middle_HW.sum() <= _MIDLINE_PIXELS:
+        return np.full(2, np.nan)
+    return np.array([np.nonzero(middle_HW)[1].mean(), ys.mean() + 0.1 * np.ptp(ys)])

@@ -1,0 +1,97 @@
+"""Draws a layered person in other poses.
+
+Shape legend: H W pixels, V vertices, J joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from magicanimate.body.rig import vertex_normals
+from magicanimate.body.skinning import skin, to_screen
+from magicanimate.person.layers import GUESSED, Layer, LayeredPerson
+from magicanimate.person.raster import FragmentBuffer
+
+_ARM_NEARER = 0.04  # meters: arms lie in front of a trunk that they touch
+_BODY_FARTHER = 0.03  # meters: the body lies under the layers
+_SMEARED = (5.0, 10.0)  # pixels drawn for one pixel of the picture: from where on a layer fades, and is gone
+_TURNED = (-0.02, 0.08)  # likewise for an arm that is turned away, by the sign of the area
+_EDGE_ON = (0.1, 0.4)  # cosines between surface normal and view at which the body begins to be seen, and is opaque
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A person in one pose."""
+
+    color_HWC: np.ndarray
+    """[H, W, 3] uint8, not multiplied by alpha."""
+    alpha_HW: np.ndarray
+    """[H, W] uint8."""
+    kind_HW: np.ndarray
+    """[H, W] uint8: KNOWN, COMPLETED, GUESSED, or 255 where nothing is drawn."""
+
+
+def _opacity(screen_V3: np.ndarray, layer: Layer) -> np.ndarray:
+    """Opacity [V, 1] float32 of a layer in a pose: less where few of the picture's pixels would be smeared over many,
+    and where the inside of an arm's layer would be seen."""
+    grown_T = _area(screen_V3, layer.triangles_T3) / np.maximum(np.abs(_area(layer.at_V2, layer.triangles_T3)), 1e-3)
+    grown_T *= np.sign(_area(layer.at_V2, layer.triangles_T3))
+    shown_T = np.interp(np.abs(grown_T), _SMEARED, (1, 0))
+    if layer.arm:
+        shown_T = np.minimum(shown_T, np.interp(grown_T, _TURNED, (0, 1)))
+    total = np.bincount(layer.triangles_T3.ravel(), shown_T.repeat(3), len(screen_V3))
+    count = np.bincount(layer.triangles_T3.ravel(), minlength=len(screen_V3))
+    return (total / np.maximum(count, 1))[:, None].astype(np.float32)
+
+
+def _area(points: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
+    """Twice the signed areas [T] of triangles in the plane."""
+    a, b, c = (points[triangles_T3[:, k], :2] for k in range(3))
+    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+
+
+def _facing(points_V3: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
+    """Visibility [V, 1] float32 of a surface: 0 edge-on and from behind, 1 from the front; so outlines are soft."""
+    normals = vertex_normals(points_V3, triangles_T3)
+    toward = -(normals * points_V3).sum(1) / np.linalg.norm(points_V3, axis=1)
+    low, high = _EDGE_ON
+    return np.clip((toward - low) / (high - low), 0, 1)[:, None].astype(np.float32)
+
+
+class PeopleRenderer:
+    """Draws people in pictures of one size (height, width); nearer ones cover others."""
+
+    def __init__(self, people: Sequence[LayeredPerson], size: tuple[int, int]) -> None:
+        self.people, self._buffer = list(people), FragmentBuffer(size)
+
+    def __call__(self, poses: Sequence[tuple[np.ndarray, float] | None]) -> Drawing:
+        """Draw one frame.
+
+        Args:
+            poses: for each person transforms [J, 3, 4] of the joints (BodyMotion.transforms) and the focal length in
+                pixels; None: not to be seen.
+        """
+        self._buffer.clear()
+        for person, pose in zip(self.people, poses, strict=True):
+            if pose is not None:
+                self._draw(person, *pose)
+        color_HW4, kind_HW = self._buffer.resolve()
+        return Drawing(color_HW4[..., :3], color_HW4[..., 3], kind_HW)
+
+    def _draw(self, person: LayeredPerson, transforms_J34: np.ndarray, focal: float) -> None:
+        buffer, surface = self._buffer, person.surface
+        for layer in person.layers:
+            points_V3 = skin(layer.weights_VJ, transforms_J34, layer.rest_V3)
+            screen_V3 = to_screen(points_V3, focal, buffer.size)
+            screen_V3[:, 2] -= _ARM_NEARER * layer.arm
+            at_V3 = np.concatenate([layer.at_V2, _opacity(screen_V3, layer)], 1)
+            buffer.draw_textured(screen_V3, at_V3, layer.triangles_T3, layer.texture_HWC)
+        points_V3 = skin(surface.weights_VJ, transforms_J34, surface.rest_V3)
+        screen_V3 = to_screen(points_V3, focal, buffer.size)
+        screen_V3[:, 2] += np.where(surface.arm_V, _BODY_FARTHER - _ARM_NEARER, _BODY_FARTHER)
+        shown_V1 = surface.shown_V[:, None] * _facing(points_V3, surface.triangles_T3)
+        color_V4 = np.concatenate([surface.color_V3, 255 * shown_V1], 1)
+        buffer.draw_colored(screen_V3, color_V4, surface.triangles_T3, GUESSED)
