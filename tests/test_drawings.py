@@ -36,11 +36,9 @@ def drawn(seed: int = 0, kind: int = KNOWN) -> DrawnFrame:
 
 def full_model(**config) -> Model:
     """A random model that is shown the drawing and has a detail network."""
-    model = random_model("parts", warp_input=True, **config)
-    model.detail = new_detail(4, (16, 16))
-    awaken(model.detail)
-    model.detail.eval()
-    return model
+    detail = new_detail(4, (16, 16))
+    awaken(detail)
+    return replace(random_model("parts", warp_input=True, **config), detail=detail.eval())
 
 
 def test_planes_are_the_drawings_colors_and_how_well_they_are_known():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from blocks import configuration, settings, weights, write_blocks
 from magicanimate.errors import InputError
 from magicanimate.models.model import load_model
 from magicanimate.networks.detail import CHANNELS, PATCH, new_detail, patch_of, sizes_of
+from magicanimate.person.scene import BACKGROUND, GUESSED, KNOWN
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.detail import DetailSettings, initial_network, nearest_truth
 from magicanimate.train.run import run
@@ -24,11 +26,24 @@ DETAIL = {
     "channels": [16, 16],
     "clips": 4,
     "crop": 16,
-    "wrong_warp": 0.3,
     "wrong_frame": 0.5,
     "adversarial": 0.01,
     "tolerance": 1,
 }
+
+
+def write_drawn(data_folder, folder) -> None:
+    """Drawings as of people, so that blocks, who are none, can be learned from: shifted, and guessed in part."""
+    data, rng = open_dataset(data_folder), np.random.default_rng(0)
+    clips = DETAIL["clips"]
+    folder.mkdir(parents=True, exist_ok=True)
+    truth = np.stack([data.rgb(i)[1:] for i in range(clips)])
+    parts = np.stack([data.parts(i)[1:] for i in range(clips)])
+    kind = np.where(parts > 0, rng.choice([KNOWN, GUESSED], parts.shape), BACKGROUND).astype(np.uint8)
+    np.save(folder / "drawn.rgb.npy", np.roll(truth, 1, -2))
+    np.save(folder / "drawn.alpha.npy", np.where(parts > 0, 255, 0).astype(np.uint8))
+    np.save(folder / "drawn.kind.npy", kind)
+    np.save(folder / "drawn.found.npy", np.arange(clips) < clips - 1)
 
 
 def detail_settings(trained, folder, **changes):
@@ -36,6 +51,7 @@ def detail_settings(trained, folder, **changes):
     for name in ("vae_folder", "model", "networks", "branches"):
         del content[name]
     content |= {"start": str(trained / "appearance" / "model"), "detail": DETAIL, "preview": {"steps": 2}}
+    write_drawn(Path(content["data"]), folder / "detail")
     return settings(folder / "detail.yaml", content | changes)
 
 
@@ -96,6 +112,13 @@ def test_it_learns_resumes_and_ends_in_a_model(trained, tmp_path):
     one, two = (weights(folder / "detail" / "model") for folder in (other, whole))
     assert all(torch.equal(one[name], two[name]) for name in two)
     assert not all(torch.equal(one[name], value) for name, value in weights(result).items()), "another rate"
+
+
+def test_clips_of_nobody_are_refused(trained, tmp_path):
+    chosen = detail_settings(trained, tmp_path)
+    np.save(tmp_path / "detail" / "drawn.found.npy", np.zeros(DETAIL["clips"], bool))
+    with pytest.raises(InputError, match="No person was found in the training clips"):
+        run(chosen, CPU)
 
 
 def test_a_crop_that_does_not_fit(trained, tmp_path):

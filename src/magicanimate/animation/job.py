@@ -17,14 +17,13 @@ from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSett
 from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
 from magicanimate.media.framing import Frame, choose_frame, choose_size
-from magicanimate.media.pictures import fit_parts as resize_parts
 from magicanimate.media.pictures import fit_picture, place
 from magicanimate.motion.open import MotionClip, open_motion
 from magicanimate.motion.placing.align import Alignment, align
 from magicanimate.motion.placing.fit_parts import fit_parts
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
-from magicanimate.parts.densepose import render_parts
+from magicanimate.parts.densepose import render_parts, resize_parts
 from magicanimate.person.scene import Scene
 from magicanimate.progress import Progress
 from magicanimate.provenance.marks import AI_GENERATED
@@ -190,8 +189,7 @@ def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:
         yield from (drawn["parts"] for drawn in draw_motion(aligned.body, size, ("parts",)))
         return
     for parts_HW in aligned:
-        same = parts_HW.shape == size
-        yield parts_HW if same else resize_parts(parts_HW, place(parts_HW.shape, size, "stretch"))  # type: ignore[arg-type]
+        yield resize_parts(parts_HW, size)
 
 
 def _colours(

@@ -276,12 +276,6 @@ class AnimateSettings(BaseModel):
     detail: Annotated[bool, Shown(LOOK)] = Field(
         default=True, description="take detail of face, clothes and background from the picture, where the model can"
     )
-    detail_trust: Annotated[float | None, Shown(LOOK, default="the model's")] = Field(
-        default=None,
-        ge=0,
-        le=20,
-        description="how much more of the picture's own pixels to take than is right on average: sharper, less exact",
-    )
     decode_chunk: Annotated[int | None, Shown(SOLVER, "frames", default="by their size")] = Field(
         default=None, ge=1, le=256, description="frames decoded at once"
     )
@@ -352,7 +346,6 @@ class AnimateSettings(BaseModel):
             "steps": config.steps, "guidance": config.guidance, "window": config.window,
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
             "fit": "cover", "align": "auto", "guidance_interval": (0.0, 1.0), "guidance_every": 1, "cache": 1,
-            "detail_trust": config.detail_trust,
         } | _by_steps(self.preset, config.steps)  # fmt: skip
         filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
         if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
@@ -378,7 +371,6 @@ class ChosenSettings(AnimateSettings):
     noise: Literal["shared", "independent", "static"]
     guidance_interval: Interval
     guidance_every: int
-    detail_trust: float
     cache: int
     window: int
     overlap: int
@@ -424,7 +416,6 @@ class SettingArguments(TypedDict, total=False):
     window: int | None
     overlap: int | None
     detail: bool
-    detail_trust: float | None
     decode_chunk: int | None
     wrap: bool
     pad_frames: int

@@ -55,12 +55,6 @@ class ModelConfig(BaseModel):
     warp_input: bool = Field(
         False, description="whether the picture, warped to each frame's parts, is appended to the control planes"
     )
-    detail_trust: float = Field(
-        0.0,
-        ge=0,
-        le=20,
-        description="how much more than it learnt the detail network takes from the picture (detail.py)",
-    )
     norm_scope: Literal["window", "frame"] = Field(
         "window", description="statistics of the group norms: over the whole window (original) or over single frames"
     )

@@ -107,7 +107,7 @@ def see(drawn: DrawnFrame, decoded_HWC: np.ndarray) -> Inputs:
         torch.from_numpy(x.copy()).movedim(-1, 0)[None].float() / 255 for x in (decoded_HWC, drawn.frame_HWC)
     )
     unsure = torch.from_numpy(unsure_pixels(drawn))[None, None]
-    alpha = torch.from_numpy(drawn.alpha_HW)[None, None].float() / 255
+    alpha = torch.from_numpy(drawn.alpha_HW.copy())[None, None].float() / 255
     kinds = torch.stack([torch.from_numpy(drawn.kind_HW == kind) for kind in KINDS])[None].float()
     planes = torch.cat([decoded * 2 - 1, frame * 2 - 1, alpha, unsure, kinds], 1)
     return Inputs(planes, decoded, frame, unsure)
