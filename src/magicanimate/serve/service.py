@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import uuid
@@ -11,17 +12,21 @@ from typing import Any, BinaryIO
 
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
+from magicanimate.media import settings_path
 from magicanimate.models.locations import model_folder, named_models
 from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.job_states import Record, stopped
 from magicanimate.serve.options import Limits, ServeOptions
 from magicanimate.serve.store import Store
+from magicanimate.serve.uploads import remove_path
+from magicanimate.untrusted import read_json_object
 
 WORKER_SILENCE = 60.0
 """Seconds after which a worker that says nothing is taken for gone."""
 
 _MOST_PADDING = 64
+_FACTS, _FILES = "facts.json", ("result", "driver")
 
 
 class Service:
@@ -110,9 +115,32 @@ class Service:
         shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def tidy(self, job: str, record: Record | None) -> None:
-        """Delete the files of a job that is gone, or has ended without a result."""
+        """Delete the files of a job that is gone or has ended without a result, and all but the result of one that is
+        done. Done after the store knows of the end; what a crash leaves is swept later."""
+        folder = self.folder(job)
         if record is None or record.state in ("failed", "cancelled"):
-            shutil.rmtree(self.folder(job), ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+        elif record.state == "done" and record.result and folder.is_dir():
+            kept = {record.result, settings_path(folder / record.result).name, record.driver}
+            for path in folder.iterdir():
+                if path.name not in kept:
+                    remove_path(path)
+
+    def finish(self, job: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Write down what is to be remembered of a job whose files are complete. Returns it."""
+        path = self.folder(job) / _FACTS
+        temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.part")
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
+        temporary.replace(path)
+        return facts
+
+    def finished(self, job: str) -> dict[str, Any] | None:
+        """What was written down of a job whose worker was killed before it could say so."""
+        try:
+            facts = read_json_object(self.folder(job) / _FACTS, "The facts")
+        except InputError:
+            return None
+        return facts if all((self.folder(job) / str(facts.get(name))).is_file() for name in _FILES) else None
 
     def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
         from magicanimate.check.examine import examine

@@ -13,8 +13,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from magicanimate.serve.job_states import Record, lost
+from magicanimate.serve.job_states import Record, ended, lost
 from magicanimate.serve.service import WORKER_SILENCE, Service
 
 LOG = logging.getLogger(__name__)
@@ -113,9 +115,19 @@ def take_back(service: Service, gone: Callable[[Record], bool], now: float) -> N
     for job in service.store.running():
         if gone(job):
             LOG.warning("job %s lost its worker", job.id)
-            changed = service.store.change(job.id, lambda record: lost(record, now) if gone(record) else None)
+            step = partial(_without_worker, now=now, facts=service.finished(job.id), gone=gone)
+            changed = service.store.change(job.id, step)
             if changed:
                 service.tidy(job.id, changed)
+
+
+def _without_worker(
+    record: Record, now: float, facts: dict[str, Any] | None, gone: Callable[[Record], bool]
+) -> Record | None:
+    """Done, if its worker had finished all but saying so."""
+    if not gone(record):
+        return None
+    return ended(record, "done", now, **facts) if facts and not record.stop else lost(record, now)
 
 
 def clean(service: Service, now: float) -> None:
@@ -129,9 +141,12 @@ def clean(service: Service, now: float) -> None:
 
 
 def sweep(service: Service, now: float) -> None:
-    """Delete folders that no job knows: uploads that a crash cut off."""
+    """Delete folders that no job knows, which are uploads that a crash cut off, and what ended jobs need no more."""
     for folder in service.options.jobs.iterdir():
-        if now - folder.stat().st_mtime > _STRAY and service.store.get(folder.name) is None:
+        record = service.store.get(folder.name)
+        if record is not None:
+            service.tidy(folder.name, record)
+        elif now - folder.stat().st_mtime > _STRAY:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,7 +5,7 @@ Only headers are read here; the worker decodes.
 
 from __future__ import annotations
 
-import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -127,6 +127,9 @@ def _check_video(path: Path, container: str, limits: Limits) -> None:
         )
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the files in a folder."""
-    return sum(entry.stat().st_size for entry in os.scandir(folder))
+def remove_path(path: Path) -> None:
+    """Delete a file or a folder with all that is in it; one that is gone already is no fault."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
