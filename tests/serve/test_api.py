@@ -372,3 +372,51 @@ def test_the_client_has_errors_of_its_own(tmp_path):
             client.submit(tmp_path / "nothing.png", tmp_path / "nothing.mp4")
         with pytest.raises(RequestError):
             list(client.watch("0" * 32))
+
+
+def test_an_origin_that_is_no_address_is_foreign(app, send):
+    assert send(app(), headers={"Origin": "http://[bad"}).status_code == 403
+    assert send(app(), headers={"Origin": "http://127.0.0.1:8000"}).status_code == 201
+
+
+def test_wrong_tokens_at_the_login_are_limited(app):
+    client = app(tokens=TOKENS)
+    answers = [
+        client.post("/login", data={"token": f"wrong-{n}"}, follow_redirects=False).status_code for n in range(12)
+    ]
+    assert answers == [401] * 10 + [429] * 2
+    refused = client.post("/login", data={"token": next(iter(TOKENS.values()))}, follow_redirects=False)
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 200
+    fresh = app(tokens=TOKENS)  # the negative control
+    assert fresh.post("/login", data={"token": next(iter(TOKENS.values()))}, follow_redirects=False).status_code == 303
+
+
+def test_wrong_tokens_are_forgotten_in_time():
+    from magicanimate.serve.app import Trials
+
+    trials = Trials()
+    for moment in range(10):
+        assert trials.wait("a", moment) == 0
+        trials.wrong("a", moment)
+    assert trials.wait("a", 10) == pytest.approx(290)
+    assert trials.wait("b", 10) == 0
+    assert trials.wait("a", 301) == 0
+
+
+def test_every_answer_has_a_content_security_policy(app):
+    for path in ("/api/v1/health", "/login", "/nothing"):
+        policy = app().get(path).headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "http" not in policy  # nothing from elsewhere
+
+
+def test_folders_and_database_are_for_their_owner_only(app, send, tmp_path):
+    client = app()
+    job = send(client).json()["id"]
+    service = client.app.state.service
+    for path in (service.options.data, service.options.jobs, service.folder(job)):
+        assert path.stat().st_mode & 0o777 == 0o700, path
+    databases = [path for path in service.options.data.iterdir() if path.is_file()]
+    assert databases
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in databases)

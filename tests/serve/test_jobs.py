@@ -13,6 +13,7 @@ import yaml
 
 from magicanimate.media import open_clip
 from magicanimate.serve.client import RequestError
+from magicanimate.serve.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"steps": 100, "max_frames": 4}
@@ -117,3 +118,20 @@ def test_web_and_worker_apart_on_redis(processes, picture_path, motion_path):
     assert worker.wait(20) == 0
     assert processes.client.health()["workers"] == []
     redis.shutdown()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_ctrl_c_ends_the_service_and_gives_its_job_back(processes, picture_path, motion_path, frozen):
+    """Also where the worker hears nothing, as within a long computation: it is killed, and that does not count."""
+    processes.serve()
+    job = submit(processes, picture_path, motion_path, **LONG)
+    processes.until(lambda: processes.client.state(job.id).state == "running")
+    worker = processes.worker_pid()
+    if frozen:
+        os.kill(worker, signal.SIGSTOP)
+    processes.server.send_signal(signal.SIGINT)
+    assert processes.server.wait(30) == 0
+    assert not Path(f"/proc/{worker}").exists()
+    record = open_store(processes.data, None).get(job.id)
+    assert record is not None
+    assert (record.state, record.attempts) == ("queued", 0)

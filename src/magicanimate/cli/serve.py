@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +32,8 @@ Models = Annotated[
 LimitOptions = Annotated[
     list[str] | None, typer.Option("--limit", help="NAME=VALUE, such as keep_seconds=3600; repeat it.")
 ]
+_GRACE = 1  # seconds for answers under way when the service ends
+_HEADER_BYTES, _CONNECTIONS = 32 * 1024, 500
 DEFAULT_DATA = Path("magicanimate-data")
 
 
@@ -73,11 +78,15 @@ def serve(
     with listen(host, port) as listener:
         config = uvicorn.Config(
             create_app(options), log_level="warning", access_log=False, proxy_headers=False, server_header=False,
-            timeout_graceful_shutdown=3, timeout_keep_alive=75, ws="none",
+            timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, ws="none", http="h11",
+            h11_max_incomplete_event_size=_HEADER_BYTES, limit_concurrency=_CONNECTIONS,
         )  # fmt: skip
         typer.echo(f"http://{host}:{port}", err=True)
         with suppress(KeyboardInterrupt):  # the usual way to end it
             uvicorn.Server(config).run(sockets=[listener])
+    if threading.active_count() > 1:  # a check that somebody waits for no more; nothing that it does is kept
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import html
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -18,7 +18,7 @@ from redis import RedisError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from magicanimate.errors import InputError
+from magicanimate.errors import DISK_FULL, InputError
 from magicanimate.serve.api import router
 from magicanimate.serve.backend import ServiceError
 from magicanimate.serve.metrics import Metrics
@@ -30,7 +30,7 @@ from magicanimate.serve.supervisor import Supervisor
 from magicanimate.version import version
 
 LOG = logging.getLogger(__name__)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TRIALS, _TRIAL_SECONDS = 10, 300.0  # wrong tokens from one address within so long
 
 
 def create_app(options: ServeOptions) -> FastAPI:
@@ -41,7 +41,8 @@ def create_app(options: ServeOptions) -> FastAPI:
     """
     options = options.checked()
     try:
-        options.jobs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        options.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        options.jobs.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise InputError(f"The data folder {options.data} cannot be made: {error.strerror}.") from error
     service = Service(options, open_store(options.data, options.redis))
@@ -86,7 +87,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def failed(_: Request, error: OSError) -> JSONResponse:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise error
         return JSONResponse({"detail": "The disk of the service is full; try again later."}, 507)
 
@@ -111,13 +112,39 @@ def _add_login(app: FastAPI, options: ServeOptions) -> None:
     def login_form() -> HTMLResponse:
         return HTMLResponse(_login_page(""))
 
+    trials = Trials()
+
     @app.post(LOGIN, include_in_schema=False)
     def login(request: Request, token: Annotated[str, Form()] = "") -> Response:
+        address = request.client.host if request.client else ""
+        if wait := trials.wait(address, time.monotonic()):
+            page = _login_page(f"Too many wrong tokens; try again in {wait:.0f} seconds.")
+            return HTMLResponse(page, 429, {"Retry-After": f"{wait:.0f}"})
         if options.client_of(token) is None:
+            trials.wrong(address, time.monotonic())
             return HTMLResponse(_login_page("This token is not known."), 401)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
         return answer
+
+
+class Trials:
+    """Wrong tokens by address, so that they cannot be tried by the thousand."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[float]] = {}
+
+    def wait(self, address: str, now: float) -> float:
+        """Seconds until the next trial is allowed; 0: now."""
+        recent = [moment for moment in self._times.get(address, []) if now - moment < _TRIAL_SECONDS]
+        return 0.0 if len(recent) < _TRIALS else max(1.0, recent[-_TRIALS] + _TRIAL_SECONDS - now)
+
+    def wrong(self, address: str, now: float) -> None:
+        """Remember one."""
+        for other, moments in list(self._times.items()):
+            if now - moments[-1] > _TRIAL_SECONDS:
+                del self._times[other]
+        self._times[address] = [*self._times.get(address, []), now][-_TRIALS:]
 
 
 def _login_page(message: str) -> str:

@@ -23,7 +23,18 @@ OPEN = ("/api/v1/health", LOGIN)
 """Paths that need no token."""
 
 _READING = ("GET", "HEAD", "OPTIONS")
+HIDDEN = ("/openapi.json", "/docs", "/redoc")
+"""Descriptions of the page's own workings by its library; the API's is under /api/v1."""
+# The page's library writes scripts and styles into the page, and makes functions of texts; all of it comes from here.
+_POLICY = {
+    "default-src": "'self'", "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data: blob:", "media-src": "'self' data: blob:", "font-src": "'self' data:",
+    "worker-src": "'self' blob:", "object-src": "'none'", "base-uri": "'self'", "form-action": "'self'",
+    "frame-ancestors": "'self'",
+}  # fmt: skip
 _HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
@@ -55,6 +66,8 @@ class Guard:
             await _refuse(send, 403, "The request comes from another web page, which may not change anything here.")
         elif length.isdecimal() and int(length) > self._options.limits.body_bytes:
             await _refuse(send, 413, self._options.limits.too_large)
+        elif path.rstrip("/") in HIDDEN:
+            await _refuse(send, 404, "There is nothing here.")
         elif client is None and path not in OPEN:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 await _answer(send, 303, b"", {"location": LOGIN})
@@ -98,7 +111,10 @@ def _is_foreign(headers: Headers) -> bool:
     """Whether a browser says that another site's page sends this. Programs that are no browsers say nothing."""
     origin = headers.get("origin")
     if origin is not None:
-        return urlsplit(origin).netloc != headers.get("host")
+        try:
+            return urlsplit(origin).netloc != headers.get("host")
+        except ValueError:  # no address at all
+            return True
     return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
 
 

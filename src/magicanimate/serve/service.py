@@ -63,7 +63,7 @@ class Service:
         job, folder = uuid.uuid4().hex, None
         try:
             folder = self.folder(job)
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, mode=0o700)
             size = uploads.store_upload(picture, folder / "picture", limits)
             size = uploads.store_upload(motion, folder / "motion", limits, size)
             picture_name = "picture" + uploads.picture_kind(folder / "picture", limits)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class SqlStore:
     @classmethod
     def open(cls, path: Path) -> SqlStore:
         """Open the file, or make it; InputError if it cannot be opened."""
+        with suppress(OSError):  # SQLAlchemy says what is wrong
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
         sa.event.listen(engine, "connect", _configure)
         sa.event.listen(engine, "begin", _begin)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from magicanimate.serve.job_states import Record, ended, lost
+from magicanimate.serve.job_states import Record, ended, lost, released
 from magicanimate.serve.service import WORKER_SILENCE, Service
 
 LOG = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _LOOK = 0.5  # seconds
 _CLEAN = 5.0
 _SWEEP = 600.0
 _STRAY = 3600.0  # seconds after which a folder that belongs to no job is nobody's upload any more
-_PATIENCE = 10.0  # for a worker that is asked to end
+_PATIENCE = 1.2  # seconds for workers that are asked to end
 _LONGEST_PAUSE = 30.0
 
 
@@ -56,7 +56,7 @@ class Supervisor:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(_PATIENCE + 5)
+        self._thread.join(2 * _PATIENCE)
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK):
@@ -64,12 +64,21 @@ class Supervisor:
                 self._round(time.time())
             except Exception:  # a full disk or a queue out of reach passes, and then somebody must be here
                 LOG.exception("housekeeping")
-        for place in self._places:
-            if place.process:
-                place.process.terminate()
-        for place in self._places:
-            if place.process:
-                _wait(place.process)
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        """Ask them, wait a moment, and kill what computes on: its job goes back into the queue, uncounted."""
+        alive = [(place.name, place.process) for place in self._places if place.process]
+        for _, process in alive:
+            process.terminate()
+        until = time.monotonic() + _PATIENCE
+        for name, process in alive:
+            try:
+                process.wait(max(0.01, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                _release_jobs(self._service, name)
 
     def _round(self, now: float) -> None:
         for place in self._places:
@@ -150,9 +159,12 @@ def sweep(service: Service, now: float) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
+def _release_jobs(service: Service, worker: str) -> None:
+    """What a worker had when the service ended is as it was before."""
     try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        for job in service.store.running():
+            if job.worker == worker:
+                service.store.change(job.id, lambda record: released(record) if record.worker == worker else None)
+        service.store.dismiss(worker)
+    except Exception:  # the jobs are taken back at the next start then
+        LOG.exception("the end of %s", worker)
