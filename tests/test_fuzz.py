@@ -166,6 +166,13 @@ def job_list(s: Seeds, r: random.Random, target: Path) -> Path:
     return text(target, "jobs.jsonl", json.dumps(spoilt_value(s.jobs, r)) + "\n" + json.dumps(s.jobs) + "\n")
 
 
+def read_rows(path: Path) -> None:
+    """The sentence of the first row that is refused."""
+    _, bad = read_jobs(path, path.parent)
+    if bad:
+        raise InputError(bad[0].sentence)
+
+
 # kind -> makes a spoilt file, and what reads it
 KINDS: dict[str, tuple[Callable[..., Path], Callable[[Path], Any]]] = {
     "picture": (lambda s, r, t: s.any_bytes(PICTURES, r, t), load_picture),
@@ -180,7 +187,7 @@ KINDS: dict[str, tuple[Callable[..., Path], Callable[[Path], Any]]] = {
     "model": (spoilt_model, load_model),
     "training": (lambda _s, r, t: spoilt_yaml(r, t), read_settings),
     "step": (spoilt_step, lambda folder: Checkpoint(folder, {"seed": 1}).load()),
-    "jobs": (job_list, lambda path: read_jobs(path, path.parent)),
+    "jobs": (job_list, read_rows),
     "bytes": (lambda _s, r, t: text(t, "x.mp4", r.randbytes(r.randrange(1, 999)).decode("latin-1")), open_clip),
     "text as motion": (lambda s, r, t: s.any_bytes(("m.bvh", "a.npy", "step.pt"), r, t), open_clip),
     "text as keypoints": (lambda s, r, t: s.any_bytes(("m.bvh", "p.png"), r, t), read_keypoints),

@@ -420,3 +420,62 @@ def test_folders_and_database_are_for_their_owner_only(app, send, tmp_path):
     databases = [path for path in service.options.data.iterdir() if path.is_file()]
     assert databases
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in databases)
+
+
+def page_app(app, **options):
+    return app(page=True, tokens=TOKENS, **options)
+
+
+def test_files_of_the_page_are_their_owner_s_only(app, picture_path):
+    """Ann's token, Bob's token: uploads through the page belong to the one who sent them."""
+    client = page_app(app)
+    ann, bob = (bearer(name) for name in ("ann", "bob"))
+    sent = client.post("/page/uploads/ann/picture", files={"file": picture_path.read_bytes()}, headers=ann)
+    name = sent.json()["id"]
+    assert client.get(f"/page/uploads/ann/{name}", headers=ann).content == picture_path.read_bytes()
+    assert client.get(f"/page/uploads/ann/{name}", headers=bob).status_code == 404
+    assert client.get(f"/page/uploads/bob/{name}", headers=bob).status_code == 404
+    assert client.get(f"/page/uploads/ann/{name}").status_code == 401
+    stored = client.app.state.service.kept.find("ann", name).path
+    for path in (
+        f"/gradio_api/file={stored}",
+        f"/gradio_api/file={picture_path}",
+        "/gradio_api/upload",
+        "/openapi.json",
+    ):
+        assert client.get(path, headers=ann).status_code == 404, path
+    wrong = client.post("/page/uploads/ann/picture", files={"file": b"MZ"}, headers=ann)
+    assert "not a PNG" in wrong.json()["refused"]
+    foreign = client.post("/page/uploads/bob/picture", files={"file": picture_path.read_bytes()}, headers=ann)
+    assert foreign.status_code == 404
+
+
+def test_results_are_shown_on_the_page_of_their_client_only(app, send):
+    client = page_app(app)
+    job = send(client, headers=bearer("ann")).json()["id"]
+    service = client.app.state.service
+    (service.folder(job) / "result-1.mp4").write_bytes(b"video")
+    service.store.change(job, lambda record: ended(record, "done", 1.0, result="result-1.mp4"))
+    shown = client.get(f"/page/jobs/ann/{job}/result", headers=bearer("ann"))
+    assert shown.content == b"video"
+    assert client.get(f"/page/jobs/ann/{job}/result", headers=bearer("bob")).status_code == 404
+    assert client.get(f"/page/jobs/bob/{job}/result", headers=bearer("bob")).status_code == 404
+    assert client.get("/page/examples/studio/picture", headers=bearer("bob")).status_code == 200
+    assert client.get("/page/examples/..%2f/picture", headers=bearer("bob")).status_code == 404
+
+
+def test_uploads_of_the_page_count_against_the_quota(app, send, picture_path):
+    size = len(picture_path.read_bytes())
+    client = page_app(app, limits=Limits(disk_bytes=3 * size))
+    files = {"file": picture_path.read_bytes()}
+    answers = [client.post("/page/uploads/ann/picture", files=files, headers=bearer("ann")).json() for _ in range(4)]
+    assert [list(answer) for answer in answers] == [["id"], ["id"], ["id"], ["refused"]]
+    assert send(client, headers=bearer("bob")).status_code == 507
+
+
+def test_the_page_tells_no_path_of_the_server(app):
+    client = page_app(app)
+    page = client.get("/", headers=bearer("ann"))
+    assert page.status_code == 200
+    for path in (str(client.app.state.service.options.data), str(Path(__file__).resolve().parents[2] / "src")):
+        assert path not in page.text

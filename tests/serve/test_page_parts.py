@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
+from magicanimate.serve.kept_uploads import KeptUploads
+from magicanimate.serve.options import Limits
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import chosen_settings
 from magicanimate.serve.page.examples import SHELF
@@ -173,16 +177,71 @@ def test_pace_counts_frames_and_time_left():
     assert pace.fraction == 0
 
 
-def test_only_uploads_are_taken_from_the_browser(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    sent = tmp_path / "uploads" / "abc" / "a.png"
-    sent.parent.mkdir(parents=True)
-    sent.touch()
-    assert _uploaded(str(sent), "../../a.png", "/a").name == "a.png"
-    (tmp_path / "secret.txt").touch()
-    for path in ("/etc/passwd", str(tmp_path / "uploads" / ".." / "secret.txt"), str(sent.parent / "missing.png")):
+@pytest.fixture
+def kept(tmp_path) -> KeptUploads:
+    uploads = KeptUploads(tmp_path / "uploads", Limits(upload_bytes=10_000, disk_bytes=60_000), lambda: 0)
+    uploads.clear()
+    return uploads
+
+
+def png(side: int = 16) -> io.BytesIO:
+    content = io.BytesIO()
+    Image.effect_noise((side, side), 90).save(content, "PNG")
+    content.seek(0)
+    return content
+
+
+def test_only_own_uploads_are_taken_from_the_browser(kept):
+    sent = kept.add("page-a", "picture", png())
+    assert _uploaded(kept, "page-a", sent.id, "../../a.png").name == "a.png"
+    for owner, upload in (("page-b", sent.id), ("page-a", "/etc/passwd"), ("page-a", "../" + sent.id)):
         with pytest.raises(gr.Error):
-            _uploaded(path, "a.png", "/a")
+            _uploaded(kept, owner, upload, "a.png")
+
+
+def test_uploads_are_checked_counted_and_forgotten(kept, tmp_path):
+    with pytest.raises(ServiceError, match="not a PNG") as refused:
+        kept.add("page-a", "picture", io.BytesIO(b"MZ" + bytes(500)))
+    assert refused.value.status == 415
+    assert list((tmp_path / "uploads").iterdir()) == []
+    first = kept.add("page-a", "picture", png())
+    assert kept.bytes == first.bytes == first.path.stat().st_size
+    assert (first.path.parent.stat().st_mode & 0o777) == 0o700
+    other = kept.add("page-b", "picture", png())
+    for _ in range(10):  # 5 kB each: the owner's oldest go when they take more than four uploads may
+        kept.add("page-a", "picture", png(70))
+    assert not first.path.exists()
+    assert other.path.exists()
+    assert kept.bytes <= 4 * 10_000 + other.bytes
+    kept.forget(other.path)
+    assert not other.path.exists()
+    full = KeptUploads(tmp_path / "full", Limits(disk_bytes=1000), lambda: 990)
+    full.clear()
+    with pytest.raises(ServiceError, match="no space left"):
+        full.add("page-a", "picture", png())
+    assert list((tmp_path / "full").iterdir()) == []
+
+
+def test_files_that_are_needed_no_more_are_released(session):
+    released: list[str] = []
+    session.release = lambda chosen: released.append(chosen.name)
+    one, two, motion = (Input(Path(name), name, f"/{name}") for name in ("1.png", "2.png", "m.mp4"))
+    session.choose(picture=one, motion=motion)
+    session.choose(picture=two)
+    assert released == ["1.png"]
+    session.run()  # its picture and motion may be asked for again
+    session.choose(picture=one)
+    session.drop("motion")
+    assert released == ["1.png"]
+
+
+def test_a_download_is_named_after_picture_motion_and_seed(session):
+    session.choose(picture=Input(Path("p"), "My photo (1).png", "/p"), motion=Input(Path("m"), "dance.mp4", "/m"))
+    session.settings = {"seed": 7}
+    session.run()
+    assert session.job is not None
+    assert session.download_name(session.job) == "My-photo-1_dance_seed7.mp4"
+    assert session.download_name(job(settings={})).endswith("_seed1.mp4")
 
 
 def test_what_comes_from_outside_is_escaped(session):
@@ -191,7 +250,7 @@ def test_what_comes_from_outside_is_escaped(session):
     shown = job(state="done", summary=ATTACK, warnings=[ATTACK], settings={"seed": ATTACK})
     session.results = [shown]
     pieces = [
-        views.drop_zone("picture", session.picture),
+        views.drop_zone("picture", session.picture, 'x" onerror="alert(1)'),
         views.notice(session),
         views.player(shown, {"result": "/v", "name": ATTACK}, {ATTACK: ATTACK}),
         views.gallery(session, {shown.id: "/v"}),

@@ -67,7 +67,8 @@ def create_app(options: ServeOptions) -> FastAPI:
     if options.page:
         from magicanimate.serve.page import mount_page
 
-        mount_page(app, service, jobs=options.jobs, upload_bytes=options.limits.upload_bytes)
+        service.kept.clear()
+        mount_page(app, service, tokens=bool(options.tokens))
     app.add_middleware(Guard, options=options)
     app.add_middleware(metrics.counting)
     return app

@@ -8,6 +8,7 @@ where there are tokens nothing is told without one. CORS is never granted.
 from __future__ import annotations
 
 import json
+import re
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -23,8 +24,9 @@ OPEN = ("/api/v1/health", LOGIN)
 """Paths that need no token."""
 
 _READING = ("GET", "HEAD", "OPTIONS")
-HIDDEN = ("/openapi.json", "/docs", "/redoc")
-"""Descriptions of the page's own workings by its library; the API's is under /api/v1."""
+HIDDEN = re.compile(r"/(openapi\.json|docs|redoc)/?|/gradio_api/(file|upload|proxy|stream).*")
+"""Descriptions of the page's workings by its library, and its ways to files, which know no owners. The API's
+description is under /api/v1, the page's files under /page."""
 # The page's library writes scripts and styles into the page, and makes functions of texts; all of it comes from here.
 _POLICY = {
     "default-src": "'self'", "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
@@ -66,7 +68,7 @@ class Guard:
             await _refuse(send, 403, "The request comes from another web page, which may not change anything here.")
         elif length.isdecimal() and int(length) > self._options.limits.body_bytes:
             await _refuse(send, 413, self._options.limits.too_large)
-        elif path.rstrip("/") in HIDDEN:
+        elif HIDDEN.fullmatch(path):
             await _refuse(send, 404, "There is nothing here.")
         elif client is None and path not in OPEN:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):

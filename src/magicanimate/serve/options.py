@@ -74,6 +74,11 @@ class ServeOptions(BaseModel):
         """The folder with one folder per job."""
         return self.data / "jobs"
 
+    @property
+    def uploads(self) -> Path:
+        """The folder of what was sent through the page."""
+        return self.data / "uploads"
+
     def client_of(self, token: str | None) -> str | None:
         """The client behind a token; None if it is wrong. Takes the same time for every wrong token."""
         if not self.tokens:

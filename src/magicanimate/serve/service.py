@@ -17,6 +17,7 @@ from magicanimate.models.locations import model_folder, named_models
 from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.job_states import Record, stopped
+from magicanimate.serve.kept_uploads import KeptUploads
 from magicanimate.serve.options import Limits, ServeOptions
 from magicanimate.serve.store import Store
 from magicanimate.serve.uploads import remove_path
@@ -34,6 +35,7 @@ class Service:
 
     def __init__(self, options: ServeOptions, store: Store) -> None:
         self.options, self.store = options, store
+        self.kept = KeptUploads(options.uploads, options.limits, store.used)
 
     def models(self) -> list[str]:
         return list(self.options.models or named_models())
@@ -74,7 +76,8 @@ class Service:
                 id=job, client=client, model=name, settings=given, preview=preview, created=time.time(),
                 picture=picture_name, motion=motion_name, size=size,
             )  # fmt: skip
-            self.store.add(record, lambda own, all_jobs, used: check_room(limits, own, all_jobs, used + size))
+            added = size + self.kept.bytes
+            self.store.add(record, lambda own, all_jobs, used: check_room(limits, own, all_jobs, used + added))
         except BaseException:
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -52,6 +52,10 @@ class Store(Protocol):
         """Jobs by state, zeros included."""
         ...
 
+    def used(self) -> int:
+        """Bytes of all jobs."""
+        ...
+
     def greet(self, worker: WorkerState) -> None:
         """Remember what a worker says of itself."""
         ...

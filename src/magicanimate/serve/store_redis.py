@@ -114,6 +114,9 @@ class RedisStore:
     def counts(self) -> dict[str, int]:
         return {state: self._redis.scard(_state(state)) for state in counts_by_state({})}
 
+    def used(self) -> int:
+        return sum(map(int, self._redis.hvals(_SIZES)))
+
     def greet(self, worker: WorkerState) -> None:
         self._redis.hset(_WORKERS, worker.id, worker.model_dump_json())
 

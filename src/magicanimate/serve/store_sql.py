@@ -128,6 +128,10 @@ class SqlStore:
         with self._reader.connect() as connection:
             return counts_by_state(dict(map(tuple, connection.execute(grouped))))
 
+    def used(self) -> int:
+        with self._reader.connect() as connection:
+            return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))) or 0
+
     def greet(self, worker: WorkerState) -> None:
         with self._writing() as connection:
             connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == worker.id))

@@ -5,8 +5,12 @@ const choose = async (file) => {
   zone.classList.add("uploading");
   message.textContent = "";
   try {
-    const { path, url } = await upload(file);
-    trigger("chosen", { path, url, name: file.name });
+    const form = new FormData();
+    form.append("file", file);
+    const answer = await fetch(zone.dataset.upload, { method: "POST", body: form });
+    const told = await answer.json().catch(() => ({}));
+    if (told.id) trigger("chosen", { id: told.id, name: file.name });
+    else message.textContent = told.refused ?? told.detail ?? "The file could not be sent; it may be too large.";
   } catch {
     message.textContent = "The file could not be sent; it may be too large.";
   } finally {

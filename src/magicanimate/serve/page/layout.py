@@ -20,24 +20,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
 
 from magicanimate.media import settings_path
 from magicanimate.serve.backend import Backend, JobState, ServiceError
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
-from magicanimate.serve.page.examples import EXAMPLES, SHELF, Example
+from magicanimate.serve.page.examples import SHELF, Example
+from magicanimate.serve.page.files import VISITOR, example_url, job_url, router, shown_upload_url, upload_url
 from magicanimate.serve.page.session import Input, Session
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from magicanimate.serve.kept_uploads import KeptUploads
+    from magicanimate.serve.service import Service
 
 HERE = Path(__file__).parent
 _EVERY = 0.5  # seconds between looks while something is under way
 _HEARTBEAT = 3.0  # seconds between looks at any time
 _AT_ONCE = 16  # events of one kind that are handled at once, for all visitors
 _EXAMINERS = 2  # doctors at work at once, for all visitors
-_KEPT = (3600, 24 * 3600)  # uploads are looked through so often, and deleted at this age; seconds
+_LONGEST_NAME = 200  # characters of a file's name
 
 _INTRO = """<header class="intro"><h1>MagicAnimate</h1>
 <p>A picture of a person and a motion become a video of that person moving.</p></header>"""
@@ -65,23 +68,22 @@ class _Visit:
     """Events of one visitor come one after the other; those of others need not wait."""
 
 
-def build_page(backend: Backend) -> gr.Blocks:
+def build_page(backend: Backend, kept: KeptUploads, *, tokens: bool = False) -> gr.Blocks:
     """The page. Mount it with `mount_page`, which also brings its style."""
-    return _Page(backend).blocks
+    return _Page(backend, kept, tokens).blocks
 
 
-def mount_page(app: FastAPI, backend: Backend, *, jobs: Path, upload_bytes: int) -> None:
+def mount_page(app: FastAPI, service: Service, *, tokens: bool) -> None:
     """Put the page at "/" of a web application.
 
     Args:
         app: the application.
-        backend: what the page talks to.
-        jobs: folder of the jobs' files, which the browser may fetch.
-        upload_bytes: largest upload.
+        service: what the page talks to.
+        tokens: whether a visitor is the client of a token, not anybody.
     """
+    app.include_router(router)
     gr.mount_gradio_app(
-        app, build_page(backend), path="/",
-        allowed_paths=[str(jobs.resolve()), str(EXAMPLES)], max_file_size=upload_bytes,
+        app, build_page(service, service.kept, tokens=tokens), path="/", allowed_paths=[], max_file_size=1,
         theme=_theme(), css_paths=[HERE / "page.css"], footer_links=[], run_history=False,
         ssr_mode=False, show_error=False,
     )  # fmt: skip
@@ -98,10 +100,10 @@ def _theme() -> gr.themes.Base:
 class _Page:
     """Builds the components once; the visits are in gradio's session state."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, kept: KeptUploads, tokens: bool) -> None:
+        self._backend, self._kept, self._tokens = backend, kept, tokens
         self._examiners = ThreadPoolExecutor(_EXAMINERS, thread_name_prefix="examine")
-        with gr.Blocks(title="MagicAnimate", analytics_enabled=False, delete_cache=_KEPT) as self.blocks:
+        with gr.Blocks(title="MagicAnimate", analytics_enabled=False) as self.blocks:
             self._browser = gr.BrowserState(storage_key="magicanimate", secret="visitor")
             self._visit = gr.State()
             self._panels = self._lay_out()
@@ -126,8 +128,8 @@ class _Page:
     def _lay_out_inputs(self, panels: dict[str, Any]) -> None:
         with gr.Column(elem_classes="inputs"):
             with gr.Row(elem_classes="zones"):
-                panels["picture"] = _html(views.drop_zone("picture", None), script="drop")
-                panels["motion"] = _html(views.drop_zone("motion", None), script="drop")
+                panels["picture"] = _html(views.drop_zone("picture", None, ""), script="drop")
+                panels["motion"] = _html(views.drop_zone("motion", None, ""), script="drop")
             self._motions = _html(views.motions(), script="pick")
             self._lay_out_settings()
             panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run", interactive=False)
@@ -167,7 +169,7 @@ class _Page:
             listener(self._shown_after(handler, again), inputs=inputs, outputs=shown, **silent, **options)
 
         for what in ("picture", "motion"):
-            on(self._panels[what].chosen, functools.partial(_choose, what))
+            on(self._panels[what].chosen, functools.partial(_choose, self._kept, what))
             on(self._panels[what].cleared, _only(functools.partial(Session.drop, what=what)))
         on(self._motions.picked, _choose_motion)
         on(self._examples.picked, _run_example, js=_SCROLL)
@@ -181,11 +183,21 @@ class _Page:
         any_control = functools.partial(gr.on, [control.change for control in self._controls])
         on(any_control, _adjust, inputs=self._controls, trigger_mode="always_last")
 
-    def _enter(self, client: Any) -> list[Any]:
-        """A page was opened: `client` is what this browser was called before, if it ever was here."""
-        known = isinstance(client, str) and re.fullmatch("page-[0-9a-f]{32}", client)
-        client = client if known else f"page-{uuid.uuid4().hex}"
-        visit = _Visit(Session(self._backend, self._examiners.submit, client, model=self._backend.models()[0]))
+    def _enter(self, client: Any, request: gr.Request) -> list[Any]:
+        """A page was opened: `client` is what this browser was called before, if it ever was here.
+
+        With tokens, jobs belong to the token's client, as those of the API do; without, to the browser.
+        """
+        if self._tokens:
+            assert request.request is not None
+            client = request.request.state.client
+        elif not (isinstance(client, str) and re.fullmatch(VISITOR, client)):
+            client = f"page-{uuid.uuid4().hex}"
+        session = Session(
+            self._backend, self._examiners.submit, client, model=self._backend.models()[0],
+            release=lambda chosen: self._kept.forget(chosen.path),
+        )  # fmt: skip
+        visit = _Visit(session)
         visit.session.begin()
         return [client, visit, *self._show(visit)]
 
@@ -217,8 +229,8 @@ class _Page:
         ready = session.picture is not None and session.motion is not None
         return {
             "status": views.status(session),
-            "picture": views.drop_zone("picture", session.picture),
-            "motion": views.drop_zone("motion", session.motion),
+            "picture": views.drop_zone("picture", session.picture, upload_url(session.client, "picture")),
+            "motion": views.drop_zone("motion", session.motion, upload_url(session.client, "motion")),
             "run": ready and not running,
             "notice": views.notice(session),
             "progress": views.progress(session),
@@ -235,10 +247,10 @@ class _Page:
         result = self._file(session, session.shown)
         if session.shown is None or result is None:
             return {}
-        urls = {"result": views.file_url(result), "name": f"magicanimate-{session.shown.id[:8]}.mp4"}
-        driver = self._backend.driver(session.shown.id, session.client)
-        if driver is not None:
-            urls["motion"] = views.file_url(driver)
+        shown = session.shown
+        urls = {"result": job_url(session.client, shown.id, "result"), "name": session.download_name(shown)}
+        if self._backend.driver(shown.id, session.client) is not None:
+            urls["motion"] = job_url(session.client, shown.id, "driver")
         if session.shown.id in session.inputs:
             urls["picture"] = session.inputs[session.shown.id][0].url
         return urls
@@ -253,12 +265,12 @@ class _Page:
             return None
 
     def _preview_url(self, session: Session) -> str | None:
-        result = self._file(session, session.preview)
-        return views.file_url(result) if result else None
+        preview = session.preview
+        return job_url(session.client, preview.id, "result") if preview and self._file(session, preview) else None
 
     def _results(self, session: Session) -> dict[str, str]:
-        files = {job.id: self._file(session, job) for job in session.results}
-        return {job: views.file_url(path) for job, path in files.items() if path}
+        there = [job.id for job in session.results if self._file(session, job)]
+        return {job: job_url(session.client, job, "result") for job in there}
 
     def _settings_of(self, session: Session) -> dict[str, Any]:
         result = self._file(session, session.shown)
@@ -274,8 +286,8 @@ def _only(action: Callable[[Session], None]) -> Handler:
     return lambda session, _event: action(session)
 
 
-def _choose(what: str, session: Session, event: gr.EventData) -> None:
-    chosen = _uploaded(event.path, event.name, event.url)
+def _choose(kept: KeptUploads, what: str, session: Session, event: gr.EventData) -> None:
+    chosen = _uploaded(kept, session.client, event.id, event.name)
     if what == "picture":
         session.choose(picture=chosen)
     else:
@@ -288,7 +300,7 @@ def _choose_motion(session: Session, event: gr.EventData) -> None:
 
 def _run_example(session: Session, event: gr.EventData) -> None:
     example = SHELF[event.key]
-    picture = Input(example.picture, f"{example.title}.png", views.file_url(example.picture))
+    picture = Input(example.picture, f"{example.title}.png", example_url(example.key, "picture"))
     session.choose(picture=picture, motion=_shipped_motion(example), preview=False)
     session.run()
 
@@ -332,14 +344,14 @@ def _update(name: str, value: Any) -> Any:
     return value
 
 
-def _uploaded(path: str, name: str, url: str) -> Input:
-    """A file that was sent through the page. What the browser says is not believed: it must lie where uploads lie."""
-    folder = Path(get_upload_folder())
-    file = Path(path).resolve()
-    if not is_in_or_equal(file, folder) or not file.is_file():
-        raise gr.Error("The file was not sent through this page; choose it again.")
-    return Input(file, Path(name).name, url)
+def _uploaded(kept: KeptUploads, owner: str, upload: str, name: str) -> Input:
+    """A file that was sent through the page. What the browser says is not believed: it must be this visitor's."""
+    try:
+        found = kept.find(owner, str(upload))
+    except ServiceError as error:
+        raise gr.Error("The file was not sent through this page; choose it again.") from error
+    return Input(found.path, Path(str(name)).name[:_LONGEST_NAME], shown_upload_url(found))
 
 
 def _shipped_motion(example: Example) -> Input:
-    return Input(example.motion, f"{example.dance}.mp4", views.file_url(example.motion))
+    return Input(example.motion, f"{example.dance}.mp4", example_url(example.key, "motion"))

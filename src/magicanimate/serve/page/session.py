@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 PREVIEW = {"max_frames": 8, "steps": 2}
 """What a rough preview has at most."""
+_LONGEST_PIECE = 60  # characters of a picture's or motion's name in that of a video
 NEW_SEEDS = 2**31
 
 Submit = Callable[..., "Future[Any]"]
@@ -54,6 +56,8 @@ class Session:
     motion: Input | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
+    release: Callable[[Input], None] = lambda _chosen: None
+    """Told of files that are needed no more."""
     error: str | None = None
     examination: Examination | str | None = None
     """What the doctor found, or the sentence why there is nothing."""
@@ -76,13 +80,17 @@ class Session:
 
     def choose(self, picture: Input | None = None, motion: Input | None = None, *, preview: bool = True) -> None:
         """Another picture or motion; both are examined, and tried out, as soon as both are there."""
+        before = (self.picture, self.motion)
         self.picture, self.motion = picture or self.picture, motion or self.motion
+        self._release(before)
         self.error = self.examination = self._examining = None
         self._attempt(self._consider if preview else self._forget_preview)
 
     def drop(self, what: str) -> None:
         """Take the `picture` or the `motion` away."""
+        before = getattr(self, what)
         setattr(self, what, None)
+        self._release((before,))
         self.error = self.examination = self._examining = None
         self._attempt(self._forget_preview)
 
@@ -130,7 +138,22 @@ class Session:
             job = self.shown.id
             self.shown = None
             self._attempt(lambda: self.backend.delete(job, self.client))
+            self._release(self.inputs.pop(job, ()))
             self._attempt(self._list)
+
+    def _release(self, inputs: Iterable[Input | None]) -> None:
+        """Let go of files that are neither chosen nor those of a job that may be made again."""
+        needed = {self.picture, self.motion, *(chosen for both in self.inputs.values() for chosen in both)}
+        for chosen in inputs:
+            if chosen is not None and chosen not in needed:
+                self.release(chosen)
+
+    def download_name(self, job: JobState) -> str:
+        """Of a finished video: after picture, motion and seed, as far as they are known."""
+        names = [Path(chosen.name).stem for chosen in self.inputs.get(job.id, ())] or ["magicanimate", job.id[:8]]
+        plain = [re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_PIECE].strip("-.") for name in names]
+        seed = job.settings.get("seed", 1)
+        return f"{'_'.join(name for name in plain if name)}_seed{seed}.mp4"
 
     @property
     def busy(self) -> bool:

@@ -35,11 +35,6 @@ _HINT = re.compile(r" \(--[^)]*\)")
 _OPTION = re.compile(r"--([a-z][a-z-]*(?: (?:contain|cover|none|\d+))?)")
 
 
-def file_url(path: Path) -> str:
-    """Where the browser finds a file that it may see; relative, so that it holds behind a proxy too."""
-    return f"gradio_api/file={path.resolve()}"
-
-
 def status(session: Session) -> str:
     """Whether the service can work, in a few words."""
     states = {worker.state for worker in session.workers}
@@ -54,8 +49,8 @@ def status(session: Session) -> str:
     return f'<p class="status {kind}" role="status"><span class="dot" aria-hidden="true"></span>{text}</p>'
 
 
-def drop_zone(what: str, chosen: Input | None) -> str:
-    """Where a `picture` or a `motion` is dropped; what was chosen, once it is."""
+def drop_zone(what: str, chosen: Input | None, url: str) -> str:
+    """Where a `picture` or a `motion` is dropped, and sent to `url`; what was chosen, once it is."""
     accept = "image/*" if what == "picture" else "video/*,image/gif,image/webp"
     hint = "a picture of one person" if what == "picture" else "a video of someone moving"
     title = what.capitalize()
@@ -65,8 +60,9 @@ def drop_zone(what: str, chosen: Input | None) -> str:
     else:
         inner = f'{_shown_input(what, chosen)}<span class="drop-name">{escape(chosen.name)}</span>'
     clear = f'<button type="button" class="drop-clear" aria-label="Remove the {what}" title="Remove">×</button>'
+    state = "filled" if chosen else "empty"
     return (
-        f'<div class="drop {"filled" if chosen else "empty"}">{field}{inner}{clear if chosen else ""}'
+        f'<div class="drop {state}" data-upload="{escape(url)}">{field}{inner}{clear if chosen else ""}'
         f'<p class="drop-message" role="alert"></p></div>'
     )
 
