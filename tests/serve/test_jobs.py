@@ -13,7 +13,7 @@ import yaml
 
 from magicanimate.media import open_clip
 from magicanimate.serve.client import RequestError
-from magicanimate.serve.store import open_store
+from magicanimate.serve.open_store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"steps": 100, "max_frames": 4}

@@ -15,9 +15,9 @@ import pytest
 
 from children import PRELOADED
 from magicanimate.media import open_clip
+from magicanimate.serve.open_store import open_store
 from magicanimate.serve.options import ServeOptions
 from magicanimate.serve.service import Service
-from magicanimate.serve.store import open_store
 from magicanimate.serve.supervisor import sweep, take_back
 from magicanimate.serve.worker import Worker
 

@@ -26,7 +26,6 @@ from magicanimate.body.kinematics import (
 )
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.rig import POINT_INDEX
-from magicanimate.body.smoothing import runs
 from magicanimate.body.track import RIG_POINTS, Track
 from magicanimate.errors import InputError
 from magicanimate.progress import Progress
@@ -275,7 +274,7 @@ def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
     pose = np.zeros((len(track), POSE_NUMBERS), np.float32)
     position = np.zeros((len(track), 3), np.float32)
     done = 0
-    for run in runs(present_F):
+    for run in track.runs:
         for stretch, keep in _stretches_of(run):
             inside = np.arange(stretch.start, stretch.stop)
             problem = _problem(track, inside, focal, figure)

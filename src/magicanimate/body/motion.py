@@ -22,6 +22,10 @@ from magicanimate.untrusted import parse_json, read_named_arrays
 _FORMAT = 1
 
 
+class _OtherVersion(InputError):
+    """The file is a body motion, of a format that is not this one."""
+
+
 def _finite(array: np.ndarray) -> np.ndarray:
     """float32. ValueError: there are other things than finite numbers in it."""
     values = array.astype(np.float32)
@@ -122,11 +126,11 @@ class BodyMotion:
             InputError: it is no such file.
         """
         path = Path(path)
-        arrays = read_named_arrays(path, ("about", "lengths", "girths", "pose", "position", "present"))
         try:
+            arrays = read_named_arrays(path, ("about", "lengths", "girths", "pose", "position", "present"))
             about = parse_json(str(arrays["about"]))
             if about["format"] != _FORMAT or about["bones"] != list(BONES):
-                raise InputError(f"{path} was written by another version; extract the motion again.")
+                raise _OtherVersion(f"{path} was written by another version; extract the motion again.")
             pose_FP, position_F3 = (_finite(arrays[name]) for name in ("pose", "position"))
             shape = Proportions(about["sliders"], *(_finite(arrays[name]) for name in ("lengths", "girths")))
             height, width = (int(side) for side in about["size"])
@@ -140,7 +144,7 @@ class BodyMotion:
             ):
                 raise ValueError("shapes")
         except (KeyError, ValueError, TypeError, OverflowError) as error:
-            if isinstance(error, InputError):
+            if isinstance(error, _OtherVersion):
                 raise
             raise InputError(f"{path} is not a body motion that can be read; extract the motion again.") from error
         return cls(shape, pose_FP, position_F3, focal, (height, width), fps, arrays["present"].astype(bool))

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
+
+from magicanimate.body.smoothing import runs
 
 _FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _PAIRS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -77,8 +80,25 @@ class Track:
     masks: Callable[[int], np.ndarray | None] | None = field(default=None, repr=False)
     """Frame index -> [H, W] bool, the person; None where there is none. H W may be smaller than `size`."""
 
+    cuts: tuple[int, ...] = ()
+    """Frames that begin a new shot: nothing moves from the frame before to them."""
+
     def __len__(self) -> int:
         return len(self.points_FJ3)
+
+    @property
+    def shots(self) -> list[slice]:
+        """The stretches between cuts."""
+        edges = [0, *self.cuts, len(self)]
+        return [slice(begin, end) for begin, end in pairwise(edges)]
+
+    @property
+    def runs(self) -> list[slice]:
+        """The stretches of consecutive frames with a person, within a shot."""
+        seen_F = self.seen_F
+        return [
+            slice(shot.start + run.start, shot.start + run.stop) for shot in self.shots for run in runs(seen_F[shot])
+        ]
 
     @property
     def seen_F(self) -> np.ndarray:

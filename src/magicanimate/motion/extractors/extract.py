@@ -76,7 +76,7 @@ def _by_mediapipe(clip: Clip, progress: Progress | None) -> MotionClip:
         "The motion is an ordinary video; one person was tracked (several need --extractor densepose), and a body "
         "fitted and drawn."
     ]
-    return _of_video(clip, track, notes + _bridged(track), progress)
+    return _of_video(clip, track, [*notes, *_bridged(track), *_cut(track), *absences(track)], progress)
 
 
 def _of_video(clip: Clip, track: Track, notes: list[str], progress: Progress | None) -> MotionClip:
@@ -91,6 +91,15 @@ def _bridged(track: Track) -> list[str]:
         return []
     count = sum(bool(seen) and track.masks(frame) is None for frame, seen in enumerate(track.seen_F))
     return [f"In {count} of {len(track)} frames the person was not seen; short gaps were bridged."] if count else []
+
+
+def _cut(track: Track) -> list[str]:
+    """A sentence on the cuts of a video."""
+    if not track.cuts:
+        return []
+    told = ", ".join(f"{cut / track.fps:.2f}" for cut in track.cuts[:_LISTED])
+    more = f" and {len(track.cuts) - _LISTED} times more" if len(track.cuts) > _LISTED else ""
+    return [f"The video is cut, or somebody else is followed, at {told} s{more}: the body is fitted anew there."]
 
 
 def absences(track: Track) -> list[str]:
