@@ -8,6 +8,7 @@ pipe("picture.png", "motion.mp4", seed=1).save("out.mp4")
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from magicanimate.media.video import Video
 
     __version__: str
+
+# Where torchao is installed, diffusers imports it, and both warn of kernels that are not for this machine.
+for _chatty in ("torchao", "diffusers.quantizers.torchao", "torch.utils._pytree"):
+    if logging.getLogger(_chatty).level == logging.NOTSET:
+        logging.getLogger(_chatty).setLevel(logging.ERROR)
 
 __all__ = ["AnimateSettings", "InputError", "MagicAnimatePipeline", "Video", "__version__"]
 

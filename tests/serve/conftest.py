@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +42,15 @@ def app(tmp_path, monkeypatch) -> Callable[..., TestClient]:
     return make
 
 
+def _end_with_parent() -> None:
+    """In a new process: be ended when the tests are, even if they are killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_PR_SET_PDEATHSIG = 1
+
+
 class Processes:
     """A service as its users start it; `base` is what all its commands share."""
 
@@ -57,7 +68,9 @@ class Processes:
     def start(self, command: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         arguments = [sys.executable, "-m", "magicanimate", command, *self.base, *options]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(arguments, env=self._environment | environment, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                arguments, env=self._environment | environment, stdout=log, stderr=log, preexec_fn=_end_with_parent
+            )
         self._running.append(process)
         return process
 

@@ -479,3 +479,8 @@ def test_the_page_tells_no_path_of_the_server(app):
     assert page.status_code == 200
     for path in (str(client.app.state.service.options.data), str(Path(__file__).resolve().parents[2] / "src")):
         assert path not in page.text
+
+
+@pytest.mark.parametrize("size", ["auto", "motion", "64x64", [64, 64]])
+def test_every_kind_of_size_is_taken(app, send, size):
+    assert send(app(), settings={"size": size}).status_code == 201

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import fakeredis
@@ -135,3 +138,41 @@ def test_ctrl_c_ends_the_service_and_gives_its_job_back(processes, picture_path,
     record = open_store(processes.data, None).get(job.id)
     assert record is not None
     assert (record.state, record.attempts) == ("queued", 0)
+
+
+KILLED_TESTS = """
+import os, signal, sys
+from pathlib import Path
+from serve.conftest import Processes
+running = Processes(Path(sys.argv[1]), Path(sys.argv[2]))
+running.serve()
+print(running.server.pid, running.worker_pid(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_no_server_outlives_tests_that_are_killed(tmp_path, models_home):
+    tests = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])}
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED_TESTS, tmp_path, models_home],
+        env=tests,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    processes = [int(word) for word in ran.stdout.split()]
+    assert len(processes) == 2
+    for _ in range(300):
+        if not any(is_running(process) for process in processes):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"still there: {processes}")
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

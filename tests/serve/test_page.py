@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -163,6 +164,24 @@ def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
     fill(page)
     page.wait_for_function(PLAYS, arg="video.rough")
     assert page.locator(".alert").count() == 0
+
+
+def test_files_dropped_beside_their_places_are_taken(visit):
+    page = visit()
+    address = page.url
+    drop = """([name, type, bytes]) => {
+        const files = new DataTransfer();
+        files.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name, { type }));
+        const event = new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true });
+        document.querySelector("h1").dispatchEvent(event);
+        return event.defaultPrevented;
+    }"""
+    for path, kind in ((PICTURE, "image/png"), (MOTION, "video/mp4")):
+        assert page.evaluate(drop, [path.name, kind, base64.b64encode(path.read_bytes()).decode()])
+    page.wait_for_function("document.querySelectorAll('.drop-name').length == 2")
+    assert page.url == address
+    assert page.locator(".drop.filled img").count() == 1
+    assert page.locator(".drop.filled video").count() == 1
 
 
 def test_a_phone(visit):

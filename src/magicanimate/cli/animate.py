@@ -81,9 +81,10 @@ def animate(
     settings, model = make_settings(**options), ModelOptions(**chosen)
     from magicanimate.animation.write import Output
     from magicanimate.media.claim import claimed
+    from magicanimate.media.paths import output_path
 
     about = {"image": str(image), "motion": str(motion)}
-    path = out or Path(f"{image.stem}_{motion.stem}.mp4")
+    path = output_path(out) if out else Path(f"{image.stem}_{motion.stem}.mp4")
     output = Output(path=path, about=about, overwrite=overwrite, compare=compare, resume=resume)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         with nullcontext() if dry_run else claimed(path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -15,8 +14,6 @@ from typer.core import TyperCommand, TyperGroup
 from magicanimate.errors import InputError, absent_library
 
 BAD_INPUT, INTERRUPTED = 2, 3
-# Where torchao is installed, diffusers imports it, and both warn of kernels that are not for this machine.
-_CHATTY = ("torchao", "diffusers.quantizers.torchao", "torch.utils._pytree")
 
 # Sub-commands that live in modules of their own: name -> module (which has `app`), and their line in the help.
 _LAZY = {
@@ -128,8 +125,6 @@ def main() -> None:
     """Entry point of `magicanimate`. Exit codes: 0 done, 2 bad input or settings, 3 interrupted, 1 our fault."""
     _ask_for_huge_pages()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended politely is an interruption too
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         app()
     except KeyboardInterrupt:  # before a command took over

@@ -54,10 +54,12 @@ def motion(
     from magicanimate.animation.job import as_motion
     from magicanimate.cli.progress import ProgressDisplay
     from magicanimate.media import claimed, settings_path
+    from magicanimate.media.paths import output_path
 
     if kind not in KINDS:
         raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
     settings = make_settings(**options)
+    out = output_path(out)
     arrays = out.suffix.lower() == ".npz"
     _check(out, arrays, kind, overwrite)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -65,7 +67,7 @@ def motion(
         found = as_motion(source, settings, progress)
         for sentence in (*found.notes, *(f"Warning: {warning}" for warning in found.warnings)):
             console.print(sentence, markup=False)
-        shown = None if settings.size == "auto" else settings.size
+        shown = settings.size if isinstance(settings.size, tuple) else None
         about = _about(found, source, kind, shown)
         if arrays:
             try:

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from magicanimate.errors import InputError
 from magicanimate.media.containers import is_video
+from magicanimate.media.paths import existing_path
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 HEIC_ADVICE = (
@@ -47,9 +48,7 @@ def load_picture(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, is not a picture, is damaged, or is smaller than 16 pixels.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"The picture {path} does not exist; check the path.")
+    path = existing_path(path, "picture")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a single picture (PNG, JPEG or WebP).")
     if path.stat().st_size == 0:

@@ -19,6 +19,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from magicanimate.errors import InputError
 from magicanimate.media.audio import Audio
 from magicanimate.media.containers import decode_from, open_container, video_stream
+from magicanimate.media.paths import existing_path
 from magicanimate.media.pictures import PICTURE_SUFFIXES, load_picture, open_picture, picture_kind, to_rgb
 from magicanimate.media.pixels import to_rgb8
 from magicanimate.media.timing import DEFAULT_FPS, WHOLE, Span, Timed, Timeline, count_frames, cut_frames, timeline
@@ -61,9 +62,7 @@ def open_clip(path: str | Path, span: Span = WHOLE) -> Clip:
         InputError: missing, empty, not a video, without a single readable frame, or with nothing in the span. A
             video that breaks off raises when the iteration reaches that place, naming the frame.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"The motion {path} does not exist; check the path.")
+    path = existing_path(path, "motion")
     if path.is_dir():
         return _open_folder(path, span)
     if path.stat().st_size == 0:

@@ -24,6 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from magicanimate.errors import DISK_FULL, InputError
 from magicanimate.files import atomic_path
 from magicanimate.media.audio import Audio, SoundTrack
+from magicanimate.media.paths import output_path
 from magicanimate.provenance.marks import append_xmp_box, xmp_packet
 
 _BT709 = 1
@@ -209,7 +210,7 @@ def check_output(path: str | Path, overwrite: bool = False, how_to_overwrite: st
     Raises:
         InputError: unknown format, output exists and `overwrite` is off, its folder is missing or not writable.
     """
-    path = Path(path)
+    path = output_path(path)
     if not _is_folder(path) and path.suffix.lower() not in SUFFIXES:
         raise InputError(
             f"Cannot write {path.suffix} files; end the output in {', '.join(SUFFIXES)}, or give a name without an "

@@ -14,6 +14,7 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.media import Clip, Span, open_clip
+from magicanimate.media.paths import existing_path
 from magicanimate.media.reading import visible
 from magicanimate.media.timing import DEFAULT_FPS, WHOLE, count_frames, cut_frames, timeline
 from magicanimate.motion.clip import MotionClip
@@ -59,7 +60,7 @@ def open_motion(
     """
     if isinstance(source, Clip):
         return _of_clip(source, extractor, person, progress)
-    path = Path(source)
+    path = existing_path(source, "motion")
     if path.is_dir() and any(file.suffix.lower() == ".json" for file in visible(path)):
         return _of_keypoints(path, span, person, progress)
     start = _first_bytes(path)

@@ -31,4 +31,4 @@ def check_solver(name: str) -> str:
         if hasattr(diffusers, name):
             return name
     near = did_you_mean(name, SOLVERS)
-    raise ValueError(f"unknown solver{near or '; choose one of ' + ', '.join(SOLVERS)}")
+    raise ValueError(f"Unknown solver {name!r}{near or ': choose one of ' + ', '.join(SOLVERS)}")

@@ -209,7 +209,7 @@ def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
         raise ServiceError(422, "extractor: this service takes the name of an extractor only.")
     if (chosen.max_frames or 0) > limits.frames:
         raise ServiceError(422, f"max_frames: this service allows at most {limits.frames} (got {chosen.max_frames}).")
-    if chosen.size != "auto" and chosen.size[0] * chosen.size[1] > limits.video_pixels:
+    if isinstance(chosen.size, tuple) and chosen.size[0] * chosen.size[1] > limits.video_pixels:
         raise ServiceError(422, f"size: this service allows at most {limits.video_pixels} pixels per frame.")
     return chosen
 

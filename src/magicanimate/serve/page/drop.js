@@ -23,6 +23,17 @@ element.addEventListener("change", (event) => {
 element.addEventListener("click", (event) => {
   if (event.target.closest(".drop-clear")) trigger("cleared");
 });
+// Beside the places a file goes where it belongs; the browser never opens it instead of the page.
+const takes = (file) => file.type.startsWith("image/") === (element.querySelector("input").accept === "image/*");
+for (const kind of ["dragover", "drop"]) {
+  window.addEventListener(kind, (event) => {
+    if (!element.isConnected || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (kind !== "drop" || event.target.closest?.(".drop")) return;
+    const file = [...event.dataTransfer.files].find(takes);
+    if (file) choose(file);
+  });
+}
 for (const kind of ["dragover", "dragleave", "drop"]) {
   element.addEventListener(kind, (event) => {
     event.preventDefault();
