@@ -27,6 +27,7 @@ demo: $(STAMPS)/package
 	$(VENV)/bin/magicanimate animate --image $(ASSETS)/picture.png --motion $(ASSETS)/motion.mp4 \
 	    --out $(DEMO_VIDEO) --seed 1 --overwrite
 	@echo "The video is at $(CURDIR)/$(DEMO_VIDEO)"
+	@echo "To have the command magicanimate at hand: source $(CURDIR)/$(VENV)/bin/activate"
 
 # One thread per process: the tests run in parallel, and their networks are tiny. Files in the order of tests/conftest.py.
 test: test-env

@@ -30,18 +30,24 @@ def number(frame_HWC: np.ndarray) -> int:
 
 
 def encode(
-    path: Path, count: int = 100, codec: str = "libx264", gop: int = 25, bframes: int = 0, **metadata: str
+    path: Path,
+    count: int = 100,
+    codec: str = "libx264",
+    gop: int = 25,
+    bframes: int = 0,
+    side: int = 32,
+    **metadata: str,
 ) -> Path:
     with av.open(str(path), "w") as container:
         container.metadata.update(metadata)
         stream = container.add_stream(codec, rate=FPS)
-        stream.height, stream.width, stream.pix_fmt = 32, 64, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = side, 64, "yuv420p"
         context = stream.codec_context
         context.gop_size, context.max_b_frames = gop, bframes
         if codec == "libx264":
             context.options = {"crf": "1", "sc_threshold": "0", "b_strategy": "0", "bf": str(bframes)}
         for index, image in enumerate(striped(count)):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(64, side, "yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -154,3 +160,11 @@ def test_a_tiff_is_no_video(tmp_path):
     Image.fromarray(striped(1)[0]).save(tmp_path / "a.tif")
     assert not is_video(tmp_path / "a.tif")
     assert is_video(encode(tmp_path / "a.mp4", 3))
+
+
+def test_a_broadcast_that_changes_its_size_keeps_that_of_its_beginning(tmp_path):
+    first, second = encode(tmp_path / "a.ts", 30), encode(tmp_path / "b.ts", 30, side=48)
+    (tmp_path / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    shapes = {frame.shape for frame in open_clip(tmp_path / "c.ts")}
+    assert shapes == {(32, 64, 3)}
+    assert {frame.shape for frame in open_clip(second)} == {(48, 64, 3)}  # the negative control

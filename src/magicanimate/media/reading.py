@@ -261,10 +261,20 @@ def _video_frames(path: Path, about: _Video, begin: float) -> Iterator[Timed]:
         raise _broken(path, index, max(time, 0))
 
 
+def _of_one_size(frames: Iterator[Timed], size: tuple[int, int]) -> Iterator[Timed]:
+    """Frames scaled to (height, width), as players do where a broadcast changes its size."""
+    for time, frame_HWC in frames:
+        if _size(frame_HWC) == size:
+            yield time, frame_HWC
+        else:
+            yield time, np.asarray(Image.fromarray(frame_HWC).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
 def _open_video(path: Path, span: Span) -> Clip:
     about = _inspect(path)
     _, first_HWC = next(_video_frames(path, about, 0))
-    clip = _clip(path, _size(first_HWC), about.line, span, lambda: _video_frames(path, about, span.start))
+    size = _size(first_HWC)
+    clip = _clip(path, size, about.line, span, lambda: _of_one_size(_video_frames(path, about, span.start), size))
     if about.short:
         clip.warnings.append(f"{path.name} breaks off: {about.stored} of its {about.declared} frames could be read.")
     if about.sound and clip.count:
