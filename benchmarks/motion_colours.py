@@ -27,7 +27,7 @@ from magicanimate.parts.densepose import PALETTE_25, render_parts
 
 PAINTED = (
     "viridis", "viridis on black", "PARULA", "PARULA 70% on black", "PARULA 70% over the picture",
-    "viridis 70% over the picture", "grey levels", "grey tens",
+    "viridis 70% over the picture", "grey levels",
 )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def paint(parts_FHW: np.ndarray, how: str) -> np.ndarray:
     if how == "PARULA":
         return PARULA_25[parts_FHW]
     if how.startswith("grey"):
-        levels = parts_FHW * 10.0 if how == "grey tens" else np.floor(parts_FHW * (255 / 24))
+        levels = np.floor(parts_FHW * (255 / 24))
         return levels.astype(np.uint8)[..., None].repeat(3, -1)
     table = PALETTE_25 if how.startswith("viridis") else PARULA_25
     below = np.zeros((1, 1)) if how.endswith("black") else grey_scene(*parts_FHW.shape[1:])

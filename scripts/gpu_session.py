@@ -1,18 +1,17 @@
-"""Everything that needs a GPU, in calls of a few minutes, for a borrowed machine without network access.
+"""Train the shipped model's stages on one GPU, with data that is rendered there.
 
-    python scripts/gpu_session.py info render vae appearance --out back1
-    python scripts/gpu_session.py render appearance quality --resume back1 --out back2
-    python scripts/gpu_session.py join --resume back1 back2
+    python scripts/gpu_session.py info render vae appearance --work outputs/gpu
+    python scripts/gpu_session.py temporal detail quality --work outputs/gpu --minutes 60
 
-Stages run in the given order and share the call's minutes. What they made comes back in --out (or the folder in the
-environment variable OUT) as one archive in pieces; --resume takes such folders, oldest first, and goes on from them.
-`join` only unpacks them: the trained models are then in the work folder. See docs/gpu-session.md.
+Stages run in the given order; with --minutes they share them, and a further call with the same work folder goes on
+where they stopped. See docs/gpu-session.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -27,24 +26,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402
-from diffusers import AutoencoderKL  # noqa: E402
-from scripts.pieces import pack, unpack  # noqa: E402
-from torch import nn  # noqa: E402
 
 from magicanimate.engine.device import select_device  # noqa: E402
 from magicanimate.errors import InputError  # noqa: E402
-from magicanimate.models.model import Storage, load_model, save_model  # noqa: E402
 from magicanimate.synth.dataset import INDEX, DatasetSettings, open_dataset, write_dataset  # noqa: E402
 from magicanimate.train.config import TrainSettings, read_settings  # noqa: E402
-from magicanimate.train.loop import CHECKPOINT, LOG, save_weights  # noqa: E402
+from magicanimate.train.loop import CHECKPOINT  # noqa: E402
 from magicanimate.train.run import run  # noqa: E402
 
-MOST_MB = 128  # 8 pieces
-LONGEST_MINUTES = 9.0
-SAVING_MINUTES = 0.75  # kept free after training, to save and pack its result
-PROGRESS = "progress.json"
+SAVING_MINUTES = 0.75  # kept free after training, to save its result
 SPEED_SIZES = {"official": 512, "small": 32}  # model -> pixels
-DIFFUSION = ("denoiser", "appearance", "control")
 
 # docs/training.md makes the same ones by hand; small shards, so that every processor core has one
 DATASETS = {
@@ -68,27 +59,23 @@ class Session:
     """One call: where things are, how long it may take, what was changed on the command line."""
 
     stages: tuple[str, ...]
-    out: Path
     work: Path
-    ends: float  # time.perf_counter()
+    ends: float  # time.perf_counter(); inf without a limit
     device: torch.device
-    resume: tuple[Path, ...] = ()
     changes: tuple[str, ...] = ()  # STAGE.KEY=VALUE
     render_minutes: float = 2.5
     data: tuple[str, ...] = ()
     scale: float = 1.0
     size: int = 256
-    storage: Storage = "float16"
-    most_mb: float = 64.0
     people: int = 48
     clips: int = 8
     speed_model: str = "official"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     @property
-    def back(self) -> Path:
-        """What is packed for the way back; a call that renders may run beside one that trains."""
-        return self.work / "back" / self.out.name
+    def results(self) -> Path:
+        """Reports of the stages that measure."""
+        return self.work / "results"
 
     def minutes_left(self, reserve: float = 0.0) -> float:
         """Until the call has to end. Raises InputError if nothing is left."""
@@ -97,20 +84,14 @@ class Session:
             raise InputError("No time is left for this stage: name it alone in the next call, or raise --minutes.")
         return left
 
+    def seconds_left(self, reserve: float = 0.0) -> float | None:
+        """As `minutes_left`, in seconds; None without a limit."""
+        left = 60 * self.minutes_left(reserve)
+        return None if math.isinf(left) else left
+
     def dataset(self, name: str) -> DatasetSettings:
         settings = DATASETS[name]
         return replace(settings, clips=max(2, round(settings.clips * self.scale)), size=self.size)
-
-
-def send_back(session: Session) -> None:
-    """Pack what the stages made, the models as int8 if it would be too much otherwise."""
-    try:
-        pack(session.back, session.out, session.most_mb)
-    except InputError as error:
-        print(f"{error} Storing models as int8.", flush=True)
-        for folder in session.back.glob("*/model"):
-            save_model(load_model(folder), folder, "int8")
-        pack(session.back, session.out, session.most_mb)
 
 
 def info(session: Session) -> None:
@@ -132,7 +113,7 @@ def info(session: Session) -> None:
     except InputError as error:
         facts["renderer"] = str(error)
     print(json.dumps(facts, indent=1))
-    (session.back / "info.json").write_text(json.dumps(facts, indent=1))
+    (session.results / "info.json").write_text(json.dumps(facts, indent=1))
 
 
 class OutOfTime(Exception):
@@ -181,9 +162,10 @@ def stage_settings(session: Session, stage: str) -> TrainSettings:
     inputs = {name: [f"start={runs / earlier}/model"] for name, earlier in starts.items()}
     inputs["appearance"] = [f"vae_folder={runs}/vae/vae"]
     own = [change.removeprefix(f"{stage}.") for change in session.changes if change.startswith(f"{stage}.")]
-    limit = f"loop.minutes={session.minutes_left(SAVING_MINUTES)}"
+    left = session.minutes_left(SAVING_MINUTES)
+    limit = [] if math.isinf(left) else [f"loop.minutes={left}"]
     places = [f"out={runs / stage}", f"data={data / train}", f"held_out={data / held_out}"]
-    changes = [*places, *inputs.get(stage, []), "loop.save_minutes=1", limit, *own]
+    changes = [*places, *inputs.get(stage, []), "loop.save_minutes=1", *limit, *own]
     return read_settings(ROOT / "configs" / "tiny" / f"{recipe}.yaml", changes)
 
 
@@ -191,68 +173,23 @@ def train(session: Session, stage: str) -> None:
     """One training stage, from where it was, until its end or this call's."""
     settings = stage_settings(session, stage)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    result = run(settings, session.device)
+    run(settings, session.device)
     if stage == "vae":
         for name in ("people", "clips"):
             shutil.rmtree(session.work / "data" / name / "latents", ignore_errors=True)
-    target = session.back / stage
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    shutil.copy(settings.out / LOG, target / LOG)
-    for grid in sorted(settings.out.glob("grid-*.png"))[-1:]:
-        shutil.copy(grid, target / "grid.png")
-    if stage == "vae":
-        shutil.copytree(result, target / "vae")
-    else:
-        save_model(load_model(result), target / "model", session.storage)
     step = torch.load(settings.out / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)["step"]
-    (target / PROGRESS).write_text(json.dumps({"step": step, "steps": settings.loop.steps}))
     print(f"{stage}: {step} of {settings.loop.steps} steps", flush=True)
-
-
-def restore(session: Session) -> None:
-    """Put what came back from earlier calls into the work folder; what is further on there stays."""
-    for pieces in session.resume:
-        folder = session.work / "received"
-        shutil.rmtree(folder, ignore_errors=True)
-        unpack(pieces, folder)
-        for stage in TRAINING:
-            if (folder / stage / PROGRESS).exists():
-                restore_stage(folder / stage, session.work / "runs" / stage, session.work / "runs" / "vae" / "vae")
-
-
-def restore_stage(source: Path, target: Path, vae_folder: Path) -> None:
-    """One stage's result and a checkpoint of its weights, unless the target is further on."""
-    step = json.loads((source / PROGRESS).read_text())["step"]
-    checkpoint = target / CHECKPOINT
-    if checkpoint.exists() and torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["step"] >= step:
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source / LOG, target / LOG)
-    modules: dict[str, nn.Module]
-    if (source / "vae").exists():
-        shutil.copytree(source / "vae", target / "vae", dirs_exist_ok=True)
-        modules = {"vae": AutoencoderKL.from_pretrained(target / "vae")}
-    else:
-        model = load_model(source / "model")
-        save_model(model, target / "model", "float32")
-        if not vae_folder.exists():
-            model.vae.save_pretrained(vae_folder)
-        trained = ("detail",) if target.name == "detail" else DIFFUSION
-        modules = {name: model.networks[name] for name in trained}
-    save_weights(checkpoint, modules, step)
-    print(f"{target.name}: {step} steps came back", flush=True)
 
 
 def benchmark(session: Session, name: str, arguments: list[str], label: str = "") -> None:
     """Run benchmarks/NAME.py within the time that is left; its output goes to NAMELABEL.txt."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--device", str(session.device), *arguments]
-    output = session.back / f"{name}{label}.txt"
+    output = session.results / f"{name}{label}.txt"
     with output.open("w") as file:
         try:
             code = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, env=environment, timeout=60 * session.minutes_left(0.1)
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, timeout=session.seconds_left(0.1)
             ).returncode
         except subprocess.TimeoutExpired as error:
             raise InputError(f"{name} did not finish in the time that was left; what it printed is kept.") from error
@@ -268,7 +205,7 @@ def quality(session: Session) -> None:
     models = [runs / stage / "model" for stage in stages if (runs / stage / "model").exists()]
     counts = ["--people", str(session.people), "--clips", str(session.clips)]
     model = str(models[0]) if models else "tiny"
-    benchmark(session, "quality", ["--model", model, *counts, "--out", str(session.back / "quality")])
+    benchmark(session, "quality", ["--model", model, *counts, "--out", str(session.results / "quality")])
 
 
 def parity(session: Session) -> None:
@@ -279,8 +216,9 @@ def parity(session: Session) -> None:
 def speed(session: Session) -> None:
     """All of benchmarks/gpu.py: the model against the plain twin, presets, memory, kernels."""
     given = ["--model", session.speed_model, "--size", str(SPEED_SIZES[session.speed_model])]
-    limit = ["--seconds", f"{60 * session.minutes_left(2):.0f}"]  # what has begun by then still ends
-    benchmark(session, "gpu", [*given, *limit, "--out", str(session.back / "speed")])
+    seconds = session.seconds_left(2)
+    limit = [] if seconds is None else ["--seconds", f"{seconds:.0f}"]  # what has begun by then still ends
+    benchmark(session, "gpu", [*given, *limit, "--out", str(session.results / "speed")])
 
 
 STAGES: dict[str, Callable[[Session], None]] = {
@@ -294,52 +232,39 @@ STAGES: dict[str, Callable[[Session], None]] = {
     "quality": quality,
     "parity": parity,
     "speed": speed,
-    "join": lambda session: None,  # every call begins with it
 }
 
 
 def read_arguments(given: list[str] | None) -> Session:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="+", choices=list(STAGES), metavar="STAGE", help=", ".join(STAGES))
-    parser.add_argument("--out", type=Path, default=os.environ.get("OUT") or "outputs/gpu", help="what comes back")
-    parser.add_argument("--work", type=Path, default=Path("outputs/gpu-work"), help="data sets and runs")
-    parser.add_argument("--resume", type=Path, nargs="+", default=[], help="folders that came back, oldest first")
-    parser.add_argument("--minutes", type=float, default=8.5, help="limit of the whole call, below 9")
-    parser.add_argument("--render-minutes", type=float, default=2.5, help="of them, for rendering")
+    parser.add_argument("--work", type=Path, default=Path("outputs/gpu"), help="data sets, runs and results")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="limit of the whole call (default: none)")
+    parser.add_argument("--render-minutes", type=float, default=math.inf, help="of them, for rendering")
     parser.add_argument("--data", nargs="+", default=[], choices=list(DATASETS), help="render these data sets only")
     parser.add_argument("--set", action="append", default=[], help="STAGE.KEY=VALUE, such as vae.loop.batch=64")
     parser.add_argument("--scale", type=float, default=1.0, help="factor of the data sets' clip counts")
     parser.add_argument("--size", type=int, default=256, help="pixels of the rendered pictures")
-    parser.add_argument("--storage", choices=["float32", "float16", "int8"], default="float16", help="of models")
-    parser.add_argument(
-        "--most-mb", type=float, default=64.0, help="of everything that comes back (up to 128: 8 pieces)"
-    )
     parser.add_argument("--people", type=int, default=48, help="quality: held-out people")
     parser.add_argument("--clips", type=int, default=8, help="quality: held-out clips")
     parser.add_argument("--speed-model", choices=list(SPEED_SIZES), default="official", help="speed: random weights")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     chosen = parser.parse_args(given)
-    if not 0 < chosen.most_mb <= MOST_MB:
-        raise InputError(f"--most-mb must be above 0 and at most {MOST_MB}, got {chosen.most_mb:g}.")
-    if not 0 < chosen.minutes < LONGEST_MINUTES:
-        raise InputError(f"--minutes must be above 0 and below {LONGEST_MINUTES:g}, got {chosen.minutes:g}.")
+    if not chosen.minutes > 0:
+        raise InputError(f"--minutes must be above 0, got {chosen.minutes:g}.")
     strange = [change for change in chosen.set if change.partition(".")[0] not in TRAINING]
     if strange:
         raise InputError(f"--set {strange[0]} does not begin with one of {', '.join(TRAINING)}.")
     return Session(
         stages=tuple(chosen.stages),
-        out=Path(chosen.out),
         work=chosen.work,
         ends=time.perf_counter() + 60 * chosen.minutes,
         device=select_device(chosen.device),
-        resume=tuple(chosen.resume),
         changes=tuple(chosen.set),
         render_minutes=chosen.render_minutes,
         data=tuple(chosen.data),
         scale=chosen.scale,
         size=chosen.size,
-        storage=chosen.storage,
-        most_mb=chosen.most_mb,
         people=chosen.people,
         clips=chosen.clips,
         speed_model=chosen.speed_model,
@@ -347,20 +272,14 @@ def read_arguments(given: list[str] | None) -> Session:
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run the stages; what they made is packed after each, also after one that failed. Returns the exit code."""
+    """Run the stages; returns the exit code."""
     try:
         session = read_arguments(given)
-        shutil.rmtree(session.back, ignore_errors=True)
-        session.back.mkdir(parents=True)
-        restore(session)
+        session.results.mkdir(parents=True, exist_ok=True)
         for stage in session.stages:
             began = time.perf_counter()
             print(f"== {stage}", flush=True)
-            try:
-                STAGES[stage](session)
-            finally:
-                if any(session.back.iterdir()):
-                    send_back(session)
+            STAGES[stage](session)
             print(f"== {stage} took {time.perf_counter() - began:.1f} s", flush=True)
     except InputError as error:
         print(f"gpu_session: {error}", file=sys.stderr)

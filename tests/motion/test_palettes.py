@@ -46,7 +46,6 @@ PAINTED = {
     "PARULA over the picture": lambda parts: overlaid(parts, PARULA_25, scene()),
     "viridis over the picture": lambda parts: overlaid(parts, PALETTE_25, scene()),
     "grey levels": lambda parts: grey(np.floor(parts * (255 / 24))),
-    "grey tens": lambda parts: grey(parts * 10),
 }
 
 
@@ -80,7 +79,7 @@ def test_each_colouring_survives_a_codec(tmp_path, parts_FHW, name):
     assert found.kind == "parts"
     assert found.colouring is not None
     assert found.colouring.name == ("viridis" if name == "viridis on black" else name)
-    assert (found.black > 0.05) == (name in ("viridis on black", "PARULA on black", "grey levels", "grey tens"))
+    assert (found.black > 0.05) == (name in ("viridis on black", "PARULA on black", "grey levels"))
     # Blocks of like colours side by side are harder than bodies, for which benchmarks/motion_colours.py has figures.
     assert body_agreement(frames, parts_FHW, found.colouring) >= 0.98
     if found.colouring is not VIRIDIS:  # the negative control: the usual palette reads something else

@@ -2,7 +2,7 @@
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
 Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic and of
-packed weights (cpu_layers.py) are chosen here.
+packed weights (onednn_layers.py) are chosen here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Acceleration:
     quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
     layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
     decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
-    graphs: what steps compute is recorded as CUDA graphs; see graphs.py. None: on NVIDIA GPUs, with plain layers.
+    graphs: what steps compute is recorded as CUDA graphs; see cuda_graphs.py. None: on NVIDIA GPUs, with plain layers.
     """
 
     quantise: Quantise = "none"

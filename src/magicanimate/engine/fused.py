@@ -271,7 +271,7 @@ def join_products(network: nn.Module, sums: bool) -> None:
 
 
 def pack_network(network: nn.Module) -> None:
-    """Pack the weights of a network's convolutions and linear layers for CPUs, in place; see cpu_layers.py."""
+    """Pack the weights of a network's convolutions and linear layers for CPUs, in place; see onednn_layers.py."""
     for module in network.modules():  # as it goes on: what has been replaced is not visited
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear or (isinstance(module, FusedTransformer) and isinstance(child, nn.Conv2d)):

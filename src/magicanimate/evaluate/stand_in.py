@@ -1,4 +1,4 @@
-"""Stand-in feature networks: small, shipped with the package, trained on generated people (train/standin.py).
+"""Stand-in feature networks: small, shipped with the package, trained on generated people (train/stand_in.py).
 
 They are there so that distances between distributions and poses can be measured without a download. Their scores are
 comparable among themselves only, and are never called FID, FID-VID, FVD or LPIPS.

@@ -64,7 +64,7 @@ class ModelConfig(BaseModel):
     steps: int = Field(25, ge=1, description="recommended number of steps")
     guidance: float = Field(7.5, ge=0, description="recommended guidance scale")
     noise: Literal["shared", "independent", "static"] = Field(
-        "shared", description="recommended initial noise (latents.initial_noise); shared: as published"
+        "shared", description="recommended initial noise (networks.vae.initial_noise); shared: as published"
     )
     storage: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
     figures: dict[str, Any] = Field(default_factory=dict, description="measured results")

@@ -46,7 +46,7 @@ class DatasetSettings:
     controls: tuple[str, ...] = ()
     """Control kinds besides parts: pose, depth."""
     filmed: bool = False
-    """Pictures as a phone takes them (filmed.py)."""
+    """Pictures as a phone takes them (camera_effects.py)."""
     rich: bool = False
     """People with accessories, folds, prints and more detailed faces (wardrobe.py)."""
 

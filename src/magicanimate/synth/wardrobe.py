@@ -12,7 +12,7 @@ import numpy as np
 from magicanimate.synth.accessories import HAT_EDGE, Colour, shaded
 from magicanimate.synth.outfit import PATTERNS, Outfit, cloth_colour
 
-STREAM = 31  # of the seed; clip.py and filmed.py have the others
+STREAM = 31  # of the seed; clip.py and camera_effects.py have the others
 _RICH_PATTERNS = 7  # flowers, leaves, plaid, marble, zigzag, leopard, pinstripes
 _NONE, _BUTTONS, _ZIP, _JACKET, _TIE = range(5)
 _HATS = ("cap", "beanie", "headband", "sunhat")

@@ -49,7 +49,7 @@ def predict_guided(
     temporal: bool,
     guidance: float,
 ) -> Tensor:
-    """Classifier-free guidance on the reference, as in `guidance.predict_window`; without a pass for it up to 1."""
+    """Classifier-free guidance on the reference, as in `sampling.window`; without a pass for it up to 1."""
     residuals = _residuals(model, noisy_BcKhw, t_B, planes_NPhw)
     conditional = _denoise(model, noisy_BcKhw, t_B, reference_Bchw, residuals, temporal)
     if guidance <= 1:

@@ -1,4 +1,4 @@
-"""Training of the stand-in feature network: body parts, and the same person in two frames (evaluate/standin.py)."""
+"""Training of the stand-in feature network: body parts, and the same person in two frames (evaluate/stand_in.py)."""
 
 from __future__ import annotations
 

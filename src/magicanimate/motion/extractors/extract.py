@@ -24,7 +24,7 @@ EXTRACTORS = ("auto", "mediapipe", "densepose", "dwpose")
 
 
 def extract(clip: Clip, extractor: str, person: int | None, progress: Progress | None) -> MotionClip:
-    """Find people in a clip. `extractor` is one of EXTRACTORS, or NAME=PATH; see `sources.open_motion`.
+    """Find people in a clip. `extractor` is one of EXTRACTORS, or NAME=PATH; see `motion.open.open_motion`.
 
     Raises:
         InputError: unknown extractor, what it needs is missing, or nobody was found.

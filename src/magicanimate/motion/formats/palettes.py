@@ -161,6 +161,5 @@ COLOURINGS: tuple[Colouring, ...] = (
     _grey(
         "grey levels", 255 / 24, "The motion shows part indices as grey levels (index times 255/24); it was converted."
     ),
-    _grey("grey tens", 10, "The motion shows part indices as grey levels (times 10); it was converted."),
 )
 PALETTE_NAMES = "viridis, PARULA, both also over a grey picture, grey levels, IUV"
