@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from figures import walking_parts
 from magicanimate.animation.job import prepare_job
 from magicanimate.animation.settings import make_settings
-from magicanimate.check.estimate import Weights, count_weights, estimate
+from magicanimate.check.estimate import Weights, Work, count_weights, estimate
 from magicanimate.check.examine import examine
 from magicanimate.check.measure import measure
 from magicanimate.check.sheet import over, sheet_frames
@@ -96,13 +96,13 @@ def test_measures_of_a_still_and_a_jumping_map():
 def test_estimates_grow_with_the_work():
     weights = count_weights(SHIPPED / "tiny")
     values = {"frames": 32, "positions": 256, "pixels": 65536, "steps": 4, "guided": True, "window": 16, "overlap": 4}
-    base = estimate(weights, **values)
+    base = estimate(weights, Work(**values))
     for name, value in (("frames", 64), ("steps", 8), ("positions", 512)):
-        assert estimate(weights, **values | {name: value}).seconds > base.seconds
-    assert estimate(weights, **values | {"guided": False}).seconds < base.seconds
-    assert estimate(weights, **values, device="cuda").seconds < base.seconds
+        assert estimate(weights, Work(**values | {name: value})).seconds > base.seconds
+    assert estimate(weights, Work(**values | {"guided": False})).seconds < base.seconds
+    assert estimate(weights, Work(**values), device="cuda").seconds < base.seconds
     larger = replace(weights, denoiser=weights.denoiser * 4)
-    assert estimate(larger, **values).memory > base.memory
+    assert estimate(larger, Work(**values)).memory > base.memory
     assert count_weights(SHIPPED / "missing") is None
     assert isinstance(weights, Weights)
     assert weights.total > weights.denoiser

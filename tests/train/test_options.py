@@ -11,7 +11,7 @@ from magicanimate.errors import InputError
 from magicanimate.parts.densepose import FLIP_TABLE
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.batches import batch_random
-from magicanimate.train.cache import LatentCache, cache_latents
+from magicanimate.train.cache import CacheSettings, LatentCache, cache_latents
 from magicanimate.train.diffusion import BranchSettings, draw_batch
 from magicanimate.train.loop import LoopSettings, train
 from magicanimate.train.objective import Objective, offset_noise
@@ -149,8 +149,8 @@ def test_views_are_cached_once_and_named(tmp_path):
     data = open_dataset(write_blocks(tmp_path / "data", 3, 2))
     vae = build_vae(4, (16, 16), 4)
     views = ViewSettings(count=2)
-    cache = cache_latents(vae, 4, 4, data, tmp_path / "two", CPU, views=views)
-    plain = cache_latents(vae, 4, 4, data, tmp_path / "one", CPU)
+    cache = cache_latents(vae, data, tmp_path / "two", CPU, CacheSettings(patch=4, stride=4, views=views))
+    plain = cache_latents(vae, data, tmp_path / "one", CPU, CacheSettings(patch=4, stride=4))
     assert (len(cache), len(plain)) == (6, 3)
     assert np.array_equal(cache.latents[:3], plain.latents)
     # pooled planes of a mirrored picture: the same cells in the other order, left and right exchanged
@@ -158,7 +158,7 @@ def test_views_are_cached_once_and_named(tmp_path):
     assert not np.array_equal(cache.planes[3:], plain.planes)
     assert (cache.name(1), cache.name(4)) == ("1", "1 (view 1)")
     with pytest.raises(InputError, match="another VAE or data set"):
-        cache_latents(vae, 4, 4, data, tmp_path / "two", CPU)
+        cache_latents(vae, data, tmp_path / "two", CPU, CacheSettings(patch=4, stride=4))
 
 
 @pytest.mark.parametrize("stage", ["appearance", "temporal"])
@@ -251,13 +251,13 @@ class Mean:
 
 def test_accumulated_batches_are_different_and_count_alike(tmp_path):
     from magicanimate.engine.ranks import Ranks
-    from magicanimate.train.loop import _step
+    from magicanimate.train.loop import Loop
 
     def step(accumulate: int, batch: int) -> tuple[float, dict[str, float]]:
         stage = Mean()
         optimiser = torch.optim.SGD([stage.weight], 1.0)
         loop = LoopSettings(steps=10, batch=batch, accumulate=accumulate, lr=1.0, warmup=0, clip_norm=1e9)
-        return _step(stage, loop, 0, 0, optimiser, CPU, Ranks()), float(stage.weight.grad)
+        return Loop(stage, loop, CPU, Ranks(), optimiser).step(0), float(stage.weight.grad)
 
     (whole, gradient), (one, _) = step(3, 4), step(1, 4)
     assert gradient == pytest.approx(-2 * whole["seen"] / 12, rel=1e-5)

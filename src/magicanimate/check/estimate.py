@@ -62,21 +62,27 @@ def count_weights(folder: Path) -> Weights | None:
     return Weights(*sizes)
 
 
-def estimate(
-    weights: Weights, *, frames: int, positions: int, pixels: int, steps: int, guided: bool, window: int, overlap: int,
-    device: str = "cpu",
-) -> Estimate:  # fmt: skip
-    """Time and memory of one animation.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is to be computed. positions, pixels: per frame; the others as in the settings."""
 
-    Args:
-        weights: of the model.
-        frames, positions, pixels: of the video; positions and pixels per frame.
-        steps, guided, window, overlap: as in the settings.
-        device: cpu or cuda.
-    """
-    repeated = window / max(1, window - overlap) if frames > window else 1.0
+    frames: int
+    positions: int
+    pixels: int
+    steps: int
+    guided: bool
+    window: int
+    overlap: int
+
+
+def estimate(weights: Weights, work: Work, device: str = "cpu") -> Estimate:
+    """Time and memory of one animation. device: cpu or cuda."""
+    frames, positions, pixels, steps, window = work.frames, work.positions, work.pixels, work.steps, work.window
+    repeated = window / max(1, window - work.overlap) if frames > window else 1.0
     evaluations = frames * repeated * steps
-    per_evaluation = weights.denoiser * (1.85 if guided else 1.0) + weights.control  # both halves share their trunk
+    per_evaluation = (
+        weights.denoiser * (1.85 if work.guided else 1.0) + weights.control
+    )  # both halves share their trunk
     sampling = _PER_POSITION * positions * (evaluations * per_evaluation + steps * weights.appearance)
     decoding = _PER_PIXEL * pixels * frames * weights.vae * 0.6  # the decoder is three fifths of a VAE
     detail = _PER_DETAIL * pixels * frames * weights.detail
@@ -84,7 +90,7 @@ def estimate(
     rate = _CUDA if device == "cuda" else _CPU_CORE * (os.cpu_count() or 1)
     bytes_each = 2 if device == "cuda" else 4
     width = sqrt(weights.denoiser / _ORIGINAL)
-    active = _ACTIVATIONS * bytes_each / 4 * width * min(frames, window) * positions * (2 if guided else 1)
+    active = _ACTIVATIONS * bytes_each / 4 * width * min(frames, window) * positions * (2 if work.guided else 1)
     held = frames * positions * 64 * 4
     base = 0.0 if device == "cuda" else _PROCESS
     seconds = _START + warping + (sampling + decoding + detail) / rate

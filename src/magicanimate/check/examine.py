@@ -13,7 +13,7 @@ import numpy as np
 
 from magicanimate.animation.job import Job, as_picture, prepare_job
 from magicanimate.animation.settings import AnimateSettings, make_settings
-from magicanimate.check.estimate import Estimate, count_weights, estimate
+from magicanimate.check.estimate import Estimate, Work, count_weights, estimate
 from magicanimate.check.findings import Finding, find
 from magicanimate.check.measure import measure
 from magicanimate.check.sheet import draw_sheet
@@ -97,11 +97,11 @@ def _estimate(job: Job, config: ModelConfig, device: str) -> Estimate | None:
     if weights is None:
         return None
     pixels = job.frame.canvas[0] * job.frame.canvas[1]
-    return estimate(
-        weights, frames=len(job), positions=pixels // (_FACTOR * config.patch) ** 2, pixels=pixels,
-        steps=job.settings.steps, guided=job.settings.guidance != 1, window=job.settings.window,
-        overlap=job.settings.overlap, device=device,
+    work = Work(
+        frames=len(job), positions=pixels // (_FACTOR * config.patch) ** 2, pixels=pixels, steps=job.settings.steps,
+        guided=job.settings.guidance != 1, window=job.settings.window, overlap=job.settings.overlap,
     )  # fmt: skip
+    return estimate(weights, work, device)
 
 
 def _time(seconds: float) -> str:

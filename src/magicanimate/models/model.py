@@ -58,8 +58,8 @@ DETAIL = "detail"
 class Model:
     """A complete model: four networks, the empty prompt's embedding `[T, D]`, and the description.
 
-    detail: adds to decoded frames what the picture shows; see networks/detail.py. small_decoder: decodes instead of the VAE, if
-    there is one. compute: how the networks are called; see `engine.acceleration`.
+    detail: adds to decoded frames what the picture shows; see networks/detail.py. small_decoder: decodes instead of
+    the VAE, if there is one. compute: how the networks are called; see `engine.acceleration`.
     """
 
     config: ModelConfig

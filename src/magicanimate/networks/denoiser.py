@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -297,6 +297,13 @@ def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") 
     return build(partial(Denoiser, norm_scope, groups), arguments, "denoiser")
 
 
+class StemOptions(TypedDict, total=False):
+    """What is appended at the stem; see `stem_input`."""
+
+    coordinates: int
+    reference_Bchw: Tensor | None
+
+
 def predict(
     network: Denoiser,
     latents_BcKhw: Tensor,
@@ -305,8 +312,7 @@ def predict(
     bank: ReferenceBank | ProjectedBank | None = None,
     residuals: Residuals | None = None,
     temporal: bool = True,
-    coordinates: int = 0,
-    reference_Bchw: Tensor | None = None,
+    **stem: Unpack[StemOptions],
 ) -> Tensor:
     """The denoiser's prediction `[B, c, K, h, w]` for one window of noisy latents.
 
@@ -317,7 +323,7 @@ def predict(
     Equation 1 of the paper: eps^{1:K} = F^T(z_t^{1:K} | t, y_a, y_p^{1:K}). Raises InputError for a window that is
     longer than the position table.
     """
-    sample = stem_input(network, latents_BcKhw, temporal, coordinates, reference_Bchw)
+    sample = stem_input(network, latents_BcKhw, temporal, **stem)
     return network(sample, timestep_B, text_BTD, bank=bank, residuals=residuals, temporal=temporal)
 
 

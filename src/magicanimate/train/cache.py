@@ -9,7 +9,7 @@ sample's reference, control and targets always agree.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from magicanimate.errors import InputError
 from magicanimate.files import write_json
 from magicanimate.models.config import ControlEncoding, ControlKind
 from magicanimate.models.fingerprint import encoder_fingerprint
-from magicanimate.networks.pixels import parts_to_planes
 from magicanimate.networks.vae import encode_images, pixel_factor
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.views import ViewSettings, apply_view, clip_view
@@ -88,48 +87,74 @@ class LatentCache:
         return latents.transpose(1, 2), made
 
 
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """What is cached. patch: of the VAE. stride, encoding, control: of the model's control planes."""
+
+    patch: int = 1
+    stride: int = 1
+    views: ViewSettings = field(default_factory=ViewSettings)
+    encoding: ControlEncoding = "parts"
+    control: ControlKind = "densepose"
+
+
 def cache_latents(
     vae: AutoencoderKL,
-    patch: int,
-    stride: int,
     data: Dataset,
     folder: Path,
     device: torch.device,
+    settings: CacheSettings,
     progress: Callable[[int, int], None] | None = None,
-    views: ViewSettings | None = None,
-    encoding: ControlEncoding = "parts",
-    control: ControlKind = "densepose",
 ) -> LatentCache:
     """Encode a data set, or map the cache that is already there.
 
     Raises InputError if that came from another VAE, or if the data has no such control or cannot be mirrored with it.
     """
-    views = views or ViewSettings()
-    if control == "pose" and views.count > 1:
+    if settings.control == "pose" and settings.views.count > 1:
         raise InputError("views.count: a skeleton's colours tell left from right, so it has no mirrored views; use 1.")
-    origin: dict[str, Any] = {"vae": encoder_fingerprint(vae), "clips": len(data), "stride": stride}
-    if encoding != "parts":
-        origin["control"] = encoding if control == "densepose" else control
-    if data.sources:
-        origin["sources"] = data.sources
-    if views.count > 1:
-        origin["views"] = views.model_dump()
+    origin = _origin(vae, data, settings)
     note = folder / "cache.json"
     if note.exists():
         if json.loads(note.read_text()) != origin:
             raise InputError(
                 f"{folder} was made with another VAE or data set; delete it or choose another cache folder."
             )
-        return _open(folder, data, stride, encoding)
+    else:
+        _write(vae, data, folder, device, settings, progress)
+        write_json(note, origin)  # last: marks the cache as complete
+    return _open(folder, data, settings.stride, settings.encoding)
+
+
+def _origin(vae: AutoencoderKL, data: Dataset, settings: CacheSettings) -> dict[str, Any]:
+    """What decides a cache's content."""
+    origin: dict[str, Any] = {"vae": encoder_fingerprint(vae), "clips": len(data), "stride": settings.stride}
+    if settings.encoding != "parts":
+        origin["control"] = settings.encoding if settings.control == "densepose" else settings.control
+    if data.sources:
+        origin["sources"] = data.sources
+    if settings.views.count > 1:
+        origin["views"] = settings.views.model_dump()
+    return origin
+
+
+@torch.no_grad()
+def _write(
+    vae: AutoencoderKL,
+    data: Dataset,
+    folder: Path,
+    device: torch.device,
+    settings: CacheSettings,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    views, stride, control = settings.views, settings.stride, settings.control
+    by_part = settings.encoding == "parts"
     example = data.control(control, 0)
     folder.mkdir(parents=True, exist_ok=True)
     frames, size, rows = data.settings.frames, data.settings.size, len(data) * views.count
-    channels, cells = vae.config["latent_channels"], size // pixel_factor(vae, patch)
-    latents = np.lib.format.open_memmap(
-        folder / "latents.npy", "w+", np.float16, (rows, frames, channels, cells, cells)
-    )
-    cell = (25, size // stride, size // stride) if encoding == "parts" else example.shape[1:]
+    channels, cells = vae.config["latent_channels"], size // pixel_factor(vae, settings.patch)
+    shape = (rows, frames, channels, cells, cells)
+    latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
+    cell = (25, size // stride, size // stride) if by_part else example.shape[1:]
     planes = np.lib.format.open_memmap(folder / "planes.npy", "w+", np.uint8, (rows, frames, *cell))
     together = 1 if device.type == "cpu" else max(1, _AT_ONCE // frames)
     for start in range(0, rows, together):
@@ -142,18 +167,16 @@ def cache_latents(
         rgb_NHWC, shown = (np.concatenate(column) for column in zip(*viewed, strict=True))
         chosen = slice(some.start, some.stop)
         pixels = torch.from_numpy(rgb_NHWC).to(device).permute(0, 3, 1, 2).float() / 255
-        encoded = encode_images(vae, pixels, patch).half().cpu().numpy()
+        encoded = encode_images(vae, pixels, settings.patch).half().cpu().numpy()
         latents[chosen] = encoded.reshape(len(some), frames, *encoded.shape[1:])
-        if encoding == "parts":
-            shares = parts_to_planes(torch.from_numpy(shown).to(device), stride)
+        if by_part:
+            shares = control_planes(torch.from_numpy(shown).to(device), "parts", stride)
             shown = (shares * 255).round().byte().cpu().numpy()
         planes[chosen] = shown.reshape(len(some), frames, *shown.shape[1:])
         if progress:
             progress(some.stop, rows)
     latents.flush()
     planes.flush()
-    write_json(note, origin)  # last: marks the cache as complete
-    return _open(folder, data, stride, encoding)
 
 
 def _open(folder: Path, data: Dataset, stride: int, encoding: ControlEncoding) -> LatentCache:

@@ -89,4 +89,6 @@ def _denoise(
     stem = None
     if model.config.reference_input:
         stem = torch.zeros_like(noisy_BcKhw[:, :, 0]) if reference_Bchw is None else reference_Bchw
-    return predict(model.denoiser, noisy_BcKhw, t_B, text, bank, residuals, temporal, coordinates, stem)
+    return predict(
+        model.denoiser, noisy_BcKhw, t_B, text, bank, residuals, temporal, coordinates=coordinates, reference_Bchw=stem
+    )

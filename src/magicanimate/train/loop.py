@@ -3,6 +3,7 @@
 import errno
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -188,62 +189,64 @@ def _share_passed(settings: LoopSettings, began: float, ranks: Ranks) -> float:
     return ranks.broadcast((time.perf_counter() - began) / (60 * settings.minutes))
 
 
-def _step(
-    stage: Stage,
-    settings: LoopSettings,
-    step: int,
-    first: int,
-    optimiser: torch.optim.Optimizer,
-    device: torch.device,
-    ranks: Ranks,
-    ahead: Ahead | None = None,
-    passed: float = 0.0,
-) -> dict[str, float]:
-    """One update of the weights; this process's share of the figures for the log: sums over its batches."""
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, settings, first, passed)
-    weights = [p for _, p in stage.trainable()]
-    _forget_gradients(weights)
-    sums: dict[str, float | Tensor] = {}  # read at the end only: a GPU would have to be waited for
-    own = torch.zeros((), device=device)
-    losses: dict[int, Tensor] = {}
-    for number in ranks.shard(settings.accumulate):
-        loss, figures = _loss(stage, settings, step, number, device, ahead)
-        (loss / settings.accumulate).backward()
-        losses[number] = loss.detach()
-        own = own + losses[number].float() / settings.accumulate
-        for name, value in (figures | {"loss": losses[number]}).items():
-            sums[name] = sums.get(name, 0.0) + value
-    total = sum_gradients(ranks, weights, own)
-    norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
-    if not (torch.isfinite(norm) and torch.isfinite(total)):
-        bad = [number for number, loss in losses.items() if not torch.isfinite(loss)]
-        raise InputError(_diverged(stage, settings, step, bad, device, ranks))
-    optimiser.step()
-    return {name: float(value) for name, value in sums.items()}
+@dataclass
+class Loop:
+    """One process's part of training. first: the step at which the optimiser started."""
+
+    stage: Stage
+    settings: LoopSettings
+    device: torch.device
+    ranks: Ranks
+    optimiser: torch.optim.Optimizer
+    first: int = 0
+    ahead: Ahead | None = None
+
+    def step(self, step: int, passed: float = 0.0) -> dict[str, float]:
+        """One update of the weights; this process's share of the figures for the log: sums over its batches."""
+        settings, stage = self.settings, self.stage
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, settings, self.first, passed)
+        weights = [p for _, p in stage.trainable()]
+        _forget_gradients(weights)
+        sums: dict[str, float | Tensor] = {}  # read at the end only: a GPU would have to be waited for
+        own = torch.zeros((), device=self.device)
+        losses: dict[int, Tensor] = {}
+        for number in self.ranks.shard(settings.accumulate):
+            loss, figures = _loss(stage, settings, step, number, self.device, self.ahead)
+            (loss / settings.accumulate).backward()
+            losses[number] = loss.detach()
+            own = own + losses[number].float() / settings.accumulate
+            for name, value in (figures | {"loss": losses[number]}).items():
+                sums[name] = sums.get(name, 0.0) + value
+        total = sum_gradients(self.ranks, weights, own)
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip_norm)
+        if not (torch.isfinite(norm) and torch.isfinite(total)):
+            bad = [number for number, loss in losses.items() if not torch.isfinite(loss)]
+            raise InputError(self._diverged(step, bad))
+        self.optimiser.step()
+        return {name: float(value) for name, value in sums.items()}
+
+    def _diverged(self, step: int, bad: list[int]) -> str:
+        """One sentence: the step, and the clips of the batches whose loss, or else whose gradient, is not finite."""
+        stage, settings = self.stage, self.settings
+        batches = self.ranks.all_gather((bad, list(self.ranks.shard(settings.accumulate))))
+        at_fault = [number for numbers, _ in batches for number in numbers]
+        what = "loss" if at_fault else "gradient"
+        clips: dict[str, None] = {}
+        if isinstance(stage, NamesClips):
+            for number in at_fault or [number for _, numbers in batches for number in numbers]:
+                rng = _random(stage, settings, step, number, self.device)[0]
+                clips |= dict.fromkeys(stage.clips(rng, settings.batch))
+        named = f" (clips {', '.join(clips)})" if clips else ""
+        return (
+            f"The {what} of step {step}{named} is not finite, so training stopped there; the last checkpoint is kept. "
+            "Look at these clips, or lower loop.lr."
+        )
 
 
 def _forget_gradients(weights: Iterable[nn.Parameter]) -> None:
     for weight in weights:
         weight.grad = None
-
-
-def _diverged(
-    stage: Stage, settings: LoopSettings, step: int, bad: list[int], device: torch.device, ranks: Ranks
-) -> str:
-    """One sentence: the step, and the clips of the batches whose loss, or else whose gradient, is not finite."""
-    batches = ranks.all_gather((bad, list(ranks.shard(settings.accumulate))))
-    at_fault = [number for numbers, _ in batches for number in numbers]
-    what = "loss" if at_fault else "gradient"
-    clips: dict[str, None] = {}
-    if isinstance(stage, NamesClips):
-        for number in at_fault or [number for _, numbers in batches for number in numbers]:
-            clips |= dict.fromkeys(stage.clips(_random(stage, settings, step, number, device)[0], settings.batch))
-    named = f" (clips {', '.join(clips)})" if clips else ""
-    return (
-        f"The {what} of step {step}{named} is not finite, so training stopped there; the last checkpoint is kept. "
-        "Look at these clips, or lower loop.lr."
-    )
 
 
 def train(
@@ -304,20 +307,13 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
         content = {"step": step, "first": first, "modules": module_weights(stage.modules), "ema": ema.shadow}
         _save(checkpoint, content | {"optimiser": optimiser.state_dict()})
 
-    ahead = None
-    if settings.workers and isinstance(stage, DrawsAhead):
-        order = Order(
-            settings.seed, settings.batch, settings.accumulate, settings.echo, range(start, settings.steps),
-            ranks.shard(settings.accumulate),
-        )  # fmt: skip
-        ahead = drawn_ahead(stage, order, settings.workers, device)
+    loop = Loop(stage, settings, device, ranks, optimiser, first, _draw_ahead(stage, settings, ranks, start, device))
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
     with Board(out, start, settings.tensorboard, ranks.first) as board:
         for step, progress, task in _steps(start, settings, ranks.first):
-            passed = _share_passed(settings, began, ranks)
-            figures = _step(stage, settings, step, first, optimiser, device, ranks, ahead, passed)
+            figures = loop.step(step, _share_passed(settings, began, ranks))
             ema.update(step)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -334,12 +330,7 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
                 saved = time.perf_counter()
             if ranks.first and (done % settings.grid_every == 0 or done == settings.steps):
                 _forget_gradients(weights)  # room for the sample grid
-                ema.swap()
-                picture = out / f"grid-{done:07d}.png"
-                figures = stage.grid(picture)
-                best.offer(figures, stage.modules, done)
-                ema.swap()
-                board.grid(step, figures, picture)
+                _show(stage, ema, best, board, out / f"grid-{done:07d}.png", done)
             if stop:
                 break
     ranks.barrier()
@@ -347,6 +338,26 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
     if settings.result == "best":
         best.restore(stage.modules)
     return done
+
+
+def _draw_ahead(stage: Stage, settings: LoopSettings, ranks: Ranks, start: int, device: torch.device) -> Ahead | None:
+    """Batches that other processes draw, if the settings ask for it and the stage can."""
+    if not settings.workers or not isinstance(stage, DrawsAhead):
+        return None
+    order = Order(
+        settings.seed, settings.batch, settings.accumulate, settings.echo, range(start, settings.steps),
+        ranks.shard(settings.accumulate),
+    )  # fmt: skip
+    return drawn_ahead(stage, order, settings.workers, device)
+
+
+def _show(stage: Stage, ema: Ema, best: Best, board: Board, picture: Path, done: int) -> None:
+    """Draw the sample grid with the averaged weights, and keep them if they are the best."""
+    ema.swap()
+    figures = stage.grid(picture)
+    best.offer(figures, stage.modules, done)
+    ema.swap()
+    board.grid(done - 1, figures, picture)
 
 
 def _means(shares: list[dict[str, float]], batches: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ from magicanimate.networks.gan import build_generator
 from magicanimate.networks.global_embedding import build_global_embedding, reading_layers
 from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset, open_dataset
-from magicanimate.train.cache import LatentCache, cache_latents
+from magicanimate.train.cache import CacheSettings, LatentCache, cache_latents
 from magicanimate.train.check import check_fit
 from magicanimate.train.config import NetworkSettings, TrainSettings
 from magicanimate.train.detail import DetailStage, make_samples
@@ -38,6 +38,7 @@ from magicanimate.train.model_surgery import with_new_control, with_noise, with_
 from magicanimate.train.preview import Preview, held_out
 from magicanimate.train.stand_in import StandinStage
 from magicanimate.train.vae import (
+    VaeObjective,
     VaeStage,
     build_vae,
     fit_scaling_factor,
@@ -89,7 +90,14 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     vae.to(device)
     decoder_only = settings.vae.decoder_only
     job.train(
-        VaeStage(vae, patch, data, test, device, decoder_only, settings.vae.body_weight, settings.vae.latent_noise)
+        VaeStage(
+            vae,
+            patch,
+            data,
+            test,
+            device,
+            VaeObjective(decoder_only, settings.vae.body_weight, settings.vae.latent_noise),
+        )
     )
     if not decoder_only:
         fit_scaling_factor(vae, patch, data, device)
@@ -108,7 +116,7 @@ def _run_decoder(job: Job, data: Dataset, test: Dataset) -> Path:
     job.train(
         VaeStage(
             model.vae, model.config.patch, data, test, device,
-            body_weight=sizes.body_weight, latent_noise=sizes.latent_noise, small=small,
+            VaeObjective(body_weight=sizes.body_weight, latent_noise=sizes.latent_noise), small,
         )
     )  # fmt: skip
     result = settings.out / "decoder"
@@ -237,13 +245,17 @@ def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
     kind = "" if config.control == "densepose" else f"-{config.control}"
     folder = source / (f"latents{kind}" if views.count == 1 else f"latents{kind}-{views.count}-views")
 
+    settings = CacheSettings(
+        patch=config.patch, stride=config.control_stride, views=views, encoding=config.control_encoding,
+        control=config.control,
+    )  # fmt: skip
+
     def encode() -> LatentCache:
         with Progress(console=Console(quiet=not job.ranks.first)) as progress:
             task = progress.add_task("encoding", total=len(data) * views.count)
             cache = cache_latents(
-                model.vae, config.patch, config.control_stride, data, folder, job.device,
-                lambda done, total: progress.update(task, completed=done, total=total), views, config.control_encoding,
-                config.control,
+                model.vae, data, folder, job.device, settings,
+                lambda done, total: progress.update(task, completed=done, total=total),
             )  # fmt: skip
         if config.warp_input:
             workers = job.settings.loop.workers

@@ -3,6 +3,7 @@
 Also a small decoder beside a finished one: the same pictures from the same latents in a fraction of the time.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,17 @@ def decibels(error: Tensor) -> Tensor:
     return -10 * torch.log10(error.clamp_min(1e-10))
 
 
+@dataclass(frozen=True)
+class VaeObjective:
+    """What the VAE is trained for."""
+
+    decoder_only: bool = False
+    body_weight: float = 2.0
+    """Of the body's pixels: a fifth of the picture is all that people look at."""
+    latent_noise: float = 0.05
+    """The decoder meets latents that a denoiser made, not an encoder."""
+
+
 class VaeStage(DrawsAhead):
     """L1 + gradient L1 + squared error on pixels, a tiny KL term, noise on the latents."""
 
@@ -38,16 +50,14 @@ class VaeStage(DrawsAhead):
         data: Dataset,
         held_out: Dataset,
         device: torch.device,
-        decoder_only: bool = False,
-        body_weight: float = 2.0,  # a fifth of the picture is all that people look at
-        latent_noise: float = 0.05,  # the decoder meets latents that a denoiser made, not an encoder
+        objective: VaeObjective,
         small: AutoencoderTiny | None = None,  # trained instead of the VAE's own decoder, which then stays as it is
     ) -> None:
         self.modules: dict[str, nn.Module] = {"vae": vae} if small is None else {"decoder": small}
         for part in (vae.encoder, vae.quant_conv):
-            part.requires_grad_(not decoder_only and small is None)
+            part.requires_grad_(not objective.decoder_only and small is None)
         self._vae, self._patch, self._data, self._held_out, self._device = vae, patch, data, held_out, device
-        self._body_weight, self._latent_noise = body_weight, latent_noise
+        self._body_weight, self._latent_noise = objective.body_weight, objective.latent_noise
         self._trained = vae if small is None else small.decoder
         self._decoder = small or vae
         self._scale: float = 1.0 if small is None else vae.config["scaling_factor"]
