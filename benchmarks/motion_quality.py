@@ -25,8 +25,7 @@ from magicanimate.errors import InputError
 from magicanimate.media import Clip
 from magicanimate.parts.densepose import PALETTE_25
 from magicanimate.person.track_person import track_picture, track_video
-from magicanimate.synth.clip import Clip as SynthClip
-from magicanimate.synth.clip import render_clip
+from magicanimate.synth.clip import GeneratedClip, render_clip
 
 GROUPS = {
     "head": [(23, 24)], "torso": [(1, 2)],
@@ -52,7 +51,7 @@ def changes(parts_FHW: np.ndarray) -> float:
     return float(((before != after).sum((1, 2)) / np.maximum(body.sum((1, 2)), 1)).mean())
 
 
-def landmark_error(motion: BodyMotion, truth: SynthClip) -> float:
+def landmark_error(motion: BodyMotion, truth: GeneratedClip) -> float:
     """Mean distance of joints inside the picture, in standing heights."""
     rows = [POINT_INDEX[name] for name in JOINTS]
     found = motion.project(motion.points())[:, rows]
@@ -61,7 +60,7 @@ def landmark_error(motion: BodyMotion, truth: SynthClip) -> float:
     return float(np.linalg.norm(found - true, axis=-1)[inside].mean() / motion.size[0] / truth.stature)
 
 
-def measure(truth: SynthClip, fps: float) -> tuple[dict, np.ndarray]:
+def measure(truth: GeneratedClip, fps: float) -> tuple[dict, np.ndarray]:
     """Figures of one clip, overlaps still as pixel counts, and the parts found."""
     size = truth.parts.shape[1:]
     clip = Clip(Path("clip"), fps, size, len(truth.rgb), lambda: iter(truth.rgb))

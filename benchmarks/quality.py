@@ -28,7 +28,7 @@ from magicanimate.models.model import Model, load_model
 from magicanimate.networks.vae import decode_latents, encode_images
 from magicanimate.parts.densepose import PALETTE_25, with_loose
 from magicanimate.sampling.settings import SampleSettings
-from magicanimate.synth.clip import Clip, render_clip
+from magicanimate.synth.clip import GeneratedClip, render_clip
 from magicanimate.synth.dataset import clip_times
 from magicanimate.train.model_surgery import with_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
@@ -36,7 +36,7 @@ from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 CLIP_SEED, CLIP_FRAMES, CLIP_FPS = 2000, 17, 12.5  # clips of other people than the stills, same split
 
 
-def own_map(clip: Clip) -> np.ndarray:
+def own_map(clip: GeneratedClip) -> np.ndarray:
     """The reference's own map [H,W], for the warp."""
     return with_loose(clip.parts[0], clip.person[0])
 

@@ -221,6 +221,15 @@ def test_importing_stays_light(name):
     assert loaded_by(f"import {name}") == set()
 
 
+def test_baselines_of_the_study_are_not_loaded_at_run_time():
+    code = "import sys, magicanimate.animation.pipeline, magicanimate.models.model, magicanimate.engine.acceleration\n"
+    code += "print(*(name for name in sys.modules if name.startswith('magicanimate.networks.')))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in result.stdout.split()}
+    assert not loaded & {"gan", "global_embedding"}
+    assert "denoiser" in loaded
+
+
 def test_a_heavy_import_is_seen():
     assert loaded_by("import numpy") == {"numpy"}
 

@@ -70,7 +70,7 @@ def test_what_is_behind_the_camera_or_no_number_is_left_out():
 @pytest.mark.egl
 @pytest.mark.parametrize(("yaw", "swing"), [(0.0, 0.0), (0.9, 0.25), (3.0, -0.3)])
 def test_the_same_maps_as_opengls_but_for_edges(opengl, yaw, swing):
-    from magicanimate.synth.graphics import BodyMesh, PartDrawer, View, shared_context
+    from magicanimate.synth.graphics import BodyMesh, PartDrawer, Viewpoint, shared_context
 
     motion = walking(yaw, swing)
     span = (1.0, 4.0)
@@ -78,7 +78,7 @@ def test_the_same_maps_as_opengls_but_for_edges(opengl, yaw, swing):
     height, width = SIZE
     theirs = PartDrawer(shared_context(), SIZE)
     mesh = BodyMesh(theirs, motion.shape.rest)
-    theirs.draw([(mesh, transforms)], View(0, 0, 0, (2 * motion.focal / width, 2 * motion.focal / height), span))
+    theirs.draw([(mesh, transforms)], Viewpoint(0, 0, 0, (2 * motion.focal / width, 2 * motion.focal / height), span))
     ours = BodyDrawer(motion.shape.rest, SIZE, span)
     ours.draw(transforms, (motion.focal, motion.focal))
     body = (theirs.parts() > 0) & (ours.parts() > 0)

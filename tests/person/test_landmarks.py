@@ -12,7 +12,7 @@ import magicanimate
 from magicanimate.body.track import JOINT_SETS
 from magicanimate.media import load_picture
 from magicanimate.person.detect import find_people
-from magicanimate.person.landmarks import Follower, find_landmarks
+from magicanimate.person.landmarks import LandmarkFollower, find_landmarks
 from magicanimate.person.regions import Region, cut_region, put_back, region_of
 
 EXAMPLES = Path(magicanimate.__file__).parent / "assets" / "examples"
@@ -73,7 +73,7 @@ def test_left_is_the_persons_left_and_the_mask_holds_the_joints(pictures):
 
 def test_a_follower_keeps_its_person_and_looks_again_when_lost(pictures):
     picture, nobody = pictures[0], np.full_like(pictures[0], 127)
-    follow = Follower()
+    follow = LandmarkFollower()
     first = follow(picture)
     shifted = np.roll(picture, 12, 1)
     second = follow(shifted)

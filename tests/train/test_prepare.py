@@ -380,4 +380,4 @@ def test_help_tells_training_and_preparing_apart():
         assert absent not in result.output
     result = CliRunner().invoke(app, ["train", "--set", "loop.steps=1", "prepared.yaml"])
     assert result.exit_code == 2
-    assert "prepared.yaml does not exist" in result.output
+    assert "prepared.yaml is missing" in result.output

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from magicanimate.data.prepare.store import Report
+    from magicanimate.data.prepare.store import PrepareReport
 
 _CLIP, _FILTER, _SPLIT = "Clips", "What is left out", "Training and testing"
 
@@ -98,7 +98,7 @@ def prepare(
     _tell(console, report, out)
 
 
-def _tell(console: Console, report: Report, out: Path) -> None:
+def _tell(console: Console, report: PrepareReport, out: Path) -> None:
     from magicanimate.data.prepare.settings import REASONS
 
     for reason, names in report.failed.items():

@@ -27,7 +27,7 @@ from magicanimate.evaluate.catalogue import BLOCKS, catalogue
 from magicanimate.evaluate.feature_cache import FeatureSpool, count_windows
 from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
 from magicanimate.evaluate.intervals import weighted_mean
-from magicanimate.evaluate.measure import Video, as_protocol, check_video, measure
+from magicanimate.evaluate.measure import VideoPair, as_protocol, check_video, measure
 from magicanimate.evaluate.pooling import pool_distance, pool_means
 from magicanimate.evaluate.result import Figure, LeftOut, NetworkNote, Result, VideoRow
 from magicanimate.progress import Progress
@@ -105,7 +105,7 @@ class Evaluation:
         """
         if any(row.name == name for row in self.rows):
             raise InputError(f"The video {name} was added twice; give every video its own name.")
-        video = Video(output_FHWC, target_FHWC, parts_FHW, found_FHW)
+        video = VideoPair(output_FHWC, target_FHWC, parts_FHW, found_FHW)
         check_video(name, video)
         skip = 1 if self.settings.reference == "first" else 0
         if len(video) <= skip:

@@ -23,7 +23,7 @@ from magicanimate.parts.fit import fit_parts
 
 
 @dataclass(frozen=True)
-class Video:
+class VideoPair:
     """Frames of an output and of its target, with part maps where there are any."""
 
     output_FHWC: np.ndarray
@@ -37,7 +37,7 @@ class Video:
         return len(self.output_FHWC)
 
 
-def check_video(name: str, video: Video) -> None:
+def check_video(name: str, video: VideoPair) -> None:
     """Refuse what cannot be compared frame by frame.
 
     Raises:
@@ -74,17 +74,17 @@ def _check_alike(whose: str, frames: np.ndarray, target: np.ndarray) -> None:
         )
 
 
-def as_protocol(video: Video, size: int | None, skip: int) -> Video:
+def as_protocol(video: VideoPair, size: int | None, skip: int) -> VideoPair:
     """The frames that are compared: without the reference, centre square crop, size x size pixels (None: as it is)."""
-    cut = Video(*(None if x is None else x[skip:] for x in _arrays(video)))  # type: ignore[arg-type]
+    cut = VideoPair(*(None if x is None else x[skip:] for x in _arrays(video)))  # type: ignore[arg-type]
     if size is None or cut.target_FHWC.shape[1:3] == (size, size):
         return cut
     frames = (np.stack([square_picture(frame, size) for frame in x]) for x in _arrays(cut)[:2] if x is not None)
     maps = (None if x is None else np.stack([square_parts(frame, size) for frame in x]) for x in _arrays(cut)[2:])
-    return Video(*frames, *maps)
+    return VideoPair(*frames, *maps)
 
 
-def _arrays(video: Video) -> tuple[np.ndarray | None, ...]:
+def _arrays(video: VideoPair) -> tuple[np.ndarray | None, ...]:
     return video.output_FHWC, video.target_FHWC, video.parts_FHW, video.found_FHW
 
 
@@ -112,7 +112,9 @@ def _centre(image: np.ndarray) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def measure(video: Video, perceptual: Iterable[PerceptualNetwork] = ()) -> tuple[dict[str, float], dict[str, float]]:
+def measure(
+    video: VideoPair, perceptual: Iterable[PerceptualNetwork] = ()
+) -> tuple[dict[str, float], dict[str, float]]:
     """Means over the frames by name, NaN where a figure is not defined; and colour errors by body part."""
     output, target = video.output_FHWC, video.target_FHWC
     values = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import diffusers
 import torch
@@ -30,9 +30,11 @@ from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.detail import build_detail, granularity
-from magicanimate.networks.global_embedding import GlobalEmbedding, build_global_embedding
 from magicanimate.networks.vae import build_vae, pixel_factor
 from magicanimate.untrusted import read_json_object
+
+if TYPE_CHECKING:
+    from magicanimate.networks.global_embedding import GlobalEmbedding
 
 Storage = Literal["float32", "float16", "bfloat16", "int8"]
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -45,6 +47,7 @@ DIFFUSERS_CLASSES = {
     "vae": "AutoencoderKL",
 }
 """The four networks of a model folder, and what diffusers calls them."""
+GLOBAL_EMBEDDING = "GlobalEmbedding"  # of a baseline, whose code no other model loads
 SHARES = "_shares"
 """Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
 _VAE_EXACT = ("encoder.conv_out", "quant_conv", "decoder.conv_in", "shortcut", "upsamplers")
@@ -64,7 +67,7 @@ class Model:
 
     config: ModelConfig
     denoiser: Denoiser
-    appearance: UNet2DConditionModel | GlobalEmbedding
+    appearance: UNet2DConditionModel | GlobalEmbedding  # the latter in a baseline of the study
     control: Control
     vae: AutoencoderKL
     empty_prompt: Tensor
@@ -168,8 +171,11 @@ def _no_control(folder: Path, control: str, present: list[str]) -> InputError:
 
 def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
     """What takes the reference in: an appearance encoder, or the global embedding of a baseline."""
-    build = build_global_embedding if config.get("_class_name") == GlobalEmbedding.__name__ else build_appearance
-    return build(config)
+    if config.get("_class_name") == GLOBAL_EMBEDDING:
+        from magicanimate.networks.global_embedding import build_global_embedding
+
+        return build_global_embedding(config)
+    return build_appearance(config)
 
 
 def load_network(
@@ -280,7 +286,7 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
         for name, network in model.networks.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
             kind = DIFFUSERS_CLASSES.get(name, UNet2DModel.__name__)
-            kind = GlobalEmbedding.__name__ if isinstance(network, GlobalEmbedding) else kind
+            kind = GLOBAL_EMBEDDING if type(network).__name__ == GLOBAL_EMBEDDING else kind
             write_json(folder / name / "config.json", network_config(network, kind))
             exact = _VAE_EXACT if name == "vae" else ()
             write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage, exact))

@@ -40,7 +40,7 @@ cache."""
 
 
 @dataclass
-class Window:
+class WindowShape:
     """What the edited modules have to know about the call in progress; one object, shared within one denoiser."""
 
     frames: int = 1
@@ -64,7 +64,7 @@ class Trunk(NamedTuple):
 class WindowGroupNorm(nn.GroupNorm):
     """Group norm of `[B*K, C, h, w]` with statistics over all K frames of a sample's window."""
 
-    def __init__(self, stock: nn.GroupNorm, window: Window) -> None:
+    def __init__(self, stock: nn.GroupNorm, window: WindowShape) -> None:
         super().__init__(stock.num_groups, stock.num_channels, stock.eps, device="meta")
         self.weight, self.bias = stock.weight, stock.bias
         self.window = window
@@ -95,7 +95,7 @@ class FrameGroupNorm(nn.GroupNorm):
 class MotionModule(AnimateDiffTransformer3D):
     """A temporal transformer with a per-frame entrance norm, which can be skipped; it takes over `stock`'s layers."""
 
-    def __init__(self, stock: AnimateDiffTransformer3D, groups: int, window: Window) -> None:
+    def __init__(self, stock: AnimateDiffTransformer3D, groups: int, window: WindowShape) -> None:
         nn.Module.__init__(self)
         self.norm = FrameGroupNorm(groups, stock.norm)
         self.proj_in = stock.proj_in
@@ -159,7 +159,7 @@ class Denoiser(UNetMotionModel):
         super().__init__(**config)
         groups = motion_norm_num_groups or self.config["norm_num_groups"]
         self.register_to_config(motion_norm_num_groups=groups)
-        self.window = Window()
+        self.window = WindowShape()
         for module in list(self.modules()):
             for name, child in list(module.named_children()):
                 if type(child) is AnimateDiffTransformer3D:

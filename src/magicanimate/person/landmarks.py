@@ -80,7 +80,7 @@ def _refined(at_N2: np.ndarray, heat_SSN: np.ndarray) -> np.ndarray:
     return refined_N2
 
 
-class Follower:
+class LandmarkFollower:
     """Follows the surest person through a video.
 
     The detector looks at the first frame and whenever the person was lost; otherwise the frame before tells the region.

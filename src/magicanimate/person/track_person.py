@@ -16,7 +16,7 @@ from scipy import ndimage
 from magicanimate.body.smoothing import bridge_gaps, runs, smooth
 from magicanimate.body.track import JOINT_SETS, Track
 from magicanimate.errors import NobodyFound
-from magicanimate.person.landmarks import Follower, Landmarks
+from magicanimate.person.landmarks import LandmarkFollower, Landmarks
 from magicanimate.person.shots import difference, find_cuts, is_plain, may_be_cut, thumbnail
 from magicanimate.progress import Progress
 
@@ -46,7 +46,7 @@ class _Seen:
     mask: tuple[bytes, tuple[int, int]]
 
 
-def _look(follow: Follower, image_HWC: np.ndarray) -> _Seen | None:
+def _look(follow: LandmarkFollower, image_HWC: np.ndarray) -> _Seen | None:
     height, width = image_HWC.shape[:2]
     scale = min(1.0, _LARGEST / max(height, width))
     small = Image.fromarray(image_HWC)
@@ -147,18 +147,18 @@ def track_video(clip: Clip, progress: Progress | None = None) -> Track:
     """
     seen: list[_Seen | None] = []
     differences: list[float] = []
-    follow, before_SSC = Follower(), None
+    follow, before_SSC = LandmarkFollower(), None
     for frame_HWC in clip:
         small_SSC = thumbnail(frame_HWC)
         shown = not is_plain(small_SSC)
         if seen:
             differences.append(difference(small_SSC, before_SSC) if shown and before_SSC is not None else 0.0)
             if may_be_cut(differences):
-                follow = Follower()
+                follow = LandmarkFollower()
         before_SSC = small_SSC if shown else before_SSC
         seen.append(_look(follow, frame_HWC))
         if seen[-1] is None:
-            follow = Follower()
+            follow = LandmarkFollower()
         if progress:
             progress("looking", len(seen), clip.count)
     if not any(seen):
@@ -175,6 +175,6 @@ def track_picture(image_HWC: np.ndarray) -> Track | None:
     Raises:
         InputError: the package ai-edge-litert is missing.
     """
-    found = _look(Follower(), image_HWC)
+    found = _look(LandmarkFollower(), image_HWC)
     height, width = image_HWC.shape[:2]
     return _track([found], (height, width), 1.0) if found else None

@@ -18,6 +18,7 @@ from fastapi.security import HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
+from magicanimate.animation.settings import AnimateSettings
 from magicanimate.errors import did_you_mean
 from magicanimate.media import settings_path
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
@@ -44,7 +45,7 @@ class Health(BaseModel):
     workers: list[WorkerState] | None = Field(None, description="the same")
 
 
-class Model(BaseModel):
+class ModelState(BaseModel):
     """A model that jobs may ask for."""
 
     name: str
@@ -86,6 +87,9 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in (401, 403, 421, 422, *statuses)}
 
 
+_SETTINGS: dict[str, Any] = {
+    "contentMediaType": "application/json", "contentSchema": AnimateSettings.model_json_schema(),
+}  # fmt: skip
 # The guard checks it; this describes it.
 _TOKEN = HTTPBearer(auto_error=False, description="where the service has tokens")
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(_TOKEN)])
@@ -105,7 +109,9 @@ async def create_job(
     picture_path: Annotated[str | None, Form(description="instead of a file, where the service allows it")] = None,
     motion_path: Annotated[str | None, Form(description="instead of a file, where the service allows it")] = None,
     model: Annotated[str | None, Form(description="default: the first of /models")] = None,
-    settings: Annotated[str, Form(description='JSON object such as {"steps": 2, "seed": 3}')] = "{}",
+    settings: Annotated[
+        str, Form(description='JSON object such as {"steps": 2, "seed": 3}', json_schema_extra=_SETTINGS)
+    ] = "{}",
 ) -> JobState:
     """Queue a job. What it answers is its state; `Location` is where to ask again."""
 
@@ -185,9 +191,9 @@ def delete_job(job: JobId, service: Jobs, client: Client) -> None:
 
 
 @router.get("/models", tags=["service"], responses=_problems())
-def list_models(service: Jobs) -> list[Model]:
+def list_models(service: Jobs) -> list[ModelState]:
     """Models that jobs may ask for."""
-    return [Model(name=name, default=index == 0) for index, name in enumerate(service.models())]
+    return [ModelState(name=name, default=index == 0) for index, name in enumerate(service.models())]
 
 
 @router.get("/health", tags=["service"], responses={421: {"model": Problem}})

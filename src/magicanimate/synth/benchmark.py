@@ -44,7 +44,7 @@ class Item:
     motion: int
 
 
-class Shown(NamedTuple):
+class RenderedItem(NamedTuple):
     """What a clip consists of, uint8; frame 0 is the reference."""
 
     rgb_FHWC: np.ndarray
@@ -63,10 +63,10 @@ def items(people: int = PEOPLE, motions: int = MOTIONS) -> Iterator[Item]:
             yield Item(f"p{i:02d}_m{m}", FIRST_PERSON + i, FIRST_MOTION + MOTIONS * i + m)
 
 
-def render_item(item: Item, size: int) -> Shown:
+def render_item(item: Item, size: int) -> RenderedItem:
     """One clip."""
     clip = render_clip(item.person, clip_times(item.motion, FRAMES + 1, FPS), size, "test", item.motion)
-    return Shown(clip.rgb, clip.parts, with_loose(clip.parts[0], clip.person[0]))
+    return RenderedItem(clip.rgb, clip.parts, with_loose(clip.parts[0], clip.person[0]))
 
 
 def _write_frames(folder: Path, frames: np.ndarray) -> None:
@@ -149,7 +149,7 @@ def compared(digest: str, size: int) -> str:
     return "the same as ours" if digest == PIXELS[size] else "not quite ours: another graphics driver or generator"
 
 
-def read_item(folder: Path, name: str) -> Shown:
+def read_item(folder: Path, name: str) -> RenderedItem:
     """One clip, as it was rendered."""
 
     def frames(kind: str) -> np.ndarray:
@@ -163,4 +163,4 @@ def read_item(folder: Path, name: str) -> Shown:
     table[PALETTE_25[:, 0].astype(int) * 256 + PALETTE_25[:, 1]] = np.arange(25)
     colours = frames("parts").astype(int)
     parts = table[colours[..., 0] * 256 + colours[..., 1]]
-    return Shown(frames("target"), parts, with_loose(parts[0], frames("person")[0] > 0))
+    return RenderedItem(frames("target"), parts, with_loose(parts[0], frames("person")[0] > 0))

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from magicanimate.synth.background import random_background
-from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip
+from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, GeneratedClip
 
 _STREAM = 21  # of the seed; clip.py has the others
 _BLURRED, _COVERED, _NOISY = 0.3, 0.15, 0.6  # shares of the clips
@@ -48,8 +48,8 @@ def random_filming(seed: int, size: int, split: str) -> tuple[Filming, np.random
 
 
 def filmed_clip(
-    render: Callable[[np.ndarray], Clip], times_F: np.ndarray, seed: int, size: int, split: str = "train"
-) -> Clip:
+    render: Callable[[np.ndarray], GeneratedClip], times_F: np.ndarray, seed: int, size: int, split: str = "train"
+) -> GeneratedClip:
     """The clip that `render` draws at given times, as it would be filmed."""
     filming, rng = random_filming(seed, size, split)
     clip = _exposed(render, times_F, filming.shutter)
@@ -59,7 +59,7 @@ def filmed_clip(
     return replace(clip, rgb=np.stack(pictures))
 
 
-def _exposed(render: Callable[[np.ndarray], Clip], times_F: np.ndarray, shutter: float) -> Clip:
+def _exposed(render: Callable[[np.ndarray], GeneratedClip], times_F: np.ndarray, shutter: float) -> GeneratedClip:
     """Means over the exposure; everything else as in its middle."""
     if not shutter:
         return render(times_F)
@@ -91,7 +91,7 @@ def _random_cover(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.concatenate([colours, np.asarray(mask, np.float32)[..., None] / 255], -1)
 
 
-def _covered(clip: Clip, cover_HW4: np.ndarray) -> Clip:
+def _covered(clip: GeneratedClip, cover_HW4: np.ndarray) -> GeneratedClip:
     colours_HWC, opacity_HW1 = cover_HW4[..., :3] * 255, cover_HW4[..., 3:]
     rgb = np.rint(clip.rgb * (1 - opacity_HW1) + colours_HWC * opacity_HW1).astype(np.uint8)
     seen_HW = opacity_HW1[..., 0] < 0.5

@@ -9,7 +9,7 @@ from magicanimate.body.rig import CARRIERS, JOINT_INDEX, POINT_NAMES, BodyShape,
 from magicanimate.synth.background import random_background
 from magicanimate.synth.outfit import random_outfit
 from magicanimate.synth.pose import joint_transforms, pose_at, random_motion
-from magicanimate.synth.render import Camera, Light, Person, Renderer
+from magicanimate.synth.render import Camera, Light, RenderedPerson, Renderer
 from magicanimate.synth.wardrobe import STREAM, enriched, random_further_light
 
 SPLITS = {"train": 0, "test": 1}
@@ -18,7 +18,7 @@ _TWO_PEOPLE = 0.05
 
 
 @dataclass(frozen=True)
-class Clip:
+class GeneratedClip:
     """Frames of one person in one place. parts and distance see the naked body, rgb the clothed one."""
 
     rgb: np.ndarray  # [F,H,W,3] uint8
@@ -63,7 +63,7 @@ def _random_light(rng: np.random.Generator) -> Light:
 
 
 def _shadow(
-    camera: Camera, transforms: np.ndarray, person: Person, darkness: float
+    camera: Camera, transforms: np.ndarray, person: RenderedPerson, darkness: float
 ) -> tuple[float, float, float, float]:
     feet = np.stack([joint_position(transforms, person.shape, f"foot.{s}") for s in "LR"])
     feet[:, 2] = 0
@@ -91,7 +91,7 @@ def render_clip(
     split: str = "train",
     motion_seed: int | None = None,
     rich: bool = False,
-) -> Clip:
+) -> GeneratedClip:
     """Render the clip of a seed at the given times.
 
     seed: draws the person, the place and the camera; the same on every machine and in every process.
@@ -107,13 +107,13 @@ def render_clip(
     wardrobe = np.random.default_rng([SPLITS[split], seed, STREAM])
     further_light = random_further_light(wardrobe)
     count = 2 if extra.random() < _TWO_PEOPLE else 1
-    people: list[Person] = []
+    people: list[RenderedPerson] = []
     tracks = []
     for i in range(count):
         outfit = random_outfit(looks)
         if rich:
             outfit = enriched(outfit, further_light, wardrobe)
-        people.append(Person(renderer, body_shape(outfit.phenotype), outfit, looks))
+        people.append(RenderedPerson(renderer, body_shape(outfit.phenotype), outfit, looks))
         poses = pose_at(*random_motion(motions, MOTION_SECONDS), np.asarray(times, np.float64))
         track = np.stack([joint_transforms(pose, people[i].shape) for pose in poses])
         track[..., 0, 3] += (0.36 if i else -0.36) * (count - 1)
@@ -140,7 +140,7 @@ def render_clip(
     for person in people:
         person.release()
     stature = 0.5 * camera.focal * people[0].shape.height / camera.distance
-    return Clip(
+    return GeneratedClip(
         np.stack(rgb),
         np.stack(parts),
         np.stack(people_seen),

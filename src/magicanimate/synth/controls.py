@@ -4,7 +4,7 @@ import numpy as np
 
 from magicanimate.body.draw import ARM, depth_levels, draw_skeleton
 from magicanimate.errors import InputError
-from magicanimate.synth.clip import Clip
+from magicanimate.synth.clip import GeneratedClip
 
 CONTROLS = ("pose", "depth")
 
@@ -16,7 +16,7 @@ def check_controls(controls: tuple[str, ...]) -> None:
         raise InputError(f"Unknown control {unknown[0]!r}; besides parts there are {' and '.join(CONTROLS)}.")
 
 
-def control_frames(clip: Clip, kind: str) -> np.ndarray:
+def control_frames(clip: GeneratedClip, kind: str) -> np.ndarray:
     """pose: [F,H,W,3] uint8, coloured limbs on black. depth: [F,H,W] uint8, 255 nearest, 1 farthest, 0 nobody."""
     if kind == "depth":
         return np.stack([depth_levels(distance_HW, _span(clip.distance)) for distance_HW in clip.distance])

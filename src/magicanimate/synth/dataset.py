@@ -23,7 +23,7 @@ from magicanimate.errors import InputError
 from magicanimate.files import sha256, write_json, write_npy
 from magicanimate.parts.densepose import with_loose
 from magicanimate.synth.camera_effects import filmed_clip
-from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, Clip, render_clip
+from magicanimate.synth.clip import MOTION_SECONDS, SPLITS, GeneratedClip, render_clip
 from magicanimate.synth.controls import check_controls, control_frames
 
 INDEX = "index.json"
@@ -77,7 +77,7 @@ def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
     return np.concatenate([[reference], start + run])
 
 
-def make_clip(seed: int, settings: DatasetSettings) -> Clip:
+def make_clip(seed: int, settings: DatasetSettings) -> GeneratedClip:
     """One clip of a data set."""
     times = clip_times(seed, settings.frames, settings.fps)
     render = partial(render_clip, seed, size=settings.size, split=settings.split, rich=settings.rich)

@@ -33,7 +33,7 @@ NEAR_AND_DEPTH = (0.3, 12.0)
 
 
 @dataclass(frozen=True)
-class View:
+class Viewpoint:
     """A camera that looks along +y."""
 
     centre_x: float
@@ -132,7 +132,7 @@ class PartDrawer:
         )
         self.program["parts"] = [part for region in REGIONS for part in REGION_PARTS[region]]
 
-    def draw(self, bodies: Iterable[tuple[BodyMesh, np.ndarray]], view: View) -> None:
+    def draw(self, bodies: Iterable[tuple[BodyMesh, np.ndarray]], view: Viewpoint) -> None:
         """Draw bodies with their joint transforms [J,3,4]; the nearest surface wins."""
         self._frame.use()
         self._frame.clear(depth=1.0)

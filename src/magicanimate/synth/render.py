@@ -20,7 +20,7 @@ from magicanimate.synth.graphics import (
     SKIN,
     BodyMesh,
     PartDrawer,
-    View,
+    Viewpoint,
     send_joints,
     shader,
     shared_context,
@@ -44,8 +44,8 @@ class Camera:
     distance: float
     focal: float  # half picture heights at distance 1
 
-    def view(self) -> View:
-        return View(self.centre_x, self.centre_z, self.distance, (self.focal, self.focal))
+    def view(self) -> Viewpoint:
+        return Viewpoint(self.centre_x, self.centre_z, self.distance, (self.focal, self.focal))
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """World points [N,3] to picture coordinates in [0,1], x to the right and y down. -> [N,2]."""
@@ -81,7 +81,7 @@ class _Outside:
         self._everything.release()
 
 
-class Person:
+class RenderedPerson:
     """One person's geometry on the GPU."""
 
     def __init__(self, renderer: Renderer, shape: BodyShape, outfit: Outfit, rng: np.random.Generator) -> None:
@@ -130,7 +130,7 @@ class Renderer:
 
     def picture(
         self,
-        people: list[tuple[Person, np.ndarray]],
+        people: list[tuple[RenderedPerson, np.ndarray]],
         camera: Camera,
         light: Light,
         backdrop: np.ndarray,
@@ -164,7 +164,9 @@ class Renderer:
         pixels = np.frombuffer(self._plain.read(components=4), np.uint8).reshape(self.size, self.size, 4)
         return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] > 127
 
-    def part_map(self, people: list[tuple[Person, np.ndarray]], camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    def part_map(
+        self, people: list[tuple[RenderedPerson, np.ndarray]], camera: Camera
+    ) -> tuple[np.ndarray, np.ndarray]:
         """DensePose parts [H,W] uint8 (0 background) and distance to the camera plane [H,W] float32 (0 background)."""
         self.drawer.draw(((person.naked, transforms) for person, transforms in people), camera.view())
         return self.drawer.parts(), self.drawer.distance()

@@ -22,7 +22,7 @@ Random = tuple[np.random.Generator, int]
 """For what is drawn on the host, and the seed of what is drawn on the device."""
 
 
-class DrawsAhead(ABC):
+class Prefetched(ABC):
     """A stage whose batches are drawn without its networks, so that other processes can do it."""
 
     def turn(self, number: int) -> None:
@@ -70,7 +70,7 @@ class Order:
 
 def begin_batch(stage: Any, seed: int, accumulate: int, step: int, number: int, echo: int = 1) -> Random:
     """Tell a stage that draws ahead which batch of the run comes now; -> its randomness."""
-    if isinstance(stage, DrawsAhead):
+    if isinstance(stage, Prefetched):
         stage.turn(step // echo * accumulate + number)
     return batch_random(seed, step, number, echo)
 
@@ -78,7 +78,7 @@ def begin_batch(stage: Any, seed: int, accumulate: int, step: int, number: int, 
 class _Places(Dataset[tuple[int, Any]]):
     """All batches in their order, each once."""
 
-    def __init__(self, stage: DrawsAhead, order: Order) -> None:
+    def __init__(self, stage: Prefetched, order: Order) -> None:
         self._stage, self._order = stage, order
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class _Places(Dataset[tuple[int, Any]]):
         return seed, self._stage.draw(rng, order.batch)
 
 
-def drawn_ahead(stage: DrawsAhead, order: Order, workers: int, device: torch.device) -> Iterator[tuple[int, Any]]:
+def prefetch(stage: Prefetched, order: Order, workers: int, device: torch.device) -> Iterator[tuple[int, Any]]:
     """(seed for the device, batch) of each step's numbers in order, drawn by `workers` processes."""
     drawn = iter(loaded_by(workers, _Places(stage, order), pinned=device.type == "cuda"))
     held: list[tuple[int, Any]] = []

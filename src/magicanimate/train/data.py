@@ -24,20 +24,20 @@ def in_turn(first: int, count: int, total: int) -> np.ndarray:
     return np.array([rounds[place // total][place % total] for place in places])
 
 
-class Frames(NamedTuple):
+class FrameBatch(NamedTuple):
     """Pictures [B,H,W,3] uint8 and where the person is, [B,H,W] bool."""
 
     pictures: Tensor
     masks: Tensor
 
 
-def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> Frames:
+def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> FrameBatch:
     """Frames and their person masks; half of them mirrored."""
     pictures, masks = [], []
     for i, k, step in draw_frames(data, rng, count):
         pictures.append(data.rgb(i)[k][:, ::step])
         masks.append(data.parts(i)[k][:, ::step] > 0)
-    return Frames(torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks)))
+    return FrameBatch(torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks)))
 
 
 def pixels_of(pictures_BHWC: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ from magicanimate.parts.densepose import HEAD
 from magicanimate.person.scene import DrawnFrame
 from magicanimate.sampling.settings import SampleSettings
 from magicanimate.synth.dataset import Dataset
-from magicanimate.train.batches import DrawsAhead, moved
+from magicanimate.train.batches import Prefetched, moved
 from magicanimate.train.drawings import Drawings
 from magicanimate.train.gan import adversarial_terms
 from magicanimate.train.preview import HeldOut, Preview, generate
@@ -117,7 +117,7 @@ class Crops(NamedTuple):
     unsure: Tensor
 
 
-class DetailStage(DrawsAhead):
+class DetailStage(Prefetched):
     """Loss and sample grid of the detail network; the loop does the rest."""
 
     def __init__(

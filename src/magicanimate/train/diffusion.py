@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from magicanimate.models.model import Model
-from magicanimate.train.batches import DrawsAhead, moved
+from magicanimate.train.batches import Prefetched, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.data import in_turn
 from magicanimate.train.forward import predict_noisy
@@ -141,7 +141,7 @@ def _far_first(rng: np.random.Generator, apart_BF: np.ndarray, gap: float) -> np
 
 
 @dataclass
-class Source:
+class SampleSource:
     """Where batches come from: the videos, and the still pictures if there are any; and which batch is next."""
 
     videos: LatentCache
@@ -192,7 +192,7 @@ class Sample(NamedTuple):
     branch: str
 
 
-class DiffusionStage(DrawsAhead):
+class DiffusionStage(Prefetched):
     """Loss and sample grid of a diffusion stage; the loop does the rest."""
 
     def __init__(
@@ -205,7 +205,7 @@ class DiffusionStage(DrawsAhead):
         images: LatentCache | None = None,
     ) -> None:
         self._model, self._settings, self._preview, self._device = model, settings, preview, device
-        self._source = Source(data, images)
+        self._source = SampleSource(data, images)
         self._objective = Objective(model.config.scheduler, device)
         names = ("denoiser", "appearance", "control")
         self.modules: dict[str, nn.Module] = {name: model.networks[name] for name in names}

@@ -21,9 +21,9 @@ from magicanimate.evaluate.basic import psnr
 from magicanimate.models.config import ModelConfig
 from magicanimate.models.model import Model
 from magicanimate.sampling.settings import SampleSettings
-from magicanimate.train.batches import DrawsAhead, moved
+from magicanimate.train.batches import Prefetched, moved
 from magicanimate.train.cache import LatentCache
-from magicanimate.train.diffusion import BranchSettings, Sample, Source, unreached
+from magicanimate.train.diffusion import BranchSettings, Sample, SampleSource, unreached
 from magicanimate.train.forward import predict_guided, predict_noisy
 from magicanimate.train.objective import person_weight, sampling_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
@@ -57,7 +57,7 @@ def distilled_config(config: ModelConfig, settings: DistillSettings, guidance: f
     return config.model_copy(update=changes)
 
 
-class DistillStage(DrawsAhead):
+class DistillStage(Prefetched):
     """Loss and sample grid of the distillation. Only the student's denoiser is trained and kept in checkpoints."""
 
     def __init__(
@@ -72,7 +72,7 @@ class DistillStage(DrawsAhead):
         images: LatentCache | None = None,
     ) -> None:
         self._teacher, self._branches, self._settings, self._device = teacher, branches, settings, device
-        self._source = Source(data, images)
+        self._source = SampleSource(data, images)
         self._guidance = teacher.config.guidance if settings.guidance is None else settings.guidance
         self._path = Trajectory(teacher.config.scheduler, settings.steps, settings.teacher_steps, device)
         self._held, self._preview = held, preview

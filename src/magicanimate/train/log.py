@@ -23,7 +23,7 @@ def _whole(line: str) -> bool:
     return line.startswith("{") and line.endswith("}")
 
 
-class Board:
+class RunLogger:
     """Scalars and sample grids by step; a context manager. writing: False for all processes but the first."""
 
     def __init__(self, out: Path, start: int, tensorboard: bool, writing: bool = True) -> None:

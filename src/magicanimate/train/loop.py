@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError
-from magicanimate.train.batches import DrawsAhead, Order, begin_batch, drawn_ahead
+from magicanimate.train.batches import Order, Prefetched, begin_batch, prefetch
 from magicanimate.train.checkpoints import (
     CHECKPOINT,
     Best,
@@ -27,7 +27,7 @@ from magicanimate.train.checkpoints import (
 )
 from magicanimate.train.checkpoints import write_checkpoint as _save
 from magicanimate.train.data_parallel import sum_gradients
-from magicanimate.train.log import LOG, Board, keep_log_before
+from magicanimate.train.log import LOG, RunLogger, keep_log_before
 from magicanimate.train.optimizer import OptimiserName, build_optimiser
 
 __all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]
@@ -158,7 +158,7 @@ def _loss(
 ) -> tuple[Tensor, dict[str, float | Tensor]]:
     """Of one batch, which was drawn ahead or is drawn now."""
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        if ahead is None or not isinstance(stage, DrawsAhead):
+        if ahead is None or not isinstance(stage, Prefetched):
             return stage.loss(*_random(stage, settings, step, number, device), settings.batch)
         seed, drawn = next(ahead)
         return stage.loss_of(drawn, torch.Generator(device).manual_seed(seed))
@@ -311,7 +311,7 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
-    with Board(out, start, settings.tensorboard, ranks.first) as board:
+    with RunLogger(out, start, settings.tensorboard, ranks.first) as board:
         for step, progress, task in _steps(start, settings, ranks.first):
             figures = loop.step(step, _share_passed(settings, began, ranks))
             ema.update(step)
@@ -342,16 +342,16 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
 
 def _draw_ahead(stage: Stage, settings: LoopSettings, ranks: Ranks, start: int, device: torch.device) -> Ahead | None:
     """Batches that other processes draw, if the settings ask for it and the stage can."""
-    if not settings.workers or not isinstance(stage, DrawsAhead):
+    if not settings.workers or not isinstance(stage, Prefetched):
         return None
     order = Order(
         settings.seed, settings.batch, settings.accumulate, settings.echo, range(start, settings.steps),
         ranks.shard(settings.accumulate),
     )  # fmt: skip
-    return drawn_ahead(stage, order, settings.workers, device)
+    return prefetch(stage, order, settings.workers, device)
 
 
-def _show(stage: Stage, ema: Ema, best: Best, board: Board, picture: Path, done: int) -> None:
+def _show(stage: Stage, ema: Ema, best: Best, board: RunLogger, picture: Path, done: int) -> None:
     """Draw the sample grid with the averaged weights, and keep them if they are the best."""
     ema.swap()
     figures = stage.grid(picture)

@@ -55,7 +55,7 @@ def run(settings: TrainSettings, device: torch.device, ranks: Ranks | None = Non
     With loop.minutes, which count from here, it may stop before its end: the result is then what it has so far.
     processes: those that train together (default: this one alone); the first one writes.
     """
-    job = Job(settings, device, ranks or Ranks(), time.perf_counter())
+    job = TrainingRun(settings, device, ranks or Ranks(), time.perf_counter())
     with job.ranks.together():
         torch.manual_seed(settings.loop.seed)  # initial weights
         data, test = open_dataset(settings.data), open_dataset(settings.held_out)
@@ -66,7 +66,7 @@ def run(settings: TrainSettings, device: torch.device, ranks: Ranks | None = Non
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingRun:
     """One call: what to train, where, with whom, and since when (time.perf_counter())."""
 
     settings: TrainSettings
@@ -78,7 +78,7 @@ class Job:
         train(stage, self.settings.loop, self.settings.out, self.device, self.began, self.ranks)
 
 
-def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
+def _run_vae(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
     settings, device = job.settings, job.device
     assert settings.vae is not None
     patch = settings.vae.patch
@@ -107,7 +107,7 @@ def _run_vae(job: Job, data: Dataset, test: Dataset) -> Path:
     return result
 
 
-def _run_decoder(job: Job, data: Dataset, test: Dataset) -> Path:
+def _run_decoder(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
     settings, device = job.settings, job.device
     assert settings.decoder is not None
     assert settings.start is not None
@@ -125,7 +125,7 @@ def _run_decoder(job: Job, data: Dataset, test: Dataset) -> Path:
     return result
 
 
-def _run_gan(job: Job, data: Dataset, test: Dataset) -> Path:
+def _run_gan(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
     settings, device = job.settings, job.device
     assert settings.generator is not None
     sizes = settings.generator
@@ -139,7 +139,7 @@ def _run_gan(job: Job, data: Dataset, test: Dataset) -> Path:
     return result
 
 
-def _run_standin(job: Job, data: Dataset, test: Dataset) -> Path:
+def _run_standin(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
     network = PeopleNetwork().to(job.device)
     job.train(StandinStage(network, data, test, job.device))
     result = job.settings.out / "standin.safetensors"
@@ -148,7 +148,7 @@ def _run_standin(job: Job, data: Dataset, test: Dataset) -> Path:
     return result
 
 
-def _run_detail(job: Job, data: Dataset, test: Dataset) -> Path:
+def _run_detail(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
     settings = job.settings
     assert settings.detail is not None
     assert settings.start is not None
@@ -239,7 +239,7 @@ def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL)
     return Model(config, denoiser, appearance, control, vae, torch.ones(1, sizes.text_width))
 
 
-def _cache(job: Job, model: Model, data: Dataset, source: Path) -> LatentCache:
+def _cache(job: TrainingRun, model: Model, data: Dataset, source: Path) -> LatentCache:
     """The first process encodes what is missing; the others then find it."""
     config, views = model.config, job.settings.views
     kind = "" if config.control == "densepose" else f"-{config.control}"
@@ -296,14 +296,14 @@ def _vae(folder: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False)
 
 
-def _store_frozen(job: Job, stage: Stage, *models: Model) -> None:
+def _store_frozen(job: TrainingRun, stage: Stage, *models: Model) -> None:
     """From here on, what the stage does not train is in the number format of loop.frozen."""
     if job.settings.loop.frozen == "bfloat16":
         networks = [network for model in models for network in model.networks.values()]
         store_frozen(networks, [p for _, p in stage.trainable()])
 
 
-def _unrounded(job: Job, stage: Stage, trained: Model) -> Model:
+def _unrounded(job: TrainingRun, stage: Stage, trained: Model) -> Model:
     """The result of a stage: what it trained, and everything else as exact as it was when it was read."""
     if job.settings.loop.frozen == "float32":
         return trained
@@ -315,7 +315,7 @@ def _unrounded(job: Job, stage: Stage, trained: Model) -> Model:
     return replace(model, config=trained.config)
 
 
-def _run_diffusion(job: Job, data: Dataset, test: Dataset) -> Path:
+def _run_diffusion(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
     settings, device = job.settings, job.device
     branches = settings.branches
     assert branches is not None

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from magicanimate.errors import InputError
 from magicanimate.networks.pixels import depth_to_space, space_to_depth
 from magicanimate.synth.dataset import Dataset
-from magicanimate.train.batches import DrawsAhead, moved
-from magicanimate.train.data import Frames, draw_frames, pixels_of, random_frames
+from magicanimate.train.batches import Prefetched, moved
+from magicanimate.train.data import FrameBatch, draw_frames, pixels_of, random_frames
 
 KL_WEIGHT = 1e-4
 
@@ -40,7 +40,7 @@ class VaeObjective:
     """The decoder meets latents that a denoiser made, not an encoder."""
 
 
-class VaeStage(DrawsAhead):
+class VaeStage(Prefetched):
     """L1 + gradient L1 + squared error on pixels, a tiny KL term, noise on the latents."""
 
     def __init__(
@@ -68,10 +68,10 @@ class VaeStage(DrawsAhead):
     def clips(self, rng: np.random.Generator, batch: int) -> list[str]:
         return [str(i) for i in sorted({i for i, _, _ in draw_frames(self._data, rng, batch)})]
 
-    def draw(self, rng: np.random.Generator, batch: int) -> Frames:
+    def draw(self, rng: np.random.Generator, batch: int) -> FrameBatch:
         return random_frames(self._data, rng, batch)
 
-    def loss_of(self, drawn: Frames, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def loss_of(self, drawn: FrameBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
         pictures, masks = moved(drawn, self._device)
         pixels, body = pixels_of(pictures), masks[:, None]
         posterior = self._vae.encode(space_to_depth(pixels * 2 - 1, self._patch)).latent_dist

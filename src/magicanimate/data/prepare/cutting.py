@@ -18,7 +18,7 @@ _SUDDEN = 3.0  # times the usual change that a cut makes at least
 
 
 @dataclass(frozen=True)
-class Window:
+class ClipWindow:
     """Frames of one clip within a stretch: `start` and the next ones, and the reference."""
 
     start: int
@@ -60,7 +60,7 @@ def stretches(count: int, cuts: list[int], longest: int) -> Iterator[range]:
         yield from (range(a, b) for a, b in itertools.pairwise(inner))
 
 
-def plan_windows(seen_F: np.ndarray, length: int, gap: int, rng: np.random.Generator) -> list[Window]:
+def plan_windows(seen_F: np.ndarray, length: int, gap: int, rng: np.random.Generator) -> list[ClipWindow]:
     """Back-to-back runs of `length` frames of a stretch, each with a reference from the same stretch.
 
     The reference shows the person (seen_F) and is at least `gap` frames away where there is such a frame, else as far
@@ -73,8 +73,8 @@ def plan_windows(seen_F: np.ndarray, length: int, gap: int, rng: np.random.Gener
         away = np.maximum(start - frames, frames - (start + length - 1))
         possible = seen_F & (away > 0)
         if not possible.any():
-            windows.append(Window(start, length, None))
+            windows.append(ClipWindow(start, length, None))
             continue
         far = possible & (away >= min(gap, away[possible].max()))
-        windows.append(Window(start, length, int(rng.choice(np.flatnonzero(far)))))
+        windows.append(ClipWindow(start, length, int(rng.choice(np.flatnonzero(far)))))
     return windows if count > length else []

@@ -17,7 +17,7 @@ from magicanimate.data.prepare.settings import REASONS, PrepareSettings
 from magicanimate.data.prepare.source import Source
 from magicanimate.data.prepare.sources import find_sources
 from magicanimate.data.prepare.store import (
-    Report,
+    PrepareReport,
     open_output,
     prune,
     record_of,
@@ -41,7 +41,7 @@ def prepare(
     workers: int = 1,
     progress: Told | None = None,
     forget: bool = False,
-) -> Report:
+) -> PrepareReport:
     """Prepare what is not prepared yet, and write the indexes that training reads.
 
     forget: delete what was made of sources that are no longer in the folder.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.data.prepare.cutting import Window, find_cuts, plan_windows, stretches, thumbnail
+from magicanimate.data.prepare.cutting import ClipWindow, find_cuts, plan_windows, stretches, thumbnail
 from magicanimate.data.prepare.measures import Crop, agreement, box_of, movement, sharpness, square_around
 from magicanimate.data.prepare.people import Found, find_person, of_parts, with_parts
 from magicanimate.data.prepare.settings import PrepareSettings
@@ -52,7 +52,7 @@ class Kept:
 
 
 @dataclass
-class Outcome:
+class SourceOutcome:
     """What became of a source's clips; what is kept is handed over stretch by stretch."""
 
     still: bool = False
@@ -66,7 +66,7 @@ Tick = Callable[[], None]
 """Called for every frame; it may raise to cancel."""
 
 
-def cut_source(source: Source, settings: PrepareSettings, tick: Tick, outcome: Outcome) -> Iterator[Kept]:
+def cut_source(source: Source, settings: PrepareSettings, tick: Tick, outcome: SourceOutcome) -> Iterator[Kept]:
     """Clips of a source, one stretch at a time; `outcome` collects what is left out, and why."""
     try:
         clip = open_clip(source.path, Span(fps=settings.fps))
@@ -155,7 +155,7 @@ def _given_parts(source: Source, clip: Clip, count: int) -> Iterator[np.ndarray]
 
 
 def _pictures(
-    frames: Iterator[np.ndarray], wanted: Sequence[tuple[Window, Crop]], size: int
+    frames: Iterator[np.ndarray], wanted: Sequence[tuple[ClipWindow, Crop]], size: int
 ) -> list[dict[int, np.ndarray]]:
     """For each wanted clip, frame of the stretch -> picture [size, size, 3]."""
     out: list[dict[int, np.ndarray]] = [{} for _ in wanted]
@@ -169,12 +169,12 @@ def _pictures(
 class _Scene:
     """A stretch of one source on its way to clips."""
 
-    def __init__(self, clip: Clip, stretch: range, settings: PrepareSettings, outcome: Outcome) -> None:
+    def __init__(self, clip: Clip, stretch: range, settings: PrepareSettings, outcome: SourceOutcome) -> None:
         self._clip, self._stretch, self._settings, self._outcome = clip, stretch, settings, outcome
 
     def look(
         self, frames: Iterator[np.ndarray], given: Iterator[np.ndarray] | None, rng: np.random.Generator
-    ) -> tuple[Found | None, list[Window]]:
+    ) -> tuple[Found | None, list[ClipWindow]]:
         """Who is there, and which clips could be cut. (None, []): nothing can."""
         settings, count = self._settings, len(self._stretch)
         still = self._outcome.still
@@ -186,11 +186,11 @@ class _Scene:
         stretch = Clip(self._clip.path, self._clip.fps, self._clip.size, count, lambda: frames)
         found = self._find(stretch, given)
         if found is None or found.several:
-            for window in plan_windows(np.ones(count, bool), length, 0, rng) or [Window(0, count, None)]:
+            for window in plan_windows(np.ones(count, bool), length, 0, rng) or [ClipWindow(0, count, None)]:
                 self._drop("several people" if found else "no person", window.run)
             return None, []
         if still:
-            return found, [Window(0, 1, 0)]
+            return found, [ClipWindow(0, 1, 0)]
         return found, plan_windows(found.seen_F, length, round(settings.gap * self._clip.fps), rng)
 
     def _find(self, stretch: Clip, given: Iterator[np.ndarray] | None) -> Found | None:
@@ -200,7 +200,7 @@ class _Scene:
         body = find_person(stretch, self._settings.extractor)
         return body if parts is None or body is None else with_parts(body, parts)
 
-    def crop(self, found: Found, window: Window) -> Crop | None:
+    def crop(self, found: Found, window: ClipWindow) -> Crop | None:
         """The square of one clip; None if the clip has to be left out."""
         if window.reference is None or not found.seen_F[list(window.run)].all():
             self._drop("no person", window.run)
@@ -224,7 +224,9 @@ class _Scene:
             return None
         return crop
 
-    def judge(self, found: Found, wanted: Sequence[tuple[Window, Crop]], rgb: Sequence[dict[int, np.ndarray]]) -> Kept:
+    def judge(
+        self, found: Found, wanted: Sequence[tuple[ClipWindow, Crop]], rgb: Sequence[dict[int, np.ndarray]]
+    ) -> Kept:
         """Draw the controls of the clips, measure, and keep what is good enough."""
         stacks: dict[str, list[np.ndarray]] = {}
         clips = []
@@ -260,7 +262,7 @@ class _Scene:
                 person_KHW[k] = crop.control(outline_HW.astype(np.uint8), found.size, self._settings.size) > 0
         return person_KHW
 
-    def _figures(self, found: Found, window: Window, arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    def _figures(self, found: Found, window: ClipWindow, arrays: dict[str, np.ndarray]) -> dict[str, float]:
         rgb, parts = arrays["rgb"], arrays["parts"]
         figures = {
             "sharpness": float(np.median([sharpness(rgb[k], parts[k] > 0) for k in range(len(rgb))])),
@@ -287,11 +289,11 @@ class _Scene:
             return "blurred"
         return "still" if figures.get("motion", np.inf) < settings.min_motion else None
 
-    def _frames(self, window: Window) -> list[int]:
+    def _frames(self, window: ClipWindow) -> list[int]:
         assert window.reference is not None
         return [window.reference, *window.run]
 
-    def _about(self, found: Found, window: Window, crop: Crop, figures: dict[str, float]) -> dict[str, Any]:
+    def _about(self, found: Found, window: ClipWindow, crop: Crop, figures: dict[str, float]) -> dict[str, Any]:
         assert window.reference is not None
         reference = self._time(window.reference)
         away = max(window.start - window.reference, window.reference - window.run[-1])

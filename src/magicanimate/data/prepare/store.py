@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from magicanimate.data.prepare.settings import PrepareSettings
-from magicanimate.data.prepare.source import STILL_FRAMES, Outcome, Source, Tick, cut_source
+from magicanimate.data.prepare.source import STILL_FRAMES, Source, SourceOutcome, Tick, cut_source
 from magicanimate.data.prepare.sources import parts_digest
 from magicanimate.errors import InputError
 from magicanimate.files import write_json, write_npy
@@ -104,7 +104,7 @@ def write_source(out: Path, source: Source, settings: PrepareSettings, tick: Tic
     """Cut one source, write its shards, then its record. What an interrupted attempt left is written anew."""
     for old in out.glob(f"*/{source.key}-*.npy"):  # of an attempt that was interrupted, or of the other side
         old.unlink()
-    outcome = Outcome()
+    outcome = SourceOutcome()
     shards: list[str] = []
     clips: list[dict[str, Any]] = []
     for number, kept in enumerate(cut_source(source, settings, tick, outcome)):
@@ -156,7 +156,7 @@ def write_indexes(out: Path, done: Iterable[tuple[Source, dict[str, Any]]], sett
 
 
 @dataclass(frozen=True)
-class Report:
+class PrepareReport:
     """What became of a folder."""
 
     sources: int
@@ -170,7 +170,7 @@ class Report:
     """Files that are neither videos nor pictures."""
 
 
-def report_on(done: Iterable[tuple[Source, dict[str, Any]]], repeated: list[Source], others: int) -> Report:
+def report_on(done: Iterable[tuple[Source, dict[str, Any]]], repeated: list[Source], others: int) -> PrepareReport:
     """Count."""
     pairs = sorted(done, key=lambda pair: pair[0].name)
     kept, dropped = Counter[str](), Counter[str]()
@@ -185,4 +185,4 @@ def report_on(done: Iterable[tuple[Source, dict[str, Any]]], repeated: list[Sour
         dropped["duplicate"] += 1
         failed.setdefault("duplicate", []).append(source.name)
     counts = {folder: kept[folder] for folder in FOLDERS if kept[folder]}
-    return Report(len(pairs) + len(repeated), failed, counts, dict(sorted(dropped.items())), others)
+    return PrepareReport(len(pairs) + len(repeated), failed, counts, dict(sorted(dropped.items())), others)

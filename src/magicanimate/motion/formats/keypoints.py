@@ -27,7 +27,7 @@ _SMALLEST, _LARGEST = 16, 4096  # pixels of a side
 
 
 @dataclass(frozen=True)
-class Frames:
+class KeypointFrames:
     """Everybody's joints in every frame."""
 
     people: Sequence[np.ndarray]
@@ -39,7 +39,7 @@ class Frames:
     notes: list[str] = field(default_factory=list)
 
 
-def read_keypoints(path: Path) -> Frames:
+def read_keypoints(path: Path) -> KeypointFrames:
     """Read a folder of OpenPose files, or a JSON file.
 
     Raises:
@@ -57,7 +57,7 @@ def read_keypoints(path: Path) -> Frames:
     return _in_pixels(raw, people, first)
 
 
-def follow_person(found: Frames, span: Span, person: int | None) -> tuple[Track, int]:
+def follow_person(found: KeypointFrames, span: Span, person: int | None) -> tuple[Track, int]:
     """One person's track, and the most people in a frame.
 
     Args:
@@ -90,7 +90,7 @@ def _boxes(people_NJ3: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high], 1)
 
 
-def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPerson) -> Frames:
+def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPerson) -> KeypointFrames:
     """Coordinates in pixels whatever they were, and the size of the picture, guessed where nothing says it."""
     stacked = [
         np.stack([person.points_J3 for person in frame]) if frame else np.zeros((0, len(first.names), 3))
@@ -116,7 +116,7 @@ def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPer
         size = (max(height, _SMALLEST), max(width, _SMALLEST))
     shrink = min(1.0, _LARGEST / max(size))
     size = (max(_SMALLEST, round(size[0] * shrink)), max(_SMALLEST, round(size[1] * shrink)))
-    return Frames([_kept(frame, shrink, size) for frame in stacked], first.names, size, first.format, notes)
+    return KeypointFrames([_kept(frame, shrink, size) for frame in stacked], first.names, size, first.format, notes)
 
 
 def _farthest(seen_N2: np.ndarray) -> np.ndarray:

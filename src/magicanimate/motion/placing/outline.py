@@ -26,7 +26,7 @@ _EVERY = 4  # frames of the motion that are measured
 
 
 @dataclass(frozen=True)
-class Figure:
+class Silhouette:
     """Where a person stands, in shares of the frame: 0 is the upper or left edge, 1 the lower or right one."""
 
     top: float
@@ -40,7 +40,7 @@ class Figure:
         return self.bottom - self.top
 
 
-def figure_of_mask(mask_HW: np.ndarray) -> Figure | None:
+def figure_of_mask(mask_HW: np.ndarray) -> Silhouette | None:
     """The figure in a mask; None if it is empty or may be cut off by the border."""
     rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
     if not rows.size:
@@ -51,10 +51,10 @@ def figure_of_mask(mask_HW: np.ndarray) -> Figure | None:
     if min(top, left, 1 - bottom, 1 - right) < _MARGIN:
         return None
     pixels_high, pixels_wide = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
-    return Figure(float(top), float(bottom), float((left + right) / 2), float(pixels_wide / pixels_high))
+    return Silhouette(float(top), float(bottom), float((left + right) / 2), float(pixels_wide / pixels_high))
 
 
-def find_in_picture(image_HWC: np.ndarray) -> Figure | None:
+def find_in_picture(image_HWC: np.ndarray) -> Silhouette | None:
     """The person in a picture with a plain or smoothly shaded background; None where that cannot be told."""
     scale = _SMALL / max(image_HWC.shape[:2])
     size = (max(8, round(image_HWC.shape[1] * scale)), max(8, round(image_HWC.shape[0] * scale)))
@@ -87,7 +87,7 @@ def _largest(mask_HW: np.ndarray) -> np.ndarray:
     return region_HW == 1 + np.bincount(region_HW[mask_HW], minlength=count + 1)[1:].argmax() if count else mask_HW
 
 
-def find_in_motion(frames: Iterable[np.ndarray]) -> Figure | None:
+def find_in_motion(frames: Iterable[np.ndarray]) -> Silhouette | None:
     """Where the driver stands: head and feet over the whole clip, the centre in its first frame.
 
     The height is that of the tallest tenth of frames, so that crouching does not count. None if the body is cut off
@@ -99,4 +99,4 @@ def find_in_motion(frames: Iterable[np.ndarray]) -> Figure | None:
         return None
     bottom = float(np.median([figure.bottom for figure in whole]))
     height = float(np.quantile([figure.height for figure in whole], 0.9))
-    return Figure(bottom - height, bottom, whole[0].centre)
+    return Silhouette(bottom - height, bottom, whole[0].centre)
