@@ -200,7 +200,9 @@ def test_a_dry_run_refuses_what_a_run_refuses(inputs, tmp_path, option, value, s
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["animate", "check", "motion", "batch"])
+@pytest.mark.parametrize(
+    "command", ["animate", "check", "motion", "batch", "synth", "evaluate", "serve", "models", "train"]
+)
 def test_help_shows_every_option_with_its_default_and_no_type_of_flags(command):
     shown = RUNNER.invoke(app, [command, "-h"], env={"COLUMNS": "200"}).stdout
     assert "<bool>" not in shown
@@ -210,5 +212,6 @@ def test_help_shows_every_option_with_its_default_and_no_type_of_flags(command):
             assert note.group in shown
             assert note.default in shown
             assert about.description
-    assert ("--extractor" in shown) == (command != "batch")
-    assert ("--steps" in shown) == (command == "animate")
+    assert "completion" not in shown
+    assert ("--max-frames" in shown) == (command in ("animate", "check", "motion"))
+    assert ("--overlap" in shown) == (command == "animate")

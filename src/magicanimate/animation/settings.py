@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Preset = Literal["original", "quality", "fast", "preview"]
 Size = tuple[int, int]
 Interval = tuple[float, float]
-Settings = TypeVar("Settings", bound="AnimateSettings")
+Settings = TypeVar("Settings", bound=BaseModel)
 SLOWEST = 0.1
 """Frames per second that are accepted."""
 _LONGEST = 80  # characters of a value in a sentence
@@ -356,7 +356,7 @@ class AnimateSettings(BaseModel):
             )
         if self.preset == "original" and "size" not in self.model_fields_set:
             filled["size"] = tuple(config.resolution)
-        return _validated(ChosenSettings, filled)
+        return validated(ChosenSettings, filled)
 
 
 class ChosenSettings(AnimateSettings):
@@ -470,10 +470,11 @@ def make_settings(**values: Any) -> AnimateSettings:
     Raises:
         InputError: one sentence that names every setting at fault.
     """
-    return _validated(AnimateSettings, values)
+    return validated(AnimateSettings, values)
 
 
-def _validated(kind: type[Settings], values: dict[str, Any]) -> Settings:
+def validated(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings of a kind; InputError with one sentence that names every setting at fault."""
     try:
         return kind(**values)
     except ValidationError as error:

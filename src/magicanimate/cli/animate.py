@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from magicanimate.animation.settings import LOOK, MOTION, AnimateSettings, ModelOptions, make_settings
-from magicanimate.cli.options import Command, with_options
+from magicanimate.cli.commands import Command
+from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,20 +25,33 @@ RUN = "Run"
 app = typer.Typer(add_completion=False)
 
 
+Picture = Annotated[Path | None, typer.Argument(metavar="PICTURE", help="Picture of the person.", show_default=False)]
+Driver = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="MOTION",
+        help="Video of a person, DensePose video, GIF, folder of frames, keypoints or BVH.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="PATH",
+        rich_help_panel=MOTION,
+        help="mp4, webm, gif or webp file, or a name without ending for a folder of PNG frames. "
+        "Default: PICTURE_MOTION.mp4 in this folder.",
+    ),
+]
+
+
 @app.command(cls=Command)
 @with_options(ModelOptions, AnimateSettings)
 def animate(
-    picture: Annotated[
-        Path | None, typer.Argument(metavar="PICTURE", help="Picture of the person.", show_default=False)
-    ] = None,
-    driver: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="MOTION",
-            help="Video of a person, DensePose video, GIF, folder of frames, keypoints or BVH.",
-            show_default=False,
-        ),
-    ] = None,
+    picture: Picture = None,
+    driver: Driver = None,
     image: Annotated[
         Path | None,
         typer.Option("--image", "-i", metavar="PATH", help="Instead of PICTURE.", rich_help_panel=MOTION),
@@ -46,17 +60,7 @@ def animate(
         Path | None,
         typer.Option("--motion", "-m", metavar="PATH", help="Instead of MOTION.", rich_help_panel=MOTION),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            rich_help_panel=MOTION,
-            help="mp4, webm, gif or webp file, or a name without ending for a folder of PNG frames. "
-            "Default: PICTURE_MOTION.mp4 in this folder.",
-        ),
-    ] = None,
+    out: Out = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=MOTION)
     ] = False,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from magicanimate.animation.settings import ModelOptions
-from magicanimate.cli.options import Command, with_options
+from magicanimate.cli.commands import Command
+from magicanimate.cli.options import with_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from magicanimate.batch.results import Results
     from magicanimate.batch.worker import Outcome, WorkerOptions
 
-app = typer.Typer(help="Animate many pictures, listed in a file.")
+app = typer.Typer(add_completion=False, help="Animate many pictures, listed in a file.")
 
 
 @app.command(cls=Command)

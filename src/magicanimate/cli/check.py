@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
-from magicanimate.cli.options import Command, with_options
+from magicanimate.cli.commands import Command
+from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError
 from magicanimate.files import atomic_path
 
 if TYPE_CHECKING:
     import numpy as np
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(cls=Command)

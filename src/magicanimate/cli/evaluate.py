@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from magicanimate.cli.commands import Command
+
 if TYPE_CHECKING:
     from magicanimate.evaluate.report import Report
 
@@ -17,42 +19,48 @@ _PROTOCOL, _WEIGHTS, _PARTS = "Protocol", "Feature networks", "Body parts"
 _FILE = 'Weights file, or "hub".'
 
 
-@app.command()
+Size = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=4096,
+        rich_help_panel=_PROTOCOL,
+        help="Side of the centre square that is compared, in pixels; 0: frames as they are.",
+    ),
+]
+TiktokList = Annotated[
+    Path | None,
+    typer.Option(help="List of DisCo's test videos: a name and a frame count a line.", rich_help_panel=_PROTOCOL),
+]
+StandIn = Annotated[
+    bool,
+    typer.Option("--stand-in", help="Distances of the shipped stand-in networks.", rich_help_panel=_WEIGHTS),
+]
+Parts = Annotated[
+    Path | None,
+    typer.Option(help="Part maps of the targets: a folder, or one clip for one video.", rich_help_panel=_PARTS),
+]
+
+
+@app.command(cls=Command)
 def evaluate(
     context: typer.Context,
     pred: Annotated[Path, typer.Argument(help="A video, a folder of frames, or a folder of those: the outputs.")],
     target: Annotated[Path, typer.Argument(help="The true videos, of the same names, frame counts and sizes.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a repeated command goes on in it.")],
-    size: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=4096,
-            rich_help_panel=_PROTOCOL,
-            help="Side of the centre square that is compared, in pixels; 0: frames as they are.",
-        ),
-    ] = 256,
+    size: Size = 256,
     reference: Annotated[
         str, typer.Option(help="first: the first frame was given and is not counted; none.", rich_help_panel=_PROTOCOL)
     ] = "first",
-    tiktok_list: Annotated[
-        Path | None,
-        typer.Option(help="List of DisCo's test videos: a name and a frame count a line.", rich_help_panel=_PROTOCOL),
-    ] = None,
+    tiktok_list: TiktokList = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.", rich_help_panel=_PROTOCOL)] = 0,
     inception: Annotated[str | None, typer.Option(help=f"FID. {_FILE}", rich_help_panel=_WEIGHTS)] = None,
     resnet3d: Annotated[str | None, typer.Option(help=f"FID-VID. {_FILE}", rich_help_panel=_WEIGHTS)] = None,
     i3d: Annotated[str | None, typer.Option(help=f"FVD. {_FILE}", rich_help_panel=_WEIGHTS)] = None,
     lpips: Annotated[str | None, typer.Option(help=f"LPIPS (VGG). {_FILE}", rich_help_panel=_WEIGHTS)] = None,
-    stand_in: Annotated[
-        bool,
-        typer.Option("--stand-in", help="Distances of the shipped stand-in networks.", rich_help_panel=_WEIGHTS),
-    ] = False,
+    stand_in: StandIn = False,
     device: Annotated[str, typer.Option(help="Of the feature networks.", rich_help_panel=_WEIGHTS)] = "cpu",
-    parts: Annotated[
-        Path | None,
-        typer.Option(help="Part maps of the targets: a folder, or one clip for one video.", rich_help_panel=_PARTS),
-    ] = None,
+    parts: Parts = None,
     extract: Annotated[
         bool, typer.Option("--extract", help="Find parts in the outputs, for pose accuracy.", rich_help_panel=_PARTS)
     ] = False,

@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from magicanimate.cli.commands import Group
 from magicanimate.errors import InputError, absent_library
 
 BAD_INPUT, INTERRUPTED = 2, 3
@@ -34,7 +35,7 @@ _LAZY = {
 }
 
 
-class _Root(TyperGroup):
+class _Root(Group):
     """Imports a sub-command's module when that command is called, and turns bad input into one sentence."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -92,7 +93,6 @@ app = typer.Typer(
     cls=_Root,
     no_args_is_help=True,
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Animate a picture of a person with a motion sequence.",
 )

@@ -9,10 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from magicanimate.cli.commands import Command, Group
 from magicanimate.errors import InputError
 from magicanimate.files import atomic_path
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, convert and fetch models.")
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, add_completion=False, help="List, inspect, convert and fetch models."
+)
 
 
 class Storage(StrEnum):
@@ -24,7 +27,7 @@ class Storage(StrEnum):
     INT8 = "int8"
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_models() -> None:
     """The models that can be given by name, and where they are."""
     from magicanimate.models.locations import OFFICIAL, SHIPPED, is_model_folder, named_models
@@ -37,7 +40,7 @@ def list_models() -> None:
         typer.echo(f"{OFFICIAL:14} {'not here':12} {'':>10}  run `magicanimate models fetch` (about 11 GB)")
 
 
-@app.command()
+@app.command(cls=Command)
 def info(
     model: Annotated[str, typer.Argument(help="Name or folder of a model.")] = "tiny",
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
@@ -59,7 +62,7 @@ def info(
     typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(readable(facts)))
 
 
-@app.command()
+@app.command(cls=Command)
 def convert(
     source: Annotated[str, typer.Argument(help="A folder in the official layout, a model folder, or a model's name.")],
     out: Annotated[Path, typer.Argument(help="The model folder to write.")],
@@ -79,7 +82,7 @@ def convert(
     typer.echo(f"Wrote {out} ({megabytes(folder_bytes(out))}, {dtype.value}).")
 
 
-@app.command()
+@app.command(cls=Command)
 def fetch(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for the official layout. Default: the user's cache.")

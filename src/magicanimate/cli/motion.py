@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from magicanimate.animation.settings import AnimateSettings, make_settings
-from magicanimate.cli.options import Command, with_options
+from magicanimate.cli.commands import Command
+from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError, why_not_written
 from magicanimate.files import write_json, write_npz
 from magicanimate.version import version
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 KINDS = ("parts", "depth", "normals", "pose")
 _MAP_CRF = 6  # part maps have to survive: a quarter more bytes than at the usual quality of videos
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(cls=Command)

@@ -10,27 +10,10 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from typer.core import TyperCommand
 
 from magicanimate.animation.settings import GROUPS, Shown, kinds, literals, shown
 
 _WORDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
-
-
-class Command(TyperCommand):
-    """A command whose flags show no type in the help, and which answers to -h as well."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        settings = named.get("context_settings") or {}
-        named["context_settings"] = settings | {"help_option_names": ["-h", "--help"]}
-        super().__init__(*arguments, **named)
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        params = super().get_params(ctx)
-        for param in params:
-            if getattr(param, "is_flag", False):
-                param.metavar = ""
-        return params
 
 
 def with_options(*models: type[BaseModel], only: Callable[[str, Shown], bool] | None = None) -> Callable[[Any], Any]:

@@ -15,6 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from magicanimate import provenance
+from magicanimate.cli.commands import Command
 from magicanimate.errors import InputError
 from magicanimate.serve.options import Limits, ServeOptions, read_tokens
 
@@ -37,7 +38,7 @@ _HEADER_BYTES, _CONNECTIONS = 32 * 1024, 500
 DEFAULT_DATA = Path("magicanimate-data")
 
 
-@app.command()
+@app.command(cls=Command)
 def serve(
     data: Data = DEFAULT_DATA,
     host: Annotated[str, typer.Option(help="Address to listen on; all but 127.0.0.1 need a token.")] = "127.0.0.1",

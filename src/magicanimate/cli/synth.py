@@ -5,10 +5,22 @@ from typing import Annotated
 
 import typer
 
+from magicanimate.cli.commands import Command
+
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+Controls = Annotated[
+    str, typer.Option(help="Further control kinds, from pose and depth, with commas; parts are always written.")
+]
+Filmed = Annotated[
+    bool,
+    typer.Option("--filmed", help="As a phone films: motion blur, noise, compression, sometimes things in front."),
+]
+Sheet = Annotated[bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")]
+
+
+@app.command(cls=Command)
 def synth(
     output: Annotated[Path, typer.Argument(help="Folder of the data set (or, with --sheet, a PNG).")],
     clips: Annotated[int, typer.Option(help="Number of people; each is one clip.", min=1)] = 100,
@@ -19,20 +31,13 @@ def synth(
     ] = None,
     split: Annotated[str, typer.Option(help="train or test: different people.")] = "train",
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
-    controls: Annotated[
-        str, typer.Option(help="Further control kinds, from pose and depth, with commas; parts are always written.")
-    ] = "",
-    filmed: Annotated[
-        bool,
-        typer.Option("--filmed", help="As a phone films: motion blur, noise, compression, sometimes things in front."),
-    ] = False,
+    controls: Controls = "",
+    filmed: Filmed = False,
     rich: Annotated[
         bool, typer.Option("--rich", help="Richer people: accessories, folds, more prints, faces and light.")
     ] = False,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
-    sheet: Annotated[
-        bool, typer.Option("--sheet", help="Write a contact sheet instead: pictures above their part maps.")
-    ] = False,
+    sheet: Sheet = False,
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="Build the fixed benchmark SynthDance-test instead; --size is heeded.")
     ] = False,

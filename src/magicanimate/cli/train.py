@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from magicanimate.cli.commands import Command, Group
 from magicanimate.cli.prepare import prepare
 
 _TRAIN = "run"  # what `train` without `prepare` is called inside
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Whatever does not begin with `prepare` is a configuration, or an option that goes with one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -23,10 +23,10 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, add_completion=False)
-app.command()(prepare)
+app.command(cls=Command)(prepare)
 
 
-@app.command(_TRAIN, epilog="Data from videos of your own: magicanimate train prepare --help")
+@app.command(_TRAIN, cls=Command, epilog="Data from videos of your own: magicanimate train prepare --help")
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file; see configs/ and docs/training.md.")],
     override: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set loop.steps=100")] = None,

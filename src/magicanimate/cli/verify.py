@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from magicanimate.cli.commands import Command
 from magicanimate.errors import InputError
 from magicanimate.provenance.manifest import Signature, read_signature
 from magicanimate.provenance.marks import Marks, read_marks
@@ -16,7 +17,7 @@ _LONGEST_TOLD = 120  # characters
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     file: Annotated[Path, typer.Argument(help="Video or picture: mp4, webm, gif, webp or png.")],
     trust: Annotated[Path | None, typer.Option(help="PEM file of certificates that the signer has to lead to.")] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from magicanimate.cli.commands import Command
 from magicanimate.cli.serve import DEFAULT_DATA, Data, LimitOptions, Models, Redis, log_to_stderr, read_limits
 from magicanimate.errors import InputError
 from magicanimate.serve.options import ServeOptions
@@ -15,7 +16,7 @@ app = typer.Typer(add_completion=False)
 _NICE = 5  # on a processor that both share, the web process goes first: it needs little and somebody waits for it
 
 
-@app.command()
+@app.command(cls=Command)
 def worker(
     data: Data = DEFAULT_DATA,
     redis: Redis = None,

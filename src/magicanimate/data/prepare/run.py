@@ -49,7 +49,6 @@ def prepare(
     Raises:
         InputError: bad settings or folders, an extractor that cannot run, or nothing that could be kept.
     """
-    settings.check()
     sources, repeated, others = find_sources(videos, out, settings, parts)
     open_output(out, settings)
     if forget:

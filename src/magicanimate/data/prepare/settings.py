@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from magicanimate.errors import InputError
-from magicanimate.synth.controls import check_controls
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-SPLIT_BY = ("source", "folder")
+from magicanimate.animation.settings import Shown
 
 REASONS = {
     "damaged": "damaged, cut off, or no video",
@@ -25,43 +24,66 @@ REASONS = {
 """Name in the records -> what it means."""
 
 
-@dataclass(frozen=True)
-class PrepareSettings:
+CLIP, FILTER, SPLIT = "Clips", "What is left out", "Training and testing"
+"""Groups of options."""
+
+
+class PrepareSettings(BaseModel):
     """What decides the data; whoever changes one of these starts another data set."""
 
-    frames: int = 17
-    """Frames of a clip: the reference and the run that follows it."""
-    size: int = 256
-    fps: float = 12.5
-    gap: float = 1.0
-    """Seconds that the reference is away from its run, where the scene is long enough."""
-    max_seconds: float = 20.0
-    """Longer scenes are cut into stretches; reference and run are of one stretch."""
-    scene_cut: float = 24.0
-    """Mean difference of neighbouring frames, 0 to 255, from which a cut is suspected."""
-    min_person: float = 0.5
-    """Least extent of the person in the source, in multiples of `size`."""
-    max_padding: float = 0.35
-    """Largest share of a clip's square that may lie outside the frame."""
-    min_agreement: float = 0.4
-    """Least overlap (intersection over union) of the control with the person that was seen."""
-    min_sharpness: float = 0.08
-    min_motion: float = 0.2
-    """Least share of the person's pixels that change their part in a second."""
-    extractor: str = "auto"
-    controls: tuple[str, ...] = ()
-    """Control kinds besides the part maps, which are always there: pose, depth."""
-    held_out: float = 0.1
-    """Share of the sources that are kept for testing."""
-    split_by: str = "source"
-    """source, or folder: all files below one folder of VIDEOS go to the same side."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def check(self) -> None:
-        """Raise InputError for what cannot be."""
-        if self.frames < 2 or self.size < 16 or self.fps <= 0 or self.max_seconds <= 0:
-            raise InputError("A clip needs at least 2 frames, a size of 16 pixels, and positive times.")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"The held-out share must be at least 0 and below 1, and it is {self.held_out:g}.")
-        if self.split_by not in SPLIT_BY:
-            raise InputError(f"Unknown split {self.split_by!r}; choose one of {', '.join(SPLIT_BY)}.")
-        check_controls(self.controls)
+    frames: Annotated[int, Shown(CLIP)] = Field(
+        default=17, ge=2, description="frames of a clip: its reference and the run that follows it"
+    )
+    size: Annotated[int, Shown(CLIP, "pixels")] = Field(default=256, ge=16, le=2048, description="width and height")
+    fps: Annotated[float, Shown(CLIP, "frames/s")] = Field(default=12.5, ge=1, le=120, description="frame rate")
+    gap: Annotated[float, Shown(CLIP, "s")] = Field(
+        default=1.0, ge=0, description="between reference and run, where the scene is long enough"
+    )
+    max_seconds: Annotated[float, Shown(CLIP, "s")] = Field(
+        default=20.0, ge=0.1, description="longer scenes are cut into stretches; reference and run are of one stretch"
+    )
+    scene_cut: Annotated[float, Shown(CLIP, "0-255")] = Field(
+        default=24.0, ge=0, le=255, description="mean difference of neighboring frames from which a cut is suspected"
+    )
+    min_person: Annotated[float, Shown(FILTER)] = Field(
+        default=0.5, ge=0, description="least extent of the person in the source, in multiples of --size"
+    )
+    max_padding: Annotated[float, Shown(FILTER)] = Field(
+        default=0.35, ge=0, le=1, description="largest share of a clip's square that may lie outside the frame"
+    )
+    min_agreement: Annotated[float, Shown(FILTER)] = Field(
+        default=0.4, ge=0, le=1, description="least overlap (intersection over union) of control and person"
+    )
+    min_sharpness: Annotated[float, Shown(FILTER)] = Field(
+        default=0.08, ge=0, description="least sharpness; see docs/own-videos.md"
+    )
+    min_motion: Annotated[float, Shown(FILTER)] = Field(
+        default=0.2, ge=0, description="least share of the person's pixels that change their part in a second"
+    )
+    extractor: Annotated[str, Shown("Options", "auto|densepose|dwpose|NAME=PATH")] = Field(
+        default="auto", description="what finds people"
+    )
+    controls: Annotated[tuple[str, ...], Shown("Options", "KIND,...")] = Field(
+        default=(), description="further control kinds, from pose and depth; parts are always written"
+    )
+    held_out: Annotated[float, Shown(SPLIT)] = Field(
+        default=0.1, ge=0, lt=1, description="share of the sources that are kept for testing"
+    )
+    split_by: Annotated[Literal["source", "folder"], Shown(SPLIT)] = Field(
+        default="source", description="folder: all files below one sub-folder, of one person, go to the same side"
+    )
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("controls")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from magicanimate.synth.controls import check_controls
+
+        check_controls(value)
+        return value

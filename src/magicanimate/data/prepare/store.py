@@ -49,7 +49,7 @@ def open_output(out: Path, settings: PrepareSettings) -> None:
     Raises:
         InputError: it holds something else, or cannot be read or written.
     """
-    wanted = json.loads(json.dumps(asdict(settings)))
+    wanted = json.loads(json.dumps(settings.model_dump(mode="json")))
     path = out / SETTINGS
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give a folder for the data.")
