@@ -58,7 +58,7 @@ def test_commands_parse(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["animate", "--image", "a.png", "--motion", "b.mp4", "--no-such-option"], ["no-such-command"], ["animate", *"abc"]],
+    [["animate", "a.png", "b.mp4", "--no-such-option"], ["no-such-command"], ["animate", *"abc"]],
     ids=" ".join,
 )
 def test_wrong_commands_do_not_parse(arguments):

@@ -84,6 +84,14 @@ def body_points(transforms: np.ndarray, shape: BodyShape) -> np.ndarray:
     return (transforms[carriers, :, :3] @ shape.points[:, :, None])[..., 0] + transforms[carriers, :, 3]
 
 
+def _projected(scene: list[tuple[RenderedPerson, np.ndarray]], camera: Camera) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Where the first person's joints are in the picture [J,2], and everybody's body points."""
+    person, transforms = scene[0]
+    world = np.stack([joint_position(transforms, person.shape, name) for name in JOINT_INDEX])
+    points = [camera.project(body_points(transforms, person.shape)) for person, transforms in scene]
+    return camera.project(world).astype(np.float32), points
+
+
 def render_clip(
     seed: int,
     times: np.ndarray,
@@ -122,31 +130,16 @@ def render_clip(
     light = _random_light(place)
     backdrop, floor = random_background(place, size)
     darkness = place.uniform(0.15, 0.5) if floor else 0.0
-    rgb, people_seen, parts, distance, joints, points = [], [], [], [], [], []
+    frames = []
     for f in range(len(times)):
         scene = [(person, track[f]) for person, track in zip(people, tracks, strict=True)]
         shadows = [_shadow(camera, transforms, person, darkness) for person, transforms in scene]
         picture, seen = renderer.picture(scene, camera, light, backdrop, shadows)
-        rgb.append(picture)
-        people_seen.append(seen)
-        part, far = renderer.part_map(scene, camera)
-        parts.append(part)
-        distance.append(far)
-        world = np.stack([joint_position(tracks[0][f], people[0].shape, name) for name in JOINT_INDEX])
-        joints.append(camera.project(world).astype(np.float32))
-        points.append(
-            [camera.project(body_points(track[f], person.shape)) for person, track in zip(people, tracks, strict=True)]
-        )
+        parts, distance = renderer.part_map(scene, camera)
+        frames.append((picture, parts, seen, distance, *_projected(scene, camera)))
     for person in people:
         person.release()
     stature = 0.5 * camera.focal * people[0].shape.height / camera.distance
-    return GeneratedClip(
-        np.stack(rgb),
-        np.stack(parts),
-        np.stack(people_seen),
-        np.stack(distance),
-        np.stack(joints),
-        stature,
-        count,
-        np.array(points, np.float32),
-    )
+    *columns, points = zip(*frames, strict=True)
+    rgb, part_maps, seen_by_frame, far, joints = map(np.stack, columns)
+    return GeneratedClip(rgb, part_maps, seen_by_frame, far, joints, stature, count, np.array(points, np.float32))

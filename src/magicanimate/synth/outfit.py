@@ -59,11 +59,9 @@ def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, Any]:
     }
 
 
-def random_outfit(rng: np.random.Generator) -> Outfit:
-    """Draw a person: phenotype, skin, hair, face and clothes."""
-    gender = float(np.clip(rng.choice([0.05, 0.95]) + 0.1 * rng.standard_normal(), 0, 1))
-    feminine = gender > 0.5  # the slider: 0 male, 1 female
-    phenotype = {
+def _phenotype(rng: np.random.Generator, gender: float) -> dict[str, float]:
+    """The body's sliders."""
+    return {
         "gender": gender,
         "age": float(rng.uniform(0.55, 0.8)),
         "muscle": float(np.clip(0.5 + 0.18 * rng.standard_normal(), 0.1, 0.95)),
@@ -71,6 +69,13 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         "height": float(np.clip(0.5 + 0.15 * rng.standard_normal(), 0.1, 0.9)),
         "proportions": float(rng.uniform(0.3, 0.9)),
     }
+
+
+def random_outfit(rng: np.random.Generator) -> Outfit:
+    """Draw a person: phenotype, skin, hair, face and clothes."""
+    gender = float(np.clip(rng.choice([0.05, 0.95]) + 0.1 * rng.standard_normal(), 0, 1))
+    feminine = gender > 0.5  # the slider: 0 male, 1 female
+    phenotype = _phenotype(rng, gender)
     skin = np.clip(_SKINS[rng.integers(len(_SKINS))] * rng.uniform(0.92, 1.06) + 0.012 * rng.standard_normal(3), 0, 1)
     hair = np.clip(
         _HAIRS[rng.choice(len(_HAIRS), p=[0.24, 0.24, 0.17, 0.12, 0.11, 0.06, 0.06])] * rng.uniform(0.8, 1.2), 0, 1
