@@ -143,7 +143,7 @@ def test_a_configuration_may_extend_another(tmp_path):
     found = read_settings(tmp_path / "own.yaml")
     assert (found.loop.steps, found.loop.batch, str(found.data)) == (9, 2, "a")
     (tmp_path / "lost.yaml").write_text("extends: nowhere.yaml\n")
-    with pytest.raises(InputError, match=r"nowhere\.yaml does not exist"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml is missing"):
         read_settings(tmp_path / "lost.yaml")
 
 
