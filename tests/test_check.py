@@ -191,3 +191,12 @@ def test_real_pairs(config, real_inputs, image, motion, scales, said):
     assert scales[0] <= job.alignment.used <= scales[1]
     assert any(said in note for note in job.notes)
     assert job.signal.report.people == (2 if motion == "multi_dancing" else 1)
+
+
+def test_a_picture_without_anybody_is_a_warning(config):
+    sky = np.repeat(np.linspace(90, 240, 96, dtype=np.uint8)[:, None, None], 128, 1).repeat(3, 2)
+    examined = examine(sky, render_parts(dancing(4)), config=config, settings={})
+    said = {finding.topic: finding for finding in examined.findings}
+    assert said["person"].level == "warning"
+    assert "No person was found in the picture" in said["person"].text
+    assert "crop" in said["person"].advice

@@ -156,8 +156,16 @@ def _alignment(job: Job) -> Iterator[Finding]:
             "ok", "person", text, "If there are more, the motion follows the one that is marked in the sheet."
         )
     else:
-        yield Finding("note", "person", "The person in the picture could not be measured.")
+        yield Finding(
+            "warning", "person", "No person was found in the picture, so the motion is not placed on anybody.",
+            "Give a picture of a person who is seen well; crop it if they are small in it.",
+        )  # fmt: skip
     if aligned.needed is None:
+        if aligned.person is not None:
+            yield Finding(
+                "warning", "person", "Picture and motion show no parts of the body in common, so the motion stays "
+                "where it is.", "Crop the picture to the person, or give one that shows more of them.",
+            )  # fmt: skip
         return
     before, after = 1 / aligned.needed, aligned.used / aligned.needed
     text = f"The moving person had {before:.2f} times the size of the one in the picture, after alignment {after:.2f}."

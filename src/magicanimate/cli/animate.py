@@ -175,4 +175,5 @@ def _what_matters(job: Job, config: ModelConfig, picture: tuple[int, int]) -> li
     from magicanimate.check.examine import examine_job
 
     found = [finding for finding in examine_job(job, config, picture) if finding.level in ("warning", "error")]
-    return [*job.notes, *(f"Warning: {finding}" for finding in found)]
+    # Whether somebody was found in the picture is among the notes already.
+    return [*job.notes, *(f"Warning: {finding}" for finding in found if finding.topic != "person")]
