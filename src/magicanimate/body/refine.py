@@ -28,8 +28,8 @@ from magicanimate.body.skinning import skin, skin_weights, to_screen
 from magicanimate.body.smoothing import runs
 
 _SIDE = 192  # pixels of the longer side at which maps are compared
-_POINTS = 36  # K and M at most
-_STEPS, _LOOKS = 120, 6  # of the optimizer; how often it is found out what is visible
+_POINTS = 30  # K and M at most
+_STEPS, _LOOKS = 100, 4  # of the optimizer; how often it is found out what is visible
 _TOGETHER = 120  # frames
 _BEND = 0.02  # of the figure's size: distances beyond it count less and less
 _WEIGHT = 150.0  # of distances against habits
@@ -159,12 +159,20 @@ def _distance(
     points = (matrices[..., :3] @ rest[None, :, :, None]).squeeze(-1) + matrices[..., 3]
     at = points[..., [0, 2]] / points[..., 1:2].clamp_min(0.05)
     at_FAM2 = at.unflatten(1, index_AM.shape)
-    apart_FAKM = torch.cdist(targets.at_FAK2, at_FAM2) / targets.figure
-    hidden = (1 - visible_FAM)[:, :, None] * 9 + (1 - targets.there_FAK)[..., None] * 9
-    apart_FAKM = apart_FAKM + hidden
-    to_body, to_map = apart_FAKM.amin(3), apart_FAKM.amin(2)
+    with torch.no_grad():  # who is nearest to whom; distances to them alone are differentiated
+        hidden = (1 - visible_FAM)[:, :, None] * 9 + (1 - targets.there_FAK)[..., None] * 9
+        apart_FAKM = torch.cdist(targets.at_FAK2, at_FAM2) / targets.figure + hidden
+        on_body_FAK, on_map_FAM = apart_FAKM.argmin(3), apart_FAKM.argmin(2)
+    to_body = _apart(targets.at_FAK2, at_FAM2, on_body_FAK) / targets.figure
+    to_map = _apart(at_FAM2, targets.at_FAK2, on_map_FAM) / targets.figure
     seen_FA1 = (visible_FAM.amax(2) * targets.there_FAK.amax(2))[..., None]
     return _mean(_robust(to_body), targets.there_FAK * seen_FA1) + _mean(_robust(to_map), visible_FAM * seen_FA1)
+
+
+def _apart(from_2: Tensor, others_2: Tensor, index: Tensor) -> Tensor:
+    """Distances [F, A, N] from points to one chosen other point each."""
+    chosen = others_2.gather(2, index[..., None].expand(*index.shape, 2))
+    return ((from_2 - chosen).square().sum(-1) + 1e-12).sqrt()
 
 
 def _robust(distance: Tensor) -> Tensor:

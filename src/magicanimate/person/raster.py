@@ -129,6 +129,8 @@ def _draw_textured(screen_V3, at_V3, triangles_T3, texture, depth_HWK, color_HWK
                     continue
                 u, v, w = u / area, v / area, w / area
                 depth = u * screen_V3[i, 2] + v * screen_V3[j, 2] + w * screen_V3[k, 2]
+                if depth_HWK[row, column, 0] <= depth and color_HWK5[row, column, 0, 3] >= _OPAQUE:
+                    continue
                 tx = u * at_V3[i, 0] + v * at_V3[j, 0] + w * at_V3[k, 0] - 0.5
                 ty = u * at_V3[i, 1] + v * at_V3[j, 1] + w * at_V3[k, 1] - 0.5
                 x0, y0 = int(np.floor(tx)), int(np.floor(ty))
@@ -167,6 +169,9 @@ def _draw_textured(screen_V3, at_V3, triangles_T3, texture, depth_HWK, color_HWK
 def _draw_colored(screen_V3, color_V4, triangles_T3, kind, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
     height, width = depth_HWK.shape[:2]
     for t in range(len(triangles_T3)):
+        a, b, c = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
+        if max(color_V4[a, 3], color_V4[b, 3], color_V4[c, 3]) < _FAINTEST:
+            continue
         i, j, k, area, left, right, top, bottom = _corners(screen_V3, triangles_T3, t, height, width)
         for row in range(top, bottom):
             y = row + 0.5
@@ -177,12 +182,14 @@ def _draw_colored(screen_V3, color_V4, triangles_T3, kind, depth_HWK, color_HWK5
                     continue
                 u, v, w = u / area, v / area, w / area
                 depth = u * screen_V3[i, 2] + v * screen_V3[j, 2] + w * screen_V3[k, 2]
+                if depth_HWK[row, column, 0] <= depth and color_HWK5[row, column, 0, 3] >= _OPAQUE:
+                    continue
                 r = u * color_V4[i, 0] + v * color_V4[j, 0] + w * color_V4[k, 0]
                 g = u * color_V4[i, 1] + v * color_V4[j, 1] + w * color_V4[k, 1]
-                b = u * color_V4[i, 2] + v * color_V4[j, 2] + w * color_V4[k, 2]
-                a = u * color_V4[i, 3] + v * color_V4[j, 3] + w * color_V4[k, 3]
-                if a >= _FAINTEST:
-                    _insert(depth_HWK[row, column], color_HWK5[row, column], depth, r, g, b, a, kind)
+                blue = u * color_V4[i, 2] + v * color_V4[j, 2] + w * color_V4[k, 2]
+                alpha = u * color_V4[i, 3] + v * color_V4[j, 3] + w * color_V4[k, 3]
+                if alpha >= _FAINTEST:
+                    _insert(depth_HWK[row, column], color_HWK5[row, column], depth, r, g, blue, alpha, kind)
 
 
 @compiled

@@ -20,7 +20,7 @@ _OTHER_SKIN = 90  # largest difference of a channel from the face's color that s
 _SHADE = 0.95  # hidden hands against the face
 _THINNER = 0.006  # meters: how much the body lies below the layers
 _BESIDE = (0.01, 0.03)  # meters beside the matte from where on arms and hands fade, and are gone
-_LITTLE = 0.08  # of a hand's vertices
+_LITTLE, _MOSTLY = 0.08, 0.5  # of a hand's vertices
 _MOST_THINNER = 0.05  # meters, where the picture shows that the body is thinner
 
 
@@ -46,7 +46,7 @@ def color_body(
     outside = np.where(inside, ndimage.distance_transform_edt(matte.alpha_HW < 128)[y, x], 0)
     meters = outside * np.maximum(screen_V3[:, 2], 0.1) / body.focal
     shown = np.where(arm_V, np.interp(meters, _BESIDE, (1, 0)), 1).astype(np.float32)
-    hidden_hands = _hidden_hands(region, seen, color)
+    hidden_hands = _hidden_hands(region, seen, color, ~inside | (matte.alpha_HW[y, x] > 127))
     shown = np.where(np.isin(region, hidden_hands), 1, shown).astype(np.float32)
     return color, _below(meters, rest_V3), shown
 
@@ -118,14 +118,17 @@ def _skin_color(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray) -> n
     return None
 
 
-def _hidden_hands(region: np.ndarray, seen: np.ndarray, color_V3: np.ndarray) -> list[int]:
-    """Regions of hands of which the picture shows little skin: in pockets, or behind something."""
+def _hidden_hands(region: np.ndarray, seen: np.ndarray, color_V3: np.ndarray, on_V: np.ndarray) -> list[int]:
+    """Regions of hands that lie on the person in the picture (`on_V`, or outside it) and show little skin: they are in
+    pockets, or behind something."""
     skin = _skin_color(color_V3, seen, region)
     if skin is None:
         return []
-    hands = [REGIONS.index("hand.L"), REGIONS.index("hand.R")]
     bare = np.abs(color_V3 - skin).max(1) < _OTHER_SKIN
-    return [hand for hand in hands if not (bare & seen)[region == hand].mean() > _LITTLE]
+    hands = [region == REGIONS.index(f"hand.{side}") for side in "LR"]
+    return [
+        int(region[own][0]) for own in hands if on_V[own].mean() > _MOSTLY and (bare & seen)[own].mean() < _LITTLE
+    ]
 
 
 def _below(meters_V: np.ndarray, rest_V3: np.ndarray) -> np.ndarray:
