@@ -58,6 +58,8 @@ class Job:
     signal: Signal
     scene: Scene | None = field(default=None, repr=False)
     """The picture's people as layers that move, for models that draw; None where that cannot be done."""
+    drawn_alone: bool = False
+    """Whether the drawing is the video: no network would change it."""
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,10 +71,14 @@ class Job:
     def __len__(self) -> int:
         return len(self.signal)
 
+    def part_map(self, index: int) -> np.ndarray:
+        """One frame of the motion at the video's size, parts [H, W] uint8."""
+        return resize_parts(self.frame.crop(self.signal.parts_FHW[index][..., None])[..., 0], self.size)
+
     def motion_frames(self) -> Iterator[np.ndarray]:
-        """The motion as the frame shows it, in clean palette colours."""
-        for parts_HW in self.signal.parts_FHW:
-            yield self.frame.crop(render_parts(parts_HW))
+        """The motion as the video shows it, in clean palette colors."""
+        for index in range(len(self)):
+            yield render_parts(self.part_map(index))
 
     def describe(self) -> dict[str, Any]:
         """Everything that made the video, for its metadata; sizes are (height, width)."""
@@ -86,6 +92,7 @@ class Job:
             "frames": len(self),
             "fps": self.fps,
             "size": list(self.size),
+            "drawn_alone": self.drawn_alone,
             "motion_report": asdict(self.signal.report),
             "warnings": self.warnings,
             "notes": self.notes,
@@ -95,11 +102,16 @@ class Job:
     def summary(self) -> str:
         """One line for people."""
         (height, width), found = self.size, self.signal.report
+        if self.drawn_alone:
+            made = "drawn with the picture's own pixels, without networks"
+        else:
+            made = (
+                f"{self.settings.steps} steps of {self.settings.scheduler}, guidance {self.settings.guidance:g}, seed "
+                f"{self.settings.seed}"
+            )
         return (
-            f"{len(self)} frames of {width}x{height} at {self.fps:g} fps; model {self.model['name']}, "
-            f"{self.settings.steps} steps of {self.settings.scheduler}, guidance {self.settings.guidance:g}, seed "
-            f"{self.settings.seed}; motion: {found.people} {'person' if found.people == 1 else 'people'}, "
-            f"{found.coverage:.0%} of the frame covered."
+            f"{len(self)} frames of {width}x{height} at {self.fps:g} fps; model {self.model['name']}, {made}; motion: "
+            f"{found.people} {'person' if found.people == 1 else 'people'}, {found.coverage:.0%} of the frame covered."
         )
 
 
@@ -112,6 +124,7 @@ def prepare_job(
     progress: Progress | None = None,
     *,
     draws: bool = False,
+    mends: bool = False,
 ) -> Job:
     """Read and check everything, compute nothing yet.
 
@@ -123,6 +136,7 @@ def prepare_job(
         settings: what was chosen; the rest comes from the preset and the model.
         progress: told ("reading", done, total).
         draws: the model sees the picture's people drawn in the poses of the motion.
+        mends: the model has a detail network, which mends the drawing.
 
     Raises:
         InputError: bad input or settings.
@@ -157,6 +171,7 @@ def prepare_job(
         image_HWC=frame.picture(image_HWC, chosen.fit),
         signal=signal,
         scene=scene,
+        drawn_alone=scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends)),
         fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
         warnings=warnings,
         notes=[*clip.notes, *aligned.notes],

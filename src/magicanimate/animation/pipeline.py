@@ -171,7 +171,10 @@ class MagicAnimatePipeline:
     ) -> Job:
         """Stages 1 and 2: read and check everything, compute nothing yet."""
         draws = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
-        return prepare_job(self.model.config, self.factor, image, motion, settings, progress, draws=draws)
+        return prepare_job(
+            self.model.config, self.factor, image, motion, settings, progress, draws=draws,
+            mends=self.model.detail is not None,
+        )  # fmt: skip
 
     def frames(
         self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
@@ -182,8 +185,8 @@ class MagicAnimatePipeline:
         with the same result; the caller removes it when the video is written. patience: seconds before the first
         step is kept. Of several processes (see `ranks`) only the first one yields frames.
         """
-        if job.settings.preset == "preview":
-            yield from self._preview(job, progress)
+        if job.drawn_alone:
+            yield from self._draw(job, progress)
             return
         with _memory_explained():
             ref_Bchw = self._encode(job.image_HWC)
@@ -200,6 +203,8 @@ class MagicAnimatePipeline:
 
     def check(self, job: Job, resume_folder: Path | None = None) -> None:
         """Raise InputError for everything that `frames` would refuse: solver, windows, processes, finished steps."""
+        if job.drawn_alone:
+            return
         frames = len(job.signal.padded(job.settings.pad_frames))
         settings = sample_settings(job.settings)
         solver = VideoSolver(self.model.config.scheduler, settings.solver, settings.steps, frames)
@@ -210,7 +215,8 @@ class MagicAnimatePipeline:
 
     def _checkpoint(self, job: Job, folder: Path | None, patience: float) -> Checkpoint | None:
         return Checkpoint(folder, self._about(job), patience) if folder and self.ranks.first else None
-    def _preview(self, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
+
+    def _draw(self, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
         """The drawing alone."""
         assert job.scene is not None
         for index in range(len(job) if self.ranks.first else 0):

@@ -18,9 +18,10 @@ from magicanimate.models.locations import network_size
 _PER_POSITION = 0.24  # operations of one evaluation, per weight and latent position
 _PER_PIXEL = 0.19  # operations of decoding, per weight of the VAE's decoder and pixel
 _PER_DETAIL = 0.027  # operations of the detail network, per weight and pixel
-_WARP = 3.5e-7  # seconds to warp a pixel, on the host
+_DRAW = 1.5e-7  # seconds to draw a pixel, on the host
 _CPU_CORE, _CUDA = 140e9, 40e12  # operations a second that are reached
 _START = 5.0  # seconds to load libraries and model
+_HELD = 700  # bytes per pixel of what draws a picture's people
 _PROCESS = 0.6e9  # bytes of a process with the libraries loaded
 _ACTIVATIONS = 1.5e5  # bytes per latent position and frame of a window, in networks of the original's width
 _ORIGINAL = 1.28e9  # weights of the original's denoiser
@@ -86,7 +87,7 @@ def estimate(weights: Weights, work: Work, device: str = "cpu") -> Estimate:
     sampling = _PER_POSITION * positions * (evaluations * per_evaluation + steps * weights.appearance)
     decoding = _PER_PIXEL * pixels * frames * weights.vae * 0.6  # the decoder is three fifths of a VAE
     detail = _PER_DETAIL * pixels * frames * weights.detail
-    warping = _WARP * pixels * frames * (weights.detail > 0)
+    warping = _DRAW * pixels * frames * (weights.detail > 0)
     rate = _CUDA if device == "cuda" else _CPU_CORE * (os.cpu_count() or 1)
     bytes_each = 2 if device == "cuda" else 4
     width = sqrt(weights.denoiser / _ORIGINAL)
@@ -95,3 +96,8 @@ def estimate(weights: Weights, work: Work, device: str = "cpu") -> Estimate:
     base = 0.0 if device == "cuda" else _PROCESS
     seconds = _START + warping + (sampling + decoding + detail) / rate
     return Estimate(seconds, int(base + weights.total * bytes_each + active + held))
+
+
+def estimate_drawing(frames: int, pixels: int) -> Estimate:
+    """Time and memory of an animation that is drawn without networks; pixels per frame."""
+    return Estimate(_START + _DRAW * frames * pixels, int(_PROCESS + _HELD * pixels))

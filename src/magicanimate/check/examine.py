@@ -13,7 +13,7 @@ import numpy as np
 
 from magicanimate.animation.job import Job, as_picture, prepare_job
 from magicanimate.animation.settings import AnimateSettings, make_settings
-from magicanimate.check.estimate import Estimate, Work, count_weights, estimate
+from magicanimate.check.estimate import Estimate, Work, count_weights, estimate, estimate_drawing
 from magicanimate.check.findings import Finding, find
 from magicanimate.check.measure import measure
 from magicanimate.check.sheet import draw_sheet
@@ -70,7 +70,11 @@ def examine(
     if not isinstance(settings, AnimateSettings):
         settings = make_settings(**(settings or {}))
     image_HWC = as_picture(image)
-    job = prepare_job(config, _FACTOR, image_HWC, motion, settings, progress)
+    folder = named_models().get(config.name)
+    mends = folder is not None and (folder / "detail").is_dir()
+    job = prepare_job(
+        config, _FACTOR, image_HWC, motion, settings, progress, draws=config.warp_input or mends, mends=mends
+    )
     findings = examine_job(job, config, (image_HWC.shape[0], image_HWC.shape[1]))
     needed = _estimate(job, config, device)
     if needed:
@@ -96,6 +100,8 @@ def _estimate(job: Job, config: ModelConfig, device: str) -> Estimate | None:
     weights = count_weights(folder) if folder else None
     if weights is None:
         return None
+    if job.drawn_alone:
+        return estimate_drawing(len(job), job.size[0] * job.size[1])
     pixels = job.frame.canvas[0] * job.frame.canvas[1]
     work = Work(
         frames=len(job), positions=pixels // (_FACTOR * config.patch) ** 2, pixels=pixels, steps=job.settings.steps,

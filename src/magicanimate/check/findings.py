@@ -193,7 +193,7 @@ def _timing(job: Job, config: ModelConfig) -> Iterator[Finding]:
 
 
 def _picture(job: Job, picture: tuple[int, int]) -> Iterator[Finding]:
-    (height, width), (rows, columns) = picture, job.frame.size
+    (height, width), (rows, columns) = picture, job.size
     if job.settings.fit == "stretch":
         enlarged = max(rows / height, columns / width)
     elif job.settings.fit == "contain":

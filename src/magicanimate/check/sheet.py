@@ -25,7 +25,7 @@ def over(image_HWC: np.ndarray, parts_HW: np.ndarray, strength: float = 0.6) -> 
 def draw_sheet(job: Job) -> np.ndarray:
     """Two rows of five tiles: picture with its parts, and under it the first frame over the picture; eight frames."""
     picture_HWC = job.picture_HWC
-    maps = [job.frame.crop(job.signal.parts_FHW[index][..., None])[..., 0] for index in sheet_frames(len(job))]
+    maps = [job.part_map(index) for index in sheet_frames(len(job))]
     found = job.alignment.person.parts_HW if job.alignment and job.alignment.person else None
     first = picture_HWC if found is None else over(picture_HWC, found)
     tiles = [
