@@ -23,6 +23,7 @@ from magicanimate.media.video import save_frames
 from magicanimate.models.config import read_config
 from magicanimate.models.locations import SHIPPED
 from magicanimate.parts.densepose import render_parts
+from magicanimate.serve.page.examples import SHELF
 from mannequin import dancing
 
 RUNNER = CliRunner()
@@ -47,8 +48,11 @@ def look(config, picture_path):
 
 
 def test_a_good_motion_has_no_warning(look):
-    found, examined = look(dancing(6), np.zeros((440, 400, 3), np.uint8))
+    found, examined = look(dancing(6), np.asarray(Image.open(SHELF["studio"].picture)))
     assert {finding.level for finding in found.values()} <= {"ok", "note"}
+    nobody = look(dancing(6), np.zeros((440, 400, 3), np.uint8))[0]["source"]
+    assert nobody.level == "warning"
+    assert "No person was recognized" in nobody.text
     assert (examined.frames, examined.fps) == (6, 25)
     assert examined.sheet_HWC.shape[2] == 3
     assert examined.seconds > 0
@@ -78,7 +82,7 @@ def test_rates_pictures_and_lengths(look):
     assert look(dancing(5), fps=5)[0]["frame rate"].level == "warning"
     assert "single frame" in look(dancing(1))[0]["length"].text
     assert "enlarged" in look(dancing(3), np.zeros((40, 40, 3), np.uint8))[0]["picture"].text
-    assert "cut away" in look(dancing(3), np.zeros((2000, 400, 3), np.uint8))[0]["picture"].text
+    assert "cut away" in look(dancing(3), np.zeros((2000, 400, 3), np.uint8), size="motion")[0]["picture"].text
     assert "2 people" in look(np.maximum(dancing(3), np.roll(dancing(3), 80, 2)))[0]["people"].text
 
 
