@@ -48,7 +48,7 @@ def look(config, picture_path):
 
 
 def test_a_good_motion_has_no_warning(look):
-    found, examined = look(dancing(6), np.asarray(Image.open(SHELF["studio"].picture)))
+    found, examined = look(dancing(6), np.asarray(Image.open(SHELF["studio"].picture)), size="motion")
     assert {finding.level for finding in found.values()} <= {"ok", "note"}
     nobody = look(dancing(6), np.zeros((440, 400, 3), np.uint8))[0]["source"]
     assert nobody.level == "warning"
