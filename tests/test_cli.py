@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import children
 from magicanimate import __version__
-from magicanimate.animation import settings
+from magicanimate.animation import settings, shown
 from magicanimate.cli.main import app
 from magicanimate.media import open_clip
 
@@ -204,14 +204,14 @@ def test_a_dry_run_refuses_what_a_run_refuses(inputs, tmp_path, option, value, s
     "command", ["animate", "check", "motion", "batch", "synth", "evaluate", "serve", "models", "train"]
 )
 def test_help_shows_every_option_with_its_default_and_no_type_of_flags(command):
-    shown = RUNNER.invoke(app, [command, "-h"], env={"COLUMNS": "200"}).stdout
-    assert "<bool>" not in shown
+    text = RUNNER.invoke(app, [command, "-h"], env={"COLUMNS": "200"}).stdout
+    assert "<bool>" not in text
     if command == "animate":
-        for name, about, note in settings.shown(settings.AnimateSettings):
-            assert f"--{name.replace('_', '-')}" in shown, name
-            assert note.group in shown
-            assert note.default in shown
+        for name, about, note in shown.shown(settings.AnimateSettings):
+            assert f"--{name.replace('_', '-')}" in text, name
+            assert note.group in text
+            assert note.default in text
             assert about.description
-    assert "completion" not in shown
-    assert ("--max-frames" in shown) == (command in ("animate", "check", "motion"))
-    assert ("--overlap" in shown) == (command == "animate")
+    assert "completion" not in text
+    assert ("--max-frames" in text) == (command in ("animate", "check", "motion"))
+    assert ("--overlap" in text) == (command == "animate")

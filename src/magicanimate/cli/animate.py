@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from magicanimate.animation.settings import LOOK, MOTION, AnimateSettings, ModelOptions, make_settings
+from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
+from magicanimate.animation.shown import LOOK, MOTION
 from magicanimate.cli.commands import Command
 from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError

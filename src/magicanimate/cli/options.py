@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magicanimate.animation.settings import GROUPS, Shown, kinds, literals, shown
+from magicanimate.animation.shown import GROUPS, Shown, kinds, literals, shown
 
 _WORDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 

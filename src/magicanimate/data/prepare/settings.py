@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from magicanimate.animation.settings import Shown
+from magicanimate.animation.shown import Shown
 
 REASONS = {
     "damaged": "damaged, cut off, or no video",

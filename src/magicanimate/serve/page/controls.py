@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 from pydantic.fields import FieldInfo
 
-from magicanimate.animation.settings import AnimateSettings, Shown, literals, shown
+from magicanimate.animation.settings import AnimateSettings
+from magicanimate.animation.shown import Shown, literals, shown
 
 OFFERED = sorted(
     ((name, about, note) for name, about, note in shown(AnimateSettings) if note.page), key=lambda each: each[2].place
