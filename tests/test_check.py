@@ -18,11 +18,12 @@ from magicanimate.check.examine import examine
 from magicanimate.check.measure import measure
 from magicanimate.check.sheet import over, sheet_frames
 from magicanimate.cli.main import app
-from magicanimate.media import open_clip
+from magicanimate.media import load_picture, open_clip
 from magicanimate.media.video import save_frames
 from magicanimate.models.config import read_config
 from magicanimate.models.locations import SHIPPED
 from magicanimate.parts.densepose import render_parts
+from magicanimate.serve.page.examples import SHELF
 from mannequin import dancing
 
 RUNNER = CliRunner()
@@ -31,6 +32,12 @@ RUNNER = CliRunner()
 @pytest.fixture(scope="module")
 def config():
     return read_config(SHIPPED / "tiny")
+
+
+@pytest.fixture(scope="module")
+def person() -> np.ndarray:
+    """A picture of somebody, 256x256."""
+    return load_picture(SHELF["studio"].picture)
 
 
 @pytest.fixture
@@ -83,6 +90,56 @@ def test_rates_pictures_and_lengths(look):
     assert "enlarged" in look(dancing(3), np.zeros((40, 40, 3), np.uint8))[0]["picture"].text
     assert "cut away" in look(dancing(3), np.zeros((2000, 400, 3), np.uint8), size="motion")[0]["picture"].text
     assert "2 people" in look(np.maximum(dancing(3), np.roll(dancing(3), 80, 2)))[0]["people"].text
+
+
+def looked(picture, motion=None, **settings):
+    """Findings with alignment, and all that was found."""
+    motion = render_parts(dancing(4)) if motion is None else motion
+    examined = examine(picture, motion, config=read_config(SHIPPED / "tiny"), settings=settings)
+    return examined.findings, examined
+
+
+def warned(findings) -> str:
+    return " ".join(str(finding) for finding in findings if finding.level == "warning")
+
+
+def test_agreement_of_bodies_is_told_and_the_first_frame_is_drawn(person):
+    findings, examined = looked(person)
+    told = {finding.topic: finding for finding in findings}
+    assert told["fit"].level == "ok"
+    assert "agrees with them at 0." in told["fit"].text
+    assert told["body"].level == "ok"
+    assert "No person" not in warned(findings)
+    assert "people are seen" not in warned(findings)
+    drawn = examined.sheet_HWC[len(examined.sheet_HWC) // 2 :, :230]
+    mostly_parts = (np.abs(drawn.astype(int) - render_parts(np.full((1, 1), 2, np.uint8))[0, 0]).sum(-1) < 60).mean()
+    assert mostly_parts < 0.01, "colored parts instead of the drawing"
+
+
+def test_nobody_in_the_picture_is_a_warning_with_advice():
+    sky = np.linspace(0, 255, 200).astype(np.uint8)[:, None, None].repeat(260, 1).repeat(3, 2)
+    findings, _ = looked(sky)
+    assert warned(findings).count("No person was recognized in the picture") == 1
+    assert "closer to the person" in warned(findings)
+
+
+def test_a_small_person_gets_the_motion_and_a_warning(person):
+    small = np.asarray(Image.fromarray(person).resize((64, 64)))
+    around = np.repeat(np.repeat(small[:1, :1], 320, 0), 400, 1).copy()
+    around[200:264, 300:364] = small
+    findings, examined = looked(around)
+    assert "of the picture's height" in warned(findings)
+    assert "No person" not in warned(findings)
+    told = {finding.topic: finding for finding in findings}
+    assert told["body"].level == "ok"
+    assert "after alignment 1.00" in told["alignment"].text
+    assert examined.frames == 4
+
+
+def test_people_who_stay_where_they_are_are_counted(person):
+    other = load_picture(SHELF["hills"].picture)
+    findings, _ = looked(np.concatenate([person, other], 1))
+    assert "2 people are seen in the picture and one moves" in warned(findings)
 
 
 def test_measures_of_a_still_and_a_jumping_map():
@@ -194,12 +251,3 @@ def test_real_pairs(config, real_inputs, image, motion, scales, said):
     assert scales[0] <= job.alignment.used <= scales[1]
     assert any(said in note for note in job.notes)
     assert job.signal.report.people == (2 if motion == "multi_dancing" else 1)
-
-
-def test_a_picture_without_anybody_is_a_warning(config):
-    sky = np.repeat(np.linspace(90, 240, 96, dtype=np.uint8)[:, None, None], 128, 1).repeat(3, 2)
-    examined = examine(sky, render_parts(dancing(4)), config=config, settings={})
-    said = {finding.topic: finding for finding in examined.findings}
-    assert said["person"].level == "warning"
-    assert "No person was found in the picture" in said["person"].text
-    assert "crop" in said["person"].advice

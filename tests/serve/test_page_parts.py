@@ -102,7 +102,9 @@ def test_a_preview_is_small_and_follows_the_settings(session, queue):
     session.adjust({"seed": "7", "steps": "25", "end": "0:30"}, "tiny")
     given = list(queue.given.values())
     assert [preview for *_, preview in given] == [True, True]
-    assert given[1][2] == {"seed": 7, "steps": 2, "end": 30.0, "max_frames": 8, "audio": False}
+    assert given[1][2] == {
+        "seed": 7, "steps": 25, "end": 30.0, "preset": "preview", "max_frames": 24, "audio": False,
+    }  # fmt: skip
     assert len(queue.states) == 1, "the preview that nobody waits for any more is deleted"
     session.adjust({"seed": "7", "steps": "25", "end": "0:30"}, "tiny")
     assert len(queue.given) == 2, "the same settings again are no news"

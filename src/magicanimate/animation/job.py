@@ -20,7 +20,7 @@ from magicanimate.media.framing import Frame, choose_frame, choose_size
 from magicanimate.media.pictures import fit_picture, place
 from magicanimate.motion.open import MotionClip, open_motion
 from magicanimate.motion.placing.align import Alignment, align
-from magicanimate.motion.placing.fit_parts import fit_parts
+from magicanimate.motion.placing.fit_parts import agreement, fit_parts
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.parts.densepose import render_parts, resize_parts
@@ -67,6 +67,8 @@ class Job:
     """The motion's sound."""
     alignment: Alignment | None = field(default=None, repr=False)
     """How the motion landed on the person in the picture."""
+    parts_agreement: float | None = None
+    """0..1, of a body that was fitted to the motion's part maps with them; None where none was."""
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -176,6 +178,7 @@ def prepare_job(
         warnings=warnings,
         notes=[*clip.notes, *aligned.notes],
         alignment=aligned,
+        parts_agreement=clip.agreement,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
 
@@ -191,9 +194,10 @@ def _with_body(clip: MotionClip, progress: Progress | None) -> MotionClip:
     if progress:
         progress("fitting", 0, len(maps))
     try:
-        return replace(clip, body=fit_parts(maps, clip.fps))
+        body = fit_parts(maps, clip.fps)
     except InputError:  # no joints are seen in any frame
         return clip
+    return replace(clip, body=body, agreement=agreement(body, maps))
 
 
 def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:

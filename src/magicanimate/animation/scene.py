@@ -16,7 +16,7 @@ from magicanimate.errors import InputError
 from magicanimate.motion.placing.align import Alignment
 from magicanimate.motion.placing.fit_parts import fit_parts
 from magicanimate.parts.frame_store import PackedFrames
-from magicanimate.person.find import Person, find_people
+from magicanimate.person.find import Person, count_people, find_people
 from magicanimate.person.layers import build_layers
 from magicanimate.person.matte import find_matte
 from magicanimate.person.scene import Scene
@@ -54,6 +54,12 @@ def build_scene(
         warnings.append(
             f"The body that was fitted to the person in the picture covers only {aligned.person.agreement:.0%} of what "
             "is seen of them, so the result may be wrong; give a picture in which the whole person is seen clearly."
+        )
+    if (seen := count_people(picture_HWC)) > 1:
+        warnings.append(
+            f"{seen} people are seen in the picture and one moves: the largest of them does, the others stay where "
+            "they are; a motion of several people moves several, and a picture that is cut to one person moves only "
+            "them."
         )
     body = aligned.picture_body
     matte = find_matte(picture_HWC).only(_outline(body))

@@ -144,9 +144,7 @@ def _result(motion: BodyMotion, unknowns: Unknowns, girths: Tensor) -> BodyMotio
     return replace(motion, shape=shape, pose_FP=pose, position_F3=place)
 
 
-def _distance(
-    unknowns: Unknowns, girths: Tensor, body: Proportions, targets: _Targets, visible_FAM: Tensor
-) -> Tensor:
+def _distance(unknowns: Unknowns, girths: Tensor, body: Proportions, targets: _Targets, visible_FAM: Tensor) -> Tensor:
     """Mean robust distance between points of the maps and of the body, both ways."""
     lengths = unknowns.log_lengths.exp()
     plain, thick = stretches(lengths, body.rest), stretches(lengths, body.rest, girths.exp())

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from magicanimate.animation.job import Job
+from magicanimate.animation.scene import NOBODY
 from magicanimate.check.measure import Measured
 from magicanimate.models.config import ModelConfig
 from magicanimate.parts.densepose import PART_NAMES
@@ -21,6 +24,9 @@ _OFTEN = 0.5  # of the frames
 _FLICKER = 0.08  # of the body's pixels; DensePose of ordinary videos has 0.02 to 0.05
 _RATES = (10.0, 60.0)  # frames per second
 _LONG = 1500  # frames
+_LITTLE = 0.45  # of the picture's height: the networks and the eye have few pixels of smaller people
+_POOR, _POOR_PARTS = 0.45, 0.6  # agreement of a body with a person's mask, and with part maps
+_CLEARLY = "Give a photograph in which one person is seen clearly and large enough, or cut it closer to the person."
 _MISMATCH = 0.2  # logarithm of a ratio of sizes
 
 
@@ -48,7 +54,7 @@ def find(job: Job, measured: Measured, config: ModelConfig, picture: tuple[int, 
     """
     return [
         *_source(job), *_people(job, measured), *_coverage(job, measured), *_cut_off(measured), *_jitter(measured),
-        *_alignment(job), *_timing(job, config), *_picture(job, picture),
+        *_person(job), *_body(job), *_alignment(job), *_timing(job, config), *_picture(job, picture),
     ]  # fmt: skip
 
 
@@ -143,23 +149,52 @@ def _jitter(measured: Measured) -> Iterator[Finding]:
         yield Finding("ok", "jitter", f"The part maps are steady ({measured.flicker:.1%} of the body flickers).")
 
 
+def _person(job: Job) -> Iterator[Finding]:
+    """Who was found in the picture, if somebody was looked for."""
+    aligned = job.alignment
+    looked_for = job.scene is not None or job.settings.align == "auto"
+    if aligned is None or not looked_for:
+        return
+    person = aligned.person
+    if person is None:
+        if NOBODY not in job.warnings:
+            yield Finding("warning", "person", "No person was recognized in the picture.", _CLEARLY)
+        return
+    shown = [name for name, share in zip(LENGTHS, person.visible_L, strict=True) if share > _OFTEN and name != "width"]
+    text = f"A person was found in the picture; it shows {', '.join(shown) or 'hardly more than a head'}."
+    yield Finding("ok", "person", text, "If there are more, the motion follows the one that is marked in the sheet.")
+    rows = np.flatnonzero((person.parts_HW > 0).any(1))
+    height = float(np.ptp(rows) + 1) / person.parts_HW.shape[0] if rows.size else 0.0
+    if height < _LITTLE:
+        yield Finding(
+            "warning", "person", f"The person takes up {height:.0%} of the picture's height.",
+            "Cut the picture closer to them; there are more pixels for them then.",
+        )  # fmt: skip
+
+
+def _body(job: Job) -> Iterator[Finding]:
+    """How well fitted bodies agree with what they were fitted to."""
+    person = job.alignment.person if job.alignment else None
+    if person is not None:
+        text = f"The body that was fitted to the picture covers {person.agreement:.0%} of what it and the person cover."
+        doubtful = person.agreement < _POOR and job.scene is None
+        yield Finding("warning" if doubtful else "ok", "body", text, _CLEARLY if doubtful else "")
+    if job.parts_agreement is not None:
+        text = (
+            f"The body that was fitted to the part maps agrees with them at {job.parts_agreement:.2f} (mean "
+            "intersection over union of torso, arms, legs and head)."
+        )
+        poor = job.parts_agreement < _POOR_PARTS
+        advice = "Parts may come out in wrong places; use a motion with one person who is seen clearly." if poor else ""
+        yield Finding("warning" if poor else "ok", "fit", text, advice)
+
+
 def _alignment(job: Job) -> Iterator[Finding]:
     """How well the sizes of both persons go together, before and after alignment."""
     aligned = job.alignment
     if aligned is None or job.settings.align == "none":
         yield Finding("note", "alignment", "The motion is used as it is (--align none).")
         return
-    if aligned.person is not None:
-        shown = [name for name, share in zip(LENGTHS, aligned.person.visible_L, strict=True) if share > _OFTEN]
-        text = f"A person was found in the picture; it shows {', '.join(name for name in shown if name != 'width')}."
-        yield Finding(
-            "ok", "person", text, "If there are more, the motion follows the one that is marked in the sheet."
-        )
-    else:
-        yield Finding(
-            "warning", "person", "No person was found in the picture, so the motion is not placed on anybody.",
-            "Give a picture of a person who is seen well; crop it if they are small in it.",
-        )  # fmt: skip
     if aligned.needed is None:
         if aligned.person is not None:
             yield Finding(

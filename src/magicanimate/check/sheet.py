@@ -23,14 +23,17 @@ def over(image_HWC: np.ndarray, parts_HW: np.ndarray, strength: float = 0.6) -> 
 
 
 def draw_sheet(job: Job) -> np.ndarray:
-    """Two rows of five tiles: picture with its parts, and under it the first frame over the picture; eight frames."""
+    """Two rows of five tiles: the picture with its parts, and under it the first frame as it is drawn, or its parts
+    over the picture where nobody can be drawn; eight frames of the motion."""
     picture_HWC = job.picture_HWC
     maps = [job.part_map(index) for index in sheet_frames(len(job))]
     found = job.alignment.person.parts_HW if job.alignment and job.alignment.person else None
     first = picture_HWC if found is None else over(picture_HWC, found)
     tiles = [
         ("picture" if found is None else "picture, parts found", first),
-        ("first frame on it", over(picture_HWC, maps[0])),
+        ("first frame on it", over(picture_HWC, maps[0]))
+        if job.scene is None
+        else ("first frame, drawn", job.scene(0).frame_HWC),
     ]
     motion = [
         (f"frame {index + 1}", render_parts(parts)) for index, parts in zip(sheet_frames(len(job)), maps, strict=True)

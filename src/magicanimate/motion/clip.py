@@ -44,6 +44,8 @@ class MotionClip:
     """The clip of a part map as it was painted."""
     body: BodyMotion | None = None
     """The fitted body, where one was fitted."""
+    agreement: float | None = None
+    """Of a body that was fitted to part maps with them, see `fit_parts.agreement`."""
     audio: Audio | None = None
     """The sound that belongs to these frames."""
 

@@ -5,15 +5,19 @@ Shape legend: H W pixels, J joints, L lengths.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
-from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS, LENGTHS, find_joints
-from magicanimate.person.texture import smooth_fill
+from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS, JOINT, LENGTHS, find_joints
+from magicanimate.person import detect
+from magicanimate.person.detect import Detection
+from magicanimate.person.regions import Region
+from magicanimate.person.track_person import shrunk, track_picture
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
@@ -21,7 +25,9 @@ if TYPE_CHECKING:
 _AROUND = 3  # times the picture's size: what is drawn to see how much of the body lies outside
 _REST_SIDE = 384  # pixels of the drawing in which lengths are measured
 _REST_SHARE = 0.42  # of its side, that a metre takes
-_COVER = 0.04  # of somebody's height: how far around them the picture is painted over before others are looked for
+_NEAR = 0.12  # of a region's side: distance of the hips within which it is the same person's
+_FARTHER = 1.4  # times the detector's region
+_BYSTANDER = 0.5  # of the largest person's size: smaller ones do not count
 _TWICE = 0.5  # of somebody's parts that are where others were found: the same person once more
 _SHOWN_BY = {
     "head": ("head",), "torso": ("torso",), "width": ("torso",),
@@ -49,44 +55,105 @@ class Person:
 
 
 def find_person(picture_HWC: np.ndarray) -> Person | None:
-    """The person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
+    """The largest person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
     """
-    return _find_person(picture_HWC.tobytes(), picture_HWC.shape)
+    return next(iter(find_people(picture_HWC, 1)), None)
 
 
 def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
-    """Up to so many people in a picture [H, W, 3] uint8, the one that `find_person` finds first; each of the others is
-    looked for where those before are painted over.
+    """Up to so many people in a picture [H, W, 3] uint8, the largest first.
+
+    The detector looks at the whole picture, and where that shows too few people, at its parts.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
     """
     people: list[Person] = []
-    covered_HW = np.zeros(picture_HWC.shape[:2], bool)
-    left_HWC = picture_HWC
-    while len(people) < most:
-        person = find_person(left_HWC)
-        if person is None or covered_HW[person.parts_HW > 0].mean() > _TWICE:
-            break
+    pixels = picture_HWC.tobytes()
+    for region in _regions(picture_HWC):
+        if any(_is_of(region, person) for person in people):
+            continue
+        person = _person(pixels, picture_HWC.shape, region)
+        if person is None or any(_is_same(person, other) for other in people):
+            continue
         people.append(person)
-        height = np.ptp(np.nonzero(person.parts_HW)[0])
-        covered_HW |= ndimage.distance_transform_edt(person.parts_HW == 0) < _COVER * height
-        filled = smooth_fill(picture_HWC.astype(np.float32), ~covered_HW)
-        left_HWC = np.where(covered_HW[..., None], filled, picture_HWC).astype(np.uint8)
+        if len(people) == most:
+            break
     return people
 
 
+def count_people(picture_HWC: np.ndarray) -> int:
+    """Number of people in a picture [H, W, 3] uint8 who are at least half as large as the largest.
+
+    Raises:
+        InputError: the package ai-edge-litert is missing.
+    """
+    found: list[Region] = []
+    for region in _regions(picture_HWC):
+        known = any(_distance(region, other) < 2 * _NEAR * min(region.side, other.side) for other in found)
+        if not known and track_picture(picture_HWC, region):
+            found.append(region)
+    return sum(region.side > _BYSTANDER * max(other.side for other in found) for region in found)
+
+
+def _distance(region: Region, other: Region) -> float:
+    """Between the middles, in pixels."""
+    return math.dist(region.centre, other.centre)
+
+
+def _regions(picture_HWC: np.ndarray) -> Iterator[Region]:
+    """Where people may be, the largest first: in the whole picture, the same seen from farther away, which helps where
+    much of a body is out of sight, then in nine parts of the picture, which overlap by half."""
+    whole = [each.region for each in sorted(_detected(picture_HWC), key=_clearness)]
+    yield from whole
+    yield from (replace(region, side=_FARTHER * region.side) for region in whole)
+    height, width = picture_HWC.shape[:2]
+    rows, columns = height // 2, width // 2
+    found = [
+        (detection, (left, top))
+        for top in (0, (height - rows) // 2, height - rows)
+        for left in (0, (width - columns) // 2, width - columns)
+        for detection in _detected(picture_HWC[top : top + rows, left : left + columns])
+    ]
+    for detection, (left, top) in sorted(found, key=lambda pair: _clearness(pair[0])):
+        yield detection.region.moved(left, top)
+
+
+def _detected(picture_HWC: np.ndarray) -> list[Detection]:
+    """Whom the detector sees, in pixels of the picture."""
+    if 0 in picture_HWC.shape:
+        return []
+    small_HWC = shrunk(picture_HWC)
+    scale = max(picture_HWC.shape[:2]) / max(small_HWC.shape[:2])
+    return [replace(each, region=each.region.scaled(scale)) for each in detect.find_people(small_HWC)]
+
+
+def _clearness(found: Detection) -> float:
+    """Sorts large and sure people to the front."""
+    return -found.score * found.region.side
+
+
+def _is_of(region: Region, person: Person) -> bool:
+    """Whether a region is around the hips of a person."""
+    away_2 = person.joints_J2[JOINT["pelvis"]] - region.centre
+    return float(np.linalg.norm(away_2)) < _NEAR * region.side  # never where the hips are not known
+
+
+def _is_same(person: Person, other: Person) -> bool:
+    mine_HW = person.parts_HW > 0
+    return float((other.parts_HW > 0)[mine_HW].mean()) > _TWICE if mine_HW.any() else True
+
+
 @lru_cache(maxsize=8)
-def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
+def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | None:
+    """Whoever is in a region of a picture."""
     from magicanimate.body.draw import draw_motion
     from magicanimate.body.fit import fit_track
-    from magicanimate.person.track_person import track_picture
 
-    picture_HWC = np.frombuffer(pixels, np.uint8).reshape(shape)
-    track = track_picture(picture_HWC)
+    track = track_picture(np.frombuffer(pixels, np.uint8).reshape(shape), region)
     if track is None:
         return None
     body, mask_HW = fit_track(track), track.masks(0) if track.masks else None
@@ -97,7 +164,7 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
     shown = {
         name: _share(parts_HW, wide, index) for index, name in enumerate(GROUPS)
     }  # fmt: skip
-    joints_J2, _ = find_joints(wide)
+    joints_J2 = _joints(wide)
     agreement = 1.0 if mask_HW is None else _agreement(parts_HW, mask_HW)
     return Person(
         body,
@@ -108,6 +175,16 @@ def _find_person(pixels: bytes, shape: tuple[int, ...]) -> Person | None:
         (shown["foot.L"] + shown["foot.R"]) / 2,
         agreement,
     )
+
+
+def _joints(parts_HW: np.ndarray) -> np.ndarray:
+    """[J, 2] pixels of the map, looked for near the body only, so that small bodies are seen as fine as large ones."""
+    if not parts_HW.any():
+        return np.full((len(JOINT), 2), np.nan)
+    rows, columns = (np.flatnonzero((parts_HW > 0).any(axis)) for axis in (1, 0))
+    top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
+    joints_J2, _ = find_joints(parts_HW[top : rows[-1] + 3, left : columns[-1] + 3])
+    return joints_J2 + np.array([left, top])
 
 
 def _agreement(parts_HW: np.ndarray, mask_HW: np.ndarray) -> float:

@@ -26,13 +26,18 @@ class Landmarks:
     world_K3: np.ndarray
     """[33, 3] float32 metres around the middle of the hips: right, down, away from the camera."""
     matte_HW: np.ndarray
-    """[H, W] float32 0..1: how much of each pixel the person covers; at most 320 pixels long."""
+    """[H, W] float32 0..1: how much of each pixel the person covers."""
     next_points_22: np.ndarray
     """Middle of the hips and a point on the circle around the body, in pixels: they make the next region."""
 
 
-def find_landmarks(image_HWC: np.ndarray, region: Region) -> Landmarks | None:
+def find_landmarks(image_HWC: np.ndarray, region: Region, mask_side: int = _MASK_SIDE) -> Landmarks | None:
     """Finds the landmarks of the person in a region of a picture [H, W, 3] uint8; None if there is nobody.
+
+    Args:
+        image_HWC: the picture.
+        region: in its pixels.
+        mask_side: pixels of the longer side of the person's mask, at most.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
@@ -50,7 +55,7 @@ def find_landmarks(image_HWC: np.ndarray, region: Region) -> Landmarks | None:
     cos, sin = np.cos(region.angle), np.sin(region.angle)
     world_K3[:, :2] = world_K3[:, :2] @ np.array([[cos, sin], [-sin, cos]])
     height, width = image_HWC.shape[:2]
-    scale = min(1.0, _MASK_SIDE / max(height, width))
+    scale = min(1.0, mask_side / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     return Landmarks(
         np.concatenate([points_N2[:LANDMARKS], visibility_K1], 1).astype(np.float32),

@@ -5,7 +5,7 @@ Pixel (0, 0) of a picture has its middle at (0, 0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -25,6 +25,15 @@ class Region:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         axes = self.side * np.array([[cos, -sin], [sin, cos]])
         return np.asarray(self.centre) - axes.sum(1) / 2, axes
+
+    def moved(self, right: float, down: float) -> Region:
+        """The same square elsewhere."""
+        return replace(self, centre=(self.centre[0] + right, self.centre[1] + down))
+
+    def scaled(self, factor: float) -> Region:
+        """The same square in a picture that is larger by a factor."""
+        x, y = self.centre
+        return replace(self, centre=(x * factor, y * factor), side=self.side * factor)
 
     def to_picture(self, points_N2: np.ndarray) -> np.ndarray:
         """Maps points of the unit square to pixels of the picture. [N, 2]."""

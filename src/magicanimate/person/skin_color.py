@@ -126,9 +126,7 @@ def _hidden_hands(region: np.ndarray, seen: np.ndarray, color_V3: np.ndarray, on
         return []
     bare = np.abs(color_V3 - skin).max(1) < _OTHER_SKIN
     hands = [region == REGIONS.index(f"hand.{side}") for side in "LR"]
-    return [
-        int(region[own][0]) for own in hands if on_V[own].mean() > _MOSTLY and (bare & seen)[own].mean() < _LITTLE
-    ]
+    return [int(region[own][0]) for own in hands if on_V[own].mean() > _MOSTLY and (bare & seen)[own].mean() < _LITTLE]
 
 
 def _below(meters_V: np.ndarray, rest_V3: np.ndarray) -> np.ndarray:

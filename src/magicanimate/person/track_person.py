@@ -5,6 +5,7 @@ Shape legend: F frames, J landmarks (33), H W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from scipy import ndimage
 from magicanimate.body.smoothing import bridge_gaps, runs, smooth
 from magicanimate.body.track import JOINT_SETS, Track
 from magicanimate.errors import NobodyFound
-from magicanimate.person.landmarks import LandmarkFollower, Landmarks
+from magicanimate.person.landmarks import LandmarkFollower, Landmarks, find_landmarks
+from magicanimate.person.regions import Region
 from magicanimate.person.shots import difference, find_cuts, is_plain, may_be_cut, thumbnail
 from magicanimate.progress import Progress
 
@@ -35,6 +37,7 @@ _COVERED, _ON_MATTE = 0.5, 0.5  # of a pixel by the person; share of the landmar
 _AROUND, _FILLED = 0.3, 0.8  # of the landmarks' longer side, around their box; share of it that a body fills at most
 _REACH = 5  # pixels of the matte within which a landmark is on it
 _LARGEST = 1024  # pixels; the networks look at 256, so larger pictures only cost time
+_CLOSEST = 4.0  # times as fine as usual, a small person in a picture is looked at
 
 
 @dataclass
@@ -46,28 +49,41 @@ class _Seen:
     mask: tuple[bytes, tuple[int, int]]
 
 
-def _look(follow: LandmarkFollower, image_HWC: np.ndarray) -> _Seen | None:
+def _look(
+    find: Callable[[np.ndarray], Landmarks | None],
+    image_HWC: np.ndarray,
+    longest: float = _LARGEST,
+    mask_side: int = _MASK_SIDE,
+) -> _Seen | None:
+    """What `find` sees of a frame that is made smaller for it, in pixels of the frame."""
     height, width = image_HWC.shape[:2]
-    scale = min(1.0, _LARGEST / max(height, width))
-    small = Image.fromarray(image_HWC)
-    if scale < 1:
-        small = small.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
-    found = follow(np.asarray(small))
-    if found is None or not agree(found, (small.height, small.width)):
+    small_HWC = shrunk(image_HWC, longest)
+    found = find(small_HWC)
+    if found is None or not agree(found, small_HWC.shape[:2]):
         return None
     points = found.points_K3.copy()
-    points[:, :2] *= max(height, width) / max(small.size)
+    points[:, :2] *= max(height, width) / max(small_HWC.shape[:2])
     # A landmark that the network only guesses to be outside the picture says nothing that can be seen.
     inside = ((points[:, :2] >= 0) & (points[:, :2] <= (width, height))).all(1)
     points[:, 2] *= inside
     # the network's axes are right, down, away
     world = found.world_K3[:, [0, 2, 1]] * np.array([1, 1, -1], np.float32)
-    return _Seen(points, world, _pack(found.matte_HW))
+    return _Seen(points, world, _pack(found.matte_HW, mask_side))
 
 
-def _pack(soft_HW: np.ndarray) -> tuple[bytes, tuple[int, int]]:
+def shrunk(image_HWC: np.ndarray, longest: float = _LARGEST) -> np.ndarray:
+    """A picture [H, W, 3] uint8 with a longer side of so many pixels at most."""
+    height, width = image_HWC.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image_HWC
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image_HWC).resize(size, Image.Resampling.BOX))
+
+
+def _pack(soft_HW: np.ndarray, side: int = _MASK_SIDE) -> tuple[bytes, tuple[int, int]]:
     height, width = soft_HW.shape
-    scale = min(1.0, _MASK_SIDE / max(height, width))
+    scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.asarray(Image.fromarray(soft_HW).resize(size, Image.Resampling.BOX)) > 0.5
     return np.packbits(small).tobytes(), (size[1], size[0])
@@ -169,12 +185,27 @@ def track_video(clip: Clip, progress: Progress | None = None) -> Track:
     return _track(seen, clip.size, clip.fps, find_cuts(differences))
 
 
-def track_picture(image_HWC: np.ndarray) -> Track | None:
+def track_picture(image_HWC: np.ndarray, region: Region | None = None) -> Track | None:
     """The person in one picture [H, W, 3] uint8, as a track of one frame; None if nobody is found.
+
+    Args:
+        image_HWC: the picture.
+        region: where the person is, in its pixels; by default wherever the detector is surest.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
     """
-    found = _look(LandmarkFollower(), image_HWC)
     height, width = image_HWC.shape[:2]
+    if region is None:
+        found = _look(LandmarkFollower(), image_HWC)
+    else:
+        # Of a small person the networks and the mask see as many pixels as of a large one.
+        closer = min(_CLOSEST, max(1.0, max(height, width) / region.side))
+        longest, mask_side = min(max(height, width), _LARGEST * closer), round(_MASK_SIDE * closer)
+
+        def find(small_HWC: np.ndarray) -> Landmarks | None:
+            placed = region.scaled(max(small_HWC.shape[:2]) / max(height, width))
+            return find_landmarks(small_HWC, placed, 2 * mask_side)
+
+        found = _look(find, image_HWC, longest, mask_side)
     return _track([found], (height, width), 1.0) if found else None

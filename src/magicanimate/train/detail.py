@@ -180,9 +180,7 @@ class DetailStage(Prefetched):
         clip, frame = int(rng.choice(self._found)), int(rng.integers(self._samples.shape[1]))
         rgb, maps, drawn = self._data.rgb(clip), self._data.parts(clip), self._drawings.frame(clip, frame)
         rows, columns = _window(drawn, self._crop, rng)
-        piece = DrawnFrame(
-            drawn.frame_HWC[rows, columns], drawn.alpha_HW[rows, columns], drawn.kind_HW[rows, columns]
-        )
+        piece = DrawnFrame(drawn.frame_HWC[rows, columns], drawn.alpha_HW[rows, columns], drawn.kind_HW[rows, columns])
         decoded = self._samples[clip, frame][rows, columns]
         if rng.random() < self._settings.wrong_frame:
             decoded = _made_worse(decoded, rng)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _WORTH = 0.08  # smaller differences of scale, or of position in torso lengths, are left alone
 _LIMIT = 3.5  # larger differences of scale mean that something was misunderstood
+_BODY_LIMIT = 8.0  # the same where bodies were fitted to both: people are small in many pictures
 _OUTLINE_LIMIT = math.log(2)  # the same as a logarithm, for outlines, which may be of anything
 _GAP = 0.15  # of the frame's height that a cut-off body is continued by at most
 _ENLARGED = 1.4  # times the right scale at which a cut-off motion is still used, so that its edge stays outside
@@ -214,7 +215,7 @@ def _with_body(
     distance = float(np.median(driver.position_F3[driver.present_F, 1]))
     scale = (person.body.focal / float(person.body.position_F3[0, 1])) / (driver.focal / distance)
     needed = scale / usual.scale
-    if not 1 / _LIMIT <= needed <= _LIMIT:
+    if not 1 / _BODY_LIMIT <= needed <= _BODY_LIMIT:
         return _misunderstood(plain, needed)
     body = driver.with_shape(person.body.shape).moved(scale, size=size)
     points_FS2, target_S2 = body.project(body.points()), person.body.project(person.body.points())[0]

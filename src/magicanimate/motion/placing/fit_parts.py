@@ -5,7 +5,8 @@ Shape legend: F frames, H W pixels, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -20,6 +21,10 @@ from magicanimate.parts.skeleton import JOINT, find_joints
 _NAMES = (*JOINT_SETS["coco17"], "neck")
 _LIMB_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _TRUST, _NOSE_TRUST = 0.9, 0.5
+_COMPARED = 16  # frames
+_SHOWN = 0.0015  # of the frame
+_COARSE = np.array([0, 1, 1, 2, 2, 3, 3, *[3] * 8, *[2] * 8, 4, 4])
+"""Nothing, torso, arms with hands, legs with feet, head: of each part."""
 _HEAD_PIXELS, _MIDLINE_PIXELS = 20, 5
 
 
@@ -32,6 +37,29 @@ def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
     maps = list(frames)
     track = Track(np.stack([_joints(parts_HW) for parts_HW in maps]), _NAMES, maps[0].shape[:2], fps)
     return refine_to_parts(fit_track(track), maps)
+
+
+def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
+    """Mean intersection over union of a body's parts and part maps [H, W]: torso, arms, legs and head, 0..1.
+
+    Some frames are looked at, evenly spread; parts that hardly show in a map do not count. 1 where none do.
+    """
+    from magicanimate.body.draw import draw_motion
+
+    frames = sorted(set(np.linspace(0, len(maps) - 1, _COMPARED).round().astype(int).tolist()))
+    shares = []
+    for index in frames:
+        one = slice(index, index + 1)
+        moment = replace(
+            body, pose_FP=body.pose_FP[one], position_F3=body.position_F3[one], present_F=body.present_F[one]
+        )
+        drawn_HW = next(iter(draw_motion(moment, kinds=("parts",))))["parts"]
+        mine_HW, theirs_HW = _COARSE[drawn_HW], _COARSE[maps[index]]
+        for coarse in range(1, _COARSE.max() + 1):
+            mine, theirs = mine_HW == coarse, theirs_HW == coarse
+            if theirs.sum() > _SHOWN * theirs.size:
+                shares.append((mine & theirs).sum() / (mine | theirs).sum())
+    return float(np.mean(shares)) if shares else 1.0
 
 
 def _joints(parts_HW: np.ndarray) -> np.ndarray:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from magicanimate.check.examine import Examination
 
 LOG = logging.getLogger(__name__)
-PREVIEW = {"max_frames": 8, "steps": 2}
-"""What a rough preview has at most."""
+PREVIEW_FRAMES = 24
+"""Of a rough preview, at most."""
 _LONGEST_PIECE = 60  # characters of a picture's or motion's name in that of a video
 NEW_SEEDS = 2**31
 
@@ -188,15 +188,15 @@ class Session:
         self.results = [job for job in self.backend.jobs(self.client) if job.state == "done" and not job.preview]
 
     def _consider(self) -> None:
-        """A rough preview of inputs and settings as they are, and the doctor's view of them.
+        """A rough preview of inputs and settings as they are, without networks, and the doctor's view of them.
 
         The preview comes first: files that the service refuses are not opened here either.
         """
         self._forget_preview()
         if self.picture is None or self.motion is None:
             return
-        frames, steps = (min(self.settings.get(name) or most, most) for name, most in PREVIEW.items())
-        rough = {"max_frames": frames, "steps": steps, "audio": False}
+        frames = min(self.settings.get("max_frames") or PREVIEW_FRAMES, PREVIEW_FRAMES)
+        rough = {"preset": "preview", "max_frames": frames, "audio": False}
         job = self.backend.submit(
             self.picture.path, self.motion.path, self.settings | rough, self.client, model=self.model, preview=True
         )
