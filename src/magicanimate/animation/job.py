@@ -161,6 +161,8 @@ def prepare_job(
     warnings = [*clip.warnings, *signal.report.warnings]
     scene = None
     if draws:
+        if progress:
+            progress("layers", 0, 1)
         scene = build_scene(picture_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings)
     if scene is None and chosen.preset == "preview":
         raise InputError(NOBODY)
