@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from magicanimate.serve.backend import JobState
 
-_SHARES = {"loading": 0.0, "reading": 0.1, "control": 0.1, "denoise": 0.6, "decode": 0.2}
+_SHARES = {"loading": 0.0, "reading": 0.1, "layers": 0.0, "control": 0.1, "denoise": 0.6, "decode": 0.2}
 """Which part of a job's time its stages take, roughly."""
 _LEAST = 0.08
 """Done so far, below which a time left would be a guess."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STAGES = {
     "loading": "Loading the model",
     "reading": "Reading the motion",
+    "layers": "Cutting out the person",
     "control": "Preparing the motion",
     "denoise": "Making the video",
     "decode": "Finishing the video",
