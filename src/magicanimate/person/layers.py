@@ -113,7 +113,7 @@ class Surface:
     def sample(self, values_VC: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Values of the surface at some pixels that lie on it. [N, C]."""
         corners, share = self.corners_HW3[rows, columns], self.share_HW3[rows, columns]
-        return sum(values_VC[corners[:, k]] * share[:, k, None] for k in range(3))  # type: ignore[return-value]
+        return sum(values_VC[corners[:, k]] * share[:, k, None] for k in range(3))
 
 
 def see_surface(screen_V3: np.ndarray, triangles_T3: np.ndarray, size: tuple[int, int]) -> Surface:

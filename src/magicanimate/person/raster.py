@@ -62,7 +62,7 @@ class FragmentBuffer:
 
 
 @compiled
-def _insert(depth_K, color_K5, depth, r, g, b, a, kind):  # type: ignore[no-untyped-def]
+def _insert(depth_K, color_K5, depth, r, g, b, a, kind):
     """Keep a fragment in the order of depth unless it lies behind an opaque one or behind K others."""
     count = depth_K.shape[0]
     place = 0
@@ -82,7 +82,7 @@ def _insert(depth_K, color_K5, depth, r, g, b, a, kind):  # type: ignore[no-unty
 
 
 @compiled
-def _corners(screen_V3, triangles_T3, t, height, width):  # type: ignore[no-untyped-def]
+def _corners(screen_V3, triangles_T3, t, height, width):
     """A triangle's corners in counterclockwise order, and its box, empty where nothing is to be drawn."""
     i, j, k = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
     area = (screen_V3[j, 0] - screen_V3[i, 0]) * (screen_V3[k, 1] - screen_V3[i, 1]) - (
@@ -101,7 +101,7 @@ def _corners(screen_V3, triangles_T3, t, height, width):  # type: ignore[no-unty
 
 
 @compiled
-def _edge(screen_V3, a, b, x, y):  # type: ignore[no-untyped-def]
+def _edge(screen_V3, a, b, x, y):
     """Edge function of a point; exactly opposite for the two triangles of an edge, and never inside both."""
     if a < b:
         value = (screen_V3[b, 0] - screen_V3[a, 0]) * (y - screen_V3[a, 1]) - (screen_V3[b, 1] - screen_V3[a, 1]) * (
@@ -115,7 +115,7 @@ def _edge(screen_V3, a, b, x, y):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _draw_textured(screen_V3, at_V3, triangles_T3, texture, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
+def _draw_textured(screen_V3, at_V3, triangles_T3, texture, depth_HWK, color_HWK5):
     height, width = depth_HWK.shape[:2]
     rows, columns = texture.shape[:2]
     for t in range(len(triangles_T3)):
@@ -166,7 +166,7 @@ def _draw_textured(screen_V3, at_V3, triangles_T3, texture, depth_HWK, color_HWK
 
 
 @compiled
-def _draw_colored(screen_V3, color_V4, triangles_T3, kind, depth_HWK, color_HWK5):  # type: ignore[no-untyped-def]
+def _draw_colored(screen_V3, color_V4, triangles_T3, kind, depth_HWK, color_HWK5):
     height, width = depth_HWK.shape[:2]
     for t in range(len(triangles_T3)):
         a, b, c = triangles_T3[t, 0], triangles_T3[t, 1], triangles_T3[t, 2]
@@ -193,7 +193,7 @@ def _draw_colored(screen_V3, color_V4, triangles_T3, kind, depth_HWK, color_HWK5
 
 
 @compiled
-def _resolve(depth_HWK, color_HWK5, color_HW4, kind_HW):  # type: ignore[no-untyped-def]
+def _resolve(depth_HWK, color_HWK5, color_HW4, kind_HW):
     height, width, count = depth_HWK.shape
     for row in range(height):
         for column in range(width):

@@ -174,7 +174,7 @@ def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 @compiled
-def _geodesic(image, likelihood, inside, seeds, flat, edge, color):  # type: ignore[no-untyped-def]
+def _geodesic(image, likelihood, inside, seeds, flat, edge, color):
     """Length [H, W] of the shortest path to a seed through the inside, by alternating sweeps; inf: there is none."""
     height, width = inside.shape
     distance = np.where(seeds, 0.0, np.inf).astype(np.float32)

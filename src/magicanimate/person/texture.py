@@ -154,7 +154,7 @@ def _enlarged_match(match: np.ndarray, size: tuple[int, int], centers: np.ndarra
 
 
 @compiled
-def _distance(image, trust, row, column, other_row, other_column, best):  # type: ignore[no-untyped-def]
+def _distance(image, trust, row, column, other_row, other_column, best):
     """Sum of squared differences of two patches; may stop above `best`."""
     height, width = image.shape[:2]
     rows, columns = np.float32((other_row - row) / height), np.float32((other_column - column) / width)
@@ -173,7 +173,7 @@ def _distance(image, trust, row, column, other_row, other_column, best):  # type
 
 
 @compiled
-def _search(image, trust, targets, centers, places, match, seed, only_propagate):  # type: ignore[no-untyped-def]
+def _search(image, trust, targets, centers, places, match, seed, only_propagate):
     """Improve the matches: neighbors' matches shifted, then random ones nearer and nearer to the present one."""
     np.random.seed(seed)
     height, width = targets.shape
@@ -209,7 +209,7 @@ def _search(image, trust, targets, centers, places, match, seed, only_propagate)
 
 
 @compiled
-def _vote(image, trust, hole, targets, match):  # type: ignore[no-untyped-def]
+def _vote(image, trust, hole, targets, match):
     """Each pixel of the hole becomes the mean of what the patches over it propose, similar ones counting more."""
     height, width = hole.shape
     total = np.zeros((height, width, 3), np.float32)

@@ -30,7 +30,7 @@ class RunLogger:
         self._log = (out / LOG).open("a", buffering=1) if writing else None
         self._writer = _writer(out / BOARD, start) if writing and tensorboard else None
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> RunLogger:
         return self
 
     def __exit__(self, *exception: object) -> None:

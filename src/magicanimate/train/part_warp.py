@@ -1,8 +1,8 @@
 """The picture, warped to a motion by body parts: no network, no training.
 
 Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
-principal axes of both areas agree (areas.py; the motion model of first-order methods such as MRAA, with known parts). A
-head also turns around its own axis (turning.py). An area that the picture does not show takes one of the same kind.
+principal axes of both areas agree (limbs.py; the motion model of first-order methods such as MRAA, with known parts). A
+head also turns around its own axis (head_turn.py). An area that the picture does not show takes one of the same kind.
 Behind the person is the picture's background, filled from its border.
 
 A baseline of the study, and in training the stand-in for the drawn people that `animate` shows a model (warps.py).
@@ -138,7 +138,7 @@ def _facing(parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> float | 
     y, x = np.nonzero(cut == SKULL)
     across_N = ellipse(areas, SKULL).places(x + columns.start, y + rows.start)[:, 1]
     back, front = (np.count_nonzero(cut == side) for side in TRUNK)
-    return facing(across_N, parts[y, x] == HEAD[1], front > back)
+    return facing(across_N, parts[y, x] == HEAD[1], bool(front > back))
 
 
 def _first_present(part: int, present_P: np.ndarray) -> int:
