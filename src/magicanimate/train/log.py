@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,7 @@ class RunLogger:
         self._log = (out / LOG).open("a", buffering=1) if writing else None
         self._writer = _writer(out / BOARD, start) if writing and tensorboard else None
 
-    def __enter__(self) -> RunLogger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
