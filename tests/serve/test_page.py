@@ -44,13 +44,17 @@ def visit(browser, page_service) -> Iterator[Callable[..., Any]]:
     address = f"http://127.0.0.1:{page_service.port}"
     contexts, errors, elsewhere = [], [], []
 
+    def told(error: str) -> None:
+        if "aborted" not in error.lower():  # a reload ends the page's event stream, which Chromium sometimes logs
+            errors.append(error)
+
     def open_page(width: int = 1280, height: int = 900) -> Any:
         context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(240_000)  # the machine may be busy with other tests
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: told(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: told(str(error)))
         page.on("request", lambda request: elsewhere.append(request.url))
         page.goto(address)
         page.wait_for_selector(".status")
