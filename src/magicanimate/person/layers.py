@@ -135,6 +135,25 @@ class LayeredPerson:
     surface: BodySurface
 
 
+@dataclass(frozen=True)
+class _Posed:
+    """The person and the fitted body as the picture shows them."""
+
+    body: BodyMotion
+    matte: Matte
+    labels_HW: np.ndarray
+    transforms_J34: np.ndarray
+    screen_V3: np.ndarray
+    label_T: np.ndarray
+    """[T] layer of each triangle of the body."""
+    height: float
+    """Of the figure in pixels."""
+
+    def see(self, chosen_T: np.ndarray) -> Surface:
+        """What the picture shows of some triangles [T] bool, as if there were no others."""
+        return see_surface(self.screen_V3, triangles()[chosen_T], self.labels_HW.shape)
+
+
 def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> LayeredPerson:
     """Layers of the person in a picture.
 
@@ -154,17 +173,14 @@ def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> Lay
     drawn_HW = np.where(whole.on_HW, _majority(fine_V[whole.corners_HW3]), NOBODY).astype(np.uint8)
     height = max(float(np.ptp(screen_V3[:, 1])), 16.0)
     labels_HW = assign_layers(picture_HWC, matte.alpha_HW, drawn_HW, height)
+    posed = _Posed(body, matte, labels_HW, transforms_J34, screen_V3, label_T, height)
     layers = []
     for label in (TRUNK, LEFT_ARM, RIGHT_ARM):
         if (labels_HW == label).sum() < _ARM_PIXELS:
             continue
-        own = see_surface(screen_V3, all_T3[label_T == label], size)
+        own = posed.see(label_T == label)
         if own.on_HW.any():
-            shared_HW = _shared(label, label_T, all_T3, screen_V3, weights_VJ, labels_HW, own, height)
-            texture = _texture(label, matte, labels_HW, shared_HW, own, height)
-            layers.append(
-                _mesh(label, texture, own, labels_HW, matte, weights_VJ, rest_V3, transforms_J34, body, height)
-            )
+            layers.append(_mesh(label, _texture(label, own, posed), own, posed))
     color_V3, shrunk_V3, shown_V = color_body(matte, labels_HW, screen_V3, whole.depth_HW, rest_V3, body)
     surface = BodySurface(weights_VJ, shrunk_V3, all_T3, color_V3, label_V != TRUNK, shown_V)
     return LayeredPerson(body, matte, labels_HW, [layer for layer in layers if len(layer.triangles_T3)], surface)
@@ -176,36 +192,32 @@ def _majority(label_HW3: np.ndarray) -> np.ndarray:
     return np.where(first == second, first, np.where(second == third, second, np.maximum(first, third)))
 
 
-def _shared(
-    label: int, label_T: np.ndarray, all_T3: np.ndarray, screen_V3: np.ndarray, weights_VJ: np.ndarray,
-    labels_HW: np.ndarray, own: Surface, height: float,
-) -> np.ndarray:  # fmt: skip
+def _shared(label: int, own: Surface, posed: _Posed) -> np.ndarray:
     """Pixels [H, W] bool of other layers, close to this one, that would move as this one does."""
-    reach = _OVERLAP * height
+    labels_HW = posed.labels_HW
     near_HW = (labels_HW != label) & (labels_HW != NOBODY)
-    near_HW &= ndimage.distance_transform_edt(labels_HW != label) < reach
+    near_HW &= ndimage.distance_transform_edt(labels_HW != label) < _OVERLAP * posed.height
     shared_HW = np.zeros_like(near_HW)
     if not near_HW.any():
         return shared_HW
-    other = see_surface(screen_V3, all_T3[label_T != label], labels_HW.shape)
+    other = posed.see(posed.label_T != label)
     if not other.on_HW.any():
         return shared_HW
     rows, columns = np.nonzero(near_HW)
     moves = []
     for surface in (own, other):
         nearest = ndimage.distance_transform_edt(~surface.on_HW, return_distances=False, return_indices=True)
-        moves.append(surface.sample(weights_VJ, nearest[0][rows, columns], nearest[1][rows, columns]))
+        moves.append(surface.sample(skin_weights(), nearest[0][rows, columns], nearest[1][rows, columns]))
     shared_HW[rows, columns] = np.abs(moves[0] - moves[1]).sum(1) / 2 < _ALIKE
     return shared_HW
 
 
-def _texture(
-    label: int, matte: Matte, labels_HW: np.ndarray, shared_HW: np.ndarray, own: Surface, height: float
-) -> np.ndarray:
+def _texture(label: int, own: Surface, posed: _Posed) -> np.ndarray:
     """Color, alpha and kind of a layer. [H, W, 5] uint8."""
-    mine_HW = (labels_HW == label) | shared_HW
+    matte, labels_HW = posed.matte, posed.labels_HW
+    mine_HW = (labels_HW == label) | _shared(label, own, posed)
     others_HW = ~mine_HW & (labels_HW != NOBODY)
-    seam = max(1, round(_SEAM * height))
+    seam = max(1, round(_SEAM * posed.height))
     hidden_HW = others_HW & own.on_HW if label == TRUNK else np.zeros_like(mine_HW)
     color = matte.foreground_HWC
     if hidden_HW.any():
@@ -224,12 +236,10 @@ def _texture(
     return np.dstack([color, np.rint(alpha_HW).astype(np.uint8), kind_HW.astype(np.uint8)])
 
 
-def _mesh(
-    label: int, texture_HWC: np.ndarray, own: Surface, labels_HW: np.ndarray, matte: Matte, weights_VJ: np.ndarray,
-    rest_V3: np.ndarray, transforms_J34: np.ndarray, body: BodyMotion, height: float,
-) -> Layer:  # fmt: skip
+def _mesh(label: int, texture_HWC: np.ndarray, own: Surface, posed: _Posed) -> Layer:
     """The mesh of a layer over a grid of pixels."""
-    size = labels_HW.shape
+    size, body = posed.labels_HW.shape, posed.body
+    weights_VJ, loose_pixels = skin_weights(), _LOOSE * posed.height
     rows, columns = np.mgrid[0 : size[0] : _CELL, 0 : size[1] : _CELL]
     grid = rows.shape
     outside_HW, nearest = ndimage.distance_transform_edt(~own.on_HW, return_indices=True)
@@ -238,20 +248,20 @@ def _mesh(
     weights = np.zeros((rows.size, weights_VJ.shape[1]), np.float32)
     weights[keep_G] = own.sample(weights_VJ, on_row[keep_G], on_column[keep_G])
     rest = np.zeros((rows.size, 3), np.float32)
-    rest[keep_G] = own.sample(rest_V3, on_row[keep_G], on_column[keep_G])
+    rest[keep_G] = own.sample(body.shape.rest.vertices, on_row[keep_G], on_column[keep_G])
     depth = own.depth_HW[on_row, on_column]
-    loose = np.clip(outside_HW[rows, columns] / (_LOOSE * height), 0, 1)
-    weights = _smoothed(weights.reshape(*grid, -1), keep_G.reshape(grid), loose, _LOOSE * height / _CELL)
-    depth = _smoothed(depth.reshape(*grid, 1), keep_G.reshape(grid), loose, _LOOSE * height / _CELL)[..., 0]
+    loose = np.clip(outside_HW[rows, columns] / loose_pixels, 0, 1)
+    weights = _smoothed(weights.reshape(*grid, -1), keep_G.reshape(grid), loose, loose_pixels / _CELL)
+    depth = _smoothed(depth.reshape(*grid, 1), keep_G.reshape(grid), loose, loose_pixels / _CELL)[..., 0]
     if label == TRUNK:
-        weights, rest = join_skirt(weights, rest.reshape(*grid, 3), own.on_HW, matte, body, _CELL, height)
+        weights, rest = join_skirt(weights, rest.reshape(*grid, 3), own.on_HW, posed.matte, body, _CELL, posed.height)
         rest = rest.reshape(-1, 3)
     weights, depth = weights.reshape(rows.size, -1), depth.ravel()
     x, y = columns.ravel() + 0.5, rows.ravel() + 0.5
-    posed = np.stack([(x - size[1] / 2) * depth / body.focal, depth, (size[0] / 2 - y) * depth / body.focal], 1)
-    unposed = np.zeros_like(posed, np.float32)
-    matrices = blend(weights[keep_G], transforms_J34)
-    unposed[keep_G] = np.linalg.solve(matrices[:, :, :3], (posed[keep_G] - matrices[:, :, 3])[..., None])[..., 0]
+    points = np.stack([(x - size[1] / 2) * depth / body.focal, depth, (size[0] / 2 - y) * depth / body.focal], 1)
+    unposed = np.zeros_like(points, np.float32)
+    matrices = blend(weights[keep_G], posed.transforms_J34)
+    unposed[keep_G] = np.linalg.solve(matrices[:, :, :3], (points[keep_G] - matrices[:, :, 3])[..., None])[..., 0]
     triangles_T3 = _grid_triangles(grid)
     triangles_T3 = triangles_T3[keep_G[triangles_T3].all(1)]
     triangles_T3 = triangles_T3[~_torn(triangles_T3, rest, weights, own.on_HW[rows, columns].ravel())]
