@@ -28,6 +28,10 @@ pytestmark = [
 ]
 
 
+RELOADED = ("aborted", "connection errored out")
+"""What Chromium or the page sometimes logs when a reload ends the page's event stream."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
@@ -45,7 +49,7 @@ def visit(browser, page_service) -> Iterator[Callable[..., Any]]:
     contexts, errors, elsewhere = [], [], []
 
     def told(error: str) -> None:
-        if "aborted" not in error.lower():  # a reload ends the page's event stream, which Chromium sometimes logs
+        if not any(text in error.lower() for text in RELOADED):
             errors.append(error)
 
     def open_page(width: int = 1280, height: int = 900) -> Any:
