@@ -84,7 +84,7 @@ def _several(
     bodies: list[BodyMotion] = []
     for k in range(1, people + 1):
         try:
-            bodies.append(_scaled(fit_parts(_only(parts_FHW, moving_FHW, k), fps), size))
+            bodies.append(fit_parts(_only(parts_FHW, moving_FHW, k), fps).resized(size))
         except InputError:  # nobody to be made out among these pixels
             continue
     if not found or not bodies:
@@ -121,8 +121,3 @@ def _middle_of(person: Person) -> float:
 def _only(parts_FHW: PackedFrames, moving_FHW: PackedFrames, k: int) -> Iterator[np.ndarray]:
     for parts_HW, moving_HW in zip(parts_FHW, moving_FHW, strict=True):
         yield np.where(moving_HW == k, parts_HW, 0).astype(np.uint8)
-
-
-def _scaled(body: BodyMotion, size: tuple[int, int]) -> BodyMotion:
-    """The same as a picture of another size (height, width) and the same shape shows it."""
-    return body.resized(size)

@@ -57,9 +57,7 @@ def fit_girths(motion: BodyMotion, track: Track) -> BodyMotion:
     if not masks:
         return motion
     rows = np.array(list(masks))
-    some = replace(
-        motion, pose_FP=motion.pose_FP[rows], position_F3=motion.position_F3[rows], present_F=motion.present_F[rows]
-    )
+    some = motion.only(rows)
     height, width = next(iter(masks.values())).shape
     for _ in range(_ROUNDS):
         pictures = draw_motion(some, (height, width))

@@ -78,6 +78,12 @@ class BodyMotion:
         y = height / 2 - self.focal * points_3[..., 2] / depth
         return np.stack([x, y], -1)
 
+    def only(self, frames: slice | np.ndarray) -> BodyMotion:
+        """The same body in some of the frames, given as a slice, indices or a mask."""
+        return replace(
+            self, pose_FP=self.pose_FP[frames], position_F3=self.position_F3[frames], present_F=self.present_F[frames]
+        )
+
     def with_shape(self, other: Proportions) -> BodyMotion:
         """The same angles on another body; its lower foot stays where this body's is, frame by frame."""
         mine, theirs = self.points(), replace(self, shape=other).points()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -52,9 +52,7 @@ def draw_clip(rgb_FHWC: np.ndarray) -> list[DrawnFrame] | None:
         return None
     body = fit_track(_joined([track for track in tracks if track is not None]))
     first = slice(0, 1)
-    own = replace(
-        body, pose_FP=body.pose_FP[first], position_F3=body.position_F3[first], present_F=body.present_F[first]
-    )
+    own = body.only(first)
     matte = find_matte(rgb_FHWC[0])
     if not matte.mask_HW.any():
         return None

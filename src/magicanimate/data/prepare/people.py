@@ -150,7 +150,7 @@ def of_body(body: BodyMotion, track: Track, several: bool) -> Found:
         from magicanimate.body.draw import draw_motion
 
         at = np.asarray(frames)
-        chosen = replace(body, pose_FP=body.pose_FP[at], position_F3=body.position_F3[at], present_F=body.present_F[at])
+        chosen = body.only(at)
         drawn = list(draw_motion(chosen, size, kinds))
         return {kind: np.stack([picture[kind] for picture in drawn]) for kind in kinds}
 

@@ -190,7 +190,7 @@ def _frame_of(body: BodyMotion) -> BodyMotion:
     """The first frame that shows somebody, alone."""
     first = int(np.flatnonzero(body.present_F)[0])
     one = slice(first, first + 1)
-    return replace(body, pose_FP=body.pose_FP[one], position_F3=body.position_F3[one], present_F=body.present_F[one])
+    return body.only(one)
 
 
 def _drawn(

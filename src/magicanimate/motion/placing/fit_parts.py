@@ -6,7 +6,6 @@ Shape legend: F frames, H W pixels, J joints.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -50,9 +49,7 @@ def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
     shares = []
     for index in frames:
         one = slice(index, index + 1)
-        moment = replace(
-            body, pose_FP=body.pose_FP[one], position_F3=body.position_F3[one], present_F=body.present_F[one]
-        )
+        moment = body.only(one)
         drawn_HW = next(iter(draw_motion(moment, kinds=("parts",))))["parts"]
         mine_HW, theirs_HW = _COARSE[drawn_HW], _COARSE[maps[index]]
         for coarse in range(1, _COARSE.max() + 1):
