@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
 from torch import Tensor
 
 from magicanimate.animation.job import Job, MotionInput, PictureInput, prepare_job
@@ -289,24 +289,21 @@ class MagicAnimatePipeline:
         model = self.model
         latents_Bchw = to_model(latents_BcFhw[0, :, frames.start : frames.stop].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
-        small = job.frame.crop(_to_bytes(images_BCHW, job.settings.truncate))
-        decoded = [_enlarged(frame_HWC, job.size) for frame_HWC in small]
+        height, width = job.frame.size
+        images_BCHW = images_BCHW[..., :height, :width]
+        if job.size != job.frame.size:
+            images_BCHW = F.interpolate(images_BCHW.float(), job.size, mode="bicubic", antialias=True).clamp(0, 1)
         if job.scene is None or not job.settings.detail:
-            return np.stack(decoded)
+            return _to_bytes(images_BCHW, job.settings.truncate)
+        # Not rounded before the network: what it makes of a frame must not depend on the frames decoded beside it.
+        decoded_BHWC = (images_BCHW.float() * 255).permute(0, 2, 3, 1).cpu().numpy()
         drawn = [job.scene(index) for index in frames]
-        return np.stack([mend_drawing(model.detail, one, other) for one, other in zip(drawn, decoded, strict=True)])
+        return np.stack([mend_drawing(model.detail, *pair) for pair in zip(drawn, decoded_BHWC, strict=True)])
 
 
 def _finished(frame_HWC: np.ndarray, job: Job) -> np.ndarray:
     """A frame as it is written."""
     return labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
-
-
-def _enlarged(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A frame at another size; the same one where it has it."""
-    if frame_HWC.shape[:2] == size:
-        return frame_HWC
-    return np.asarray(Image.fromarray(frame_HWC).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def frames_decoded_at_once(height: int, width: int, patch: int) -> int:
