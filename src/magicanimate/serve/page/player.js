@@ -14,8 +14,18 @@ element.addEventListener("input", (event) => {
   if (event.target.type === "radio") player.dataset.mode = event.target.value;
   if (event.target.type === "range") player.style.setProperty("--wipe", `${event.target.value}%`);
 });
+// A file that is about to be deleted is read no more, here and in the gallery.
+const forget = (source) => {
+  for (const video of document.querySelectorAll("video")) {
+    if (video.src.split("#")[0] !== source && !element.contains(video)) continue;
+    video.removeAttribute("src");
+    video.load();
+  }
+};
 element.addEventListener("click", (event) => {
   const action = event.target.closest("[data-action]")?.dataset.action;
   if (action === "again") trigger("again");
-  if (action === "delete" && confirm("Delete this video for good?")) trigger("delete");
+  if (action !== "delete" || !confirm("Delete this video for good?")) return;
+  forget(parts()[1].src);
+  trigger("delete");
 });
