@@ -128,6 +128,13 @@ def test_own_files_are_checked_previewed_and_animated_with_settings(visit):
     finish(page)
     assert "5 frames" in page.get_by_role("region", name="Result").inner_text()
 
+    page.reload()
+    page.get_by_role("button", name="Again with another seed").wait_for()
+    assert page.locator(".drop-name").all_inner_texts() == [PICTURE.name, MOTION.name]
+    assert page.get_by_label("End (s").input_value() == "0.4"
+    page.wait_for_function("document.querySelector('.drop.filled img').naturalWidth > 0")
+    assert page.locator("#run").is_enabled()
+
 
 def test_the_settings_are_there_before_they_are_opened(visit):
     """gradio sets what it makes on opening once more to its first value a frame later, and loses what was typed."""
@@ -152,11 +159,20 @@ def test_cancelling(visit):
     fill(page)
     page.wait_for_selector("#run:not([disabled])")
     page.locator("#run").click()
-    page.get_by_role("progressbar").wait_for()
+    page.get_by_role("progressbar", name="Progress of your video").wait_for()
+    late = page.locator(".running .bar").evaluate("bar => bar.parentElement.innerHTML")
     page.locator("#cancel").click()
-    page.get_by_text("Cancelled; nothing was kept.").wait_for()
+    note = page.get_by_text("Cancelled; nothing was kept.")
+    note.wait_for()
+    page.evaluate("html => document.body.insertAdjacentHTML('beforeend', `<div class=running>${html}</div>`)", late)
+    assert not page.locator("body > .running").is_visible(), "an older answer that comes late"
+    page.wait_for_timeout(4000)  # longer than the heartbeat
+    assert note.is_visible()
+    assert page.get_by_role("progressbar", name="Progress of your video").count() == 0
     assert page.locator("video.result").count() == 0
     assert page.locator("#run").is_enabled()
+    page.get_by_label("Remove the picture").click()
+    note.wait_for(state="detached")
 
 
 def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
@@ -224,7 +240,7 @@ def test_by_keyboard_and_with_names_for_everything(visit):
     for name in ("Picture: ", "Motion: ", "Use the motion", "Settings", "Run the example Studio"):
         assert name in reached, reached
     page.keyboard.press("Enter")
-    page.get_by_role("progressbar").wait_for()
+    page.get_by_role("progressbar", name="Progress of your video").wait_for()
     page.locator("#cancel").press("Enter")
     page.get_by_text("Cancelled; nothing was kept.").wait_for()
 

@@ -16,11 +16,12 @@ from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.kept_uploads import KeptUploads
 from magicanimate.serve.options import Limits
 from magicanimate.serve.page import views
-from magicanimate.serve.page.controls import chosen_settings
+from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.examples import SHELF
 from magicanimate.serve.page.layout import _uploaded
 from magicanimate.serve.page.session import Input, Session
 from magicanimate.serve.page.time_left import Pace
+from magicanimate.serve.page.visitors import Visitors
 
 ATTACK = '<img src=x onerror="alert(1)">'
 
@@ -129,7 +130,7 @@ def test_a_run_ends_in_the_gallery_and_starts_again_with_another_seed(session, q
     session.again()
     assert queue.given[session.job.id][2]["seed"] != 1
     session.cancel()
-    assert session.job.state == "cancelled"
+    assert session.job is None
     session.delete()
     assert session.shown is None
     assert session.results == []
@@ -163,6 +164,85 @@ def test_a_reloaded_page_finds_its_running_job(session, queue):
     again.begin()
     assert again.job.id == session.job.id
     assert again.busy
+
+
+def test_a_cancelled_job_stays_cancelled_until_the_next_action(session, queue):
+    files(session).run()
+    session.cancel()
+    assert "Cancelled" in views.notice(session)
+    for _ in range(2):
+        session.look()
+        assert (session.job, views.progress(session)) == (None, "")
+        assert "Cancelled" in views.notice(session)
+    again = Session(queue, at_once, "page-1")
+    again.begin()
+    assert again.job is None, "a reloaded page does not find it either, though its worker may not have heard yet"
+    assert session.inputs == {}
+    session.run()
+    assert views.notice(session) == ""
+    queue.end(session.job.id, "cancelled")  # elsewhere: through the API
+    session.look()
+    assert session.job is None
+    assert "Cancelled" in views.notice(session)
+
+
+def test_nobody_waits_for_themselves(session, queue):
+    files(session).run()  # the visitor's own preview comes first
+    full = session.job.id
+    queue.states[full] = queue.states[full].model_copy(update={"position": 1, "created": 2.0})
+    session.look()
+    assert "Starting" in views.progress(session)
+    queue.states[full] = queue.states[full].model_copy(update={"position": 3})
+    session.look()
+    assert "Waiting for 2 others" in views.progress(session)
+
+
+def test_a_visitor_is_kept_for_a_while_and_then_everything_is_let_go(queue):
+    released: list[str] = []
+
+    def begin() -> Session:
+        return Session(queue, at_once, "page-1", release=lambda chosen: released.append(chosen.name))
+
+    visitors = Visitors(keep_seconds=100, most=2)
+    desk = visitors.desk_of("a", begin)
+    files(desk.session).run()
+    desk.session.choose(picture=Input(Path("c.png"), "c.png", "/c.png"))
+    assert visitors.desk_of("a", begin) is desk
+    other = visitors.desk_of("b", begin)
+    assert other is not desk
+    assert released == []
+    visitors.desk_of("c", begin)  # one too many: the one unseen for longest goes
+    assert set(released) == {"a.png", "b.mp4", "c.png"}
+    assert visitors.desk_of("b", begin) is other
+    other.seen -= 101
+    visitors.desk_of("c", begin)
+    assert visitors.desk_of("b", begin) is not other
+
+
+def test_every_setting_is_explained_by_its_declaration():
+    with gr.Blocks():
+        controls = add_controls(["tiny"])[1:]
+    told = {control.label: control.info for control in controls}
+    assert told["Steps"] == "Denoising steps; empty: the preset's."
+    assert told["Fit the motion to the person in the picture"].startswith("Give the motion the place")
+    assert all(len(info) > 10 for info in told.values())
+
+
+def test_inputs_go_with_their_jobs(session, queue):
+    released: list[str] = []
+    session.release = lambda chosen: released.append(chosen.name)
+    files(session).run()
+    full = session.job.id
+    queue.end(full, "done")
+    session.look()
+    session.drop("picture")
+    session.drop("motion")
+    session.begin()
+    assert (list(session.inputs), released) == ([full], [])
+    del queue.states[full]  # by time
+    session.begin()
+    assert (session.inputs, session.shown) == ({}, None)
+    assert set(released) == {"a.png", "b.mp4"}
 
 
 def test_pace_counts_frames_and_time_left():

@@ -95,7 +95,11 @@ class AnimateSettings(BaseModel):
             place=(0, 0),
             choices={"Best quality": "quality", "Faster": "fast", "Preview": "preview"},
         ),
-    ] = Field(default="quality", description="named set of defaults")
+    ] = Field(
+        default="quality",
+        description="named set of defaults: quality, fast (fewer and cheaper steps), preview (the drawing without "
+        "networks) or original (as the paper's program)",
+    )
     steps: Annotated[int | None, Shown(SOLVER, default="the preset's", page="Steps", place=(4, 0), hint="auto")] = (
         Field(default=None, ge=1, le=1000, description="denoising steps")
     )

@@ -45,6 +45,11 @@ class KeptUploads:
         self._folder.mkdir(parents=True, mode=0o700)
 
     @property
+    def keep_seconds(self) -> float:
+        """How long a file is kept at most."""
+        return self._limits.keep_seconds
+
+    @property
     def bytes(self) -> int:
         """Of all."""
         return sum(upload.bytes for upload in list(self._uploads.values()))

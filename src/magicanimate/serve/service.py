@@ -48,6 +48,9 @@ class Service:
         self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *,
         model: str | None = None, preview: bool = False,
     ) -> str:  # fmt: skip
+        for what, path in (("picture", picture), ("motion", motion)):
+            if not path.is_file():
+                raise ServiceError(404, f"The {what} is kept no longer; choose it again.")
         with picture.open("rb") as picture_file, motion.open("rb") as motion_file:
             return self.submit_files(picture_file, motion_file, settings, client, model=model, preview=preview)
 

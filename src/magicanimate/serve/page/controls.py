@@ -35,17 +35,29 @@ def add_controls(models: list[str]) -> list[Any]:
 
 
 def _control(name: str, about: FieldInfo, note: Shown) -> Any:
-    usual = _usual(about, note)
+    usual, info = _usual(about, note), _explained(about, note)
     if note.switch or about.annotation is bool:
-        return gr.Checkbox(note.switch or usual, label=note.page)
+        return gr.Checkbox(note.switch or usual, label=note.page, info=info)
     if len(note.choices) == 2:
-        return gr.Radio(list(note.choices.items()), value=usual, label=note.page)
+        return gr.Radio(list(note.choices.items()), value=usual, label=note.page, info=info)
     if note.choices:
         more = not literals(about)
         choices = list(note.choices.items())
-        return gr.Dropdown(choices, value=usual, label=note.page, allow_custom_value=more, min_width=110)
+        return gr.Dropdown(
+            choices, value=usual, label=note.page, info=info, allow_custom_value=more, min_width=110
+        )  # fmt: skip
     # Text, since an empty number field counts as 0; `make_settings` reads it and says what is wrong with it
-    return gr.Textbox("", label=note.page, placeholder=note.hint, min_width=110, max_lines=1)
+    return gr.Textbox("", label=note.page, info=info, placeholder=note.hint, min_width=110, max_lines=1)
+
+
+def _explained(about: FieldInfo, note: Shown) -> str:
+    """The setting's description as a sentence; what an empty field means."""
+    text = about.description or ""
+    if note.switch:
+        text = text.removeprefix(f"{literals(about)[0]}: ")
+    if note.default and note.hint:
+        text += f"; empty: {note.default}"
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _usual(about: FieldInfo, note: Shown) -> Any:

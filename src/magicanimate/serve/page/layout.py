@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +28,7 @@ from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.examples import SHELF, Example
 from magicanimate.serve.page.files import VISITOR, example_url, job_url, router, shown_upload_url, upload_url
 from magicanimate.serve.page.session import Input, Session
+from magicanimate.serve.page.visitors import Desk, Visitors
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -51,6 +52,7 @@ _EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
 <li>Look at the check and the rough preview, then animate.</li></ol>
 </section>"""
 
+_LOADING = '<p class="begins" role="status"><span class="dot" aria-hidden="true"></span>Loading …</p>'
 _FOLD = '<button type="button" class="fold" aria-expanded="false" aria-controls="settings">Settings</button>'
 _LOST = '<p class="alert" role="alert">The service was started anew; reload this page to go on.</p>'
 
@@ -60,12 +62,10 @@ Handler = Callable[..., None]
 
 @dataclass
 class _Visit:
-    """A session, and what its page shows now, so that only news is sent."""
+    """One open page: its visitor's desk, and what the page shows now, so that only news is sent."""
 
-    session: Session
+    desk: Desk
     sent: dict[str, Any] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Events of one visitor come one after the other; those of others need not wait."""
 
 
 def build_page(backend: Backend, kept: KeptUploads, *, tokens: bool = False) -> gr.Blocks:
@@ -102,6 +102,7 @@ class _Page:
 
     def __init__(self, backend: Backend, kept: KeptUploads, tokens: bool) -> None:
         self._backend, self._kept, self._tokens = backend, kept, tokens
+        self._visitors = Visitors(kept.keep_seconds)
         self._examiners = ThreadPoolExecutor(_EXAMINERS, thread_name_prefix="examine")
         with gr.Blocks(title="MagicAnimate", analytics_enabled=False) as self.blocks:
             self._browser = gr.BrowserState(storage_key="magicanimate", secret="visitor")
@@ -116,7 +117,7 @@ class _Page:
         panels: dict[str, Any] = {}
         with gr.Row(elem_classes="top"):
             _html(_INTRO)
-            panels["status"] = _html()
+            panels["status"] = _html(_LOADING)
         with gr.Row(elem_classes="columns"):
             with gr.Column(scale=4, min_width=320):
                 self._lay_out_inputs(panels)
@@ -162,7 +163,8 @@ class _Page:
             "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": _AT_ONCE,
         }  # fmt: skip
         shown = [*self._panels.values(), self._timer]
-        self.blocks.load(self._enter, [self._browser], [self._browser, self._visit, *shown], **silent)
+        entered = [self._browser, self._visit, *self._controls, *shown]
+        self.blocks.load(self._enter, [self._browser], entered, **silent)
 
         def on(listener: Any, handler: Handler, **options: Any) -> None:
             inputs, again = [self._visit, *options.pop("inputs", ())], options.pop("again", False)
@@ -174,7 +176,7 @@ class _Page:
         on(self._motions.picked, _choose_motion)
         on(self._examples.picked, _run_example, js=_SCROLL)
         on(self._panels["run"].click, _run, inputs=self._controls, js=_SCROLL)
-        on(self._cancel.click, _only(Session.cancel))
+        on(self._cancel.click, _only(Session.cancel), js=_HIDE)
         on(self._panels["player"].again, _only(Session.again), js=_SCROLL)
         on(self._panels["player"].delete, _only(Session.delete))
         on(self._panels["gallery"].picked, _show_result, js=_SCROLL)
@@ -183,23 +185,29 @@ class _Page:
         any_control = functools.partial(gr.on, [control.change for control in self._controls])
         on(any_control, _adjust, inputs=self._controls, trigger_mode="always_last")
 
-    def _enter(self, client: Any, request: gr.Request) -> list[Any]:
-        """A page was opened: `client` is what this browser was called before, if it ever was here.
+    def _enter(self, browser: Any, request: gr.Request) -> list[Any]:
+        """A page was opened: `browser` is what this browser was called before, if it ever was here.
 
-        With tokens, jobs belong to the token's client, as those of the API do; without, to the browser.
+        With tokens, jobs belong to the token's client, as those of the API do; without, to the browser. Inputs and
+        settings are the browser's in any case.
         """
+        if not (isinstance(browser, str) and re.fullmatch(VISITOR, browser)):
+            browser = f"page-{uuid.uuid4().hex}"
+        client = browser
         if self._tokens:
             assert request.request is not None
             client = request.request.state.client
-        elif not (isinstance(client, str) and re.fullmatch(VISITOR, client)):
-            client = f"page-{uuid.uuid4().hex}"
-        session = Session(
+        visit = _Visit(self._visitors.desk_of((client, browser), lambda: self._begin(client)))
+        with visit.desk.lock:
+            visit.desk.session.begin()
+            typed = visit.desk.session.values or [gr.skip()] * len(self._controls)
+            return [browser, visit, *typed, *self._show(visit)]
+
+    def _begin(self, client: str) -> Session:
+        return Session(
             self._backend, self._examiners.submit, client, model=self._backend.models()[0],
             release=lambda chosen: self._kept.forget(chosen.path),
         )  # fmt: skip
-        visit = _Visit(session)
-        visit.session.begin()
-        return [client, visit, *self._show(visit)]
 
     def _shown_after(self, handler: Handler, again: bool = False) -> Callable[..., list[Any]]:
         """Do something to the session, and show it; with `again` also what is as it was."""
@@ -208,8 +216,9 @@ class _Page:
             if visit is None:  # the service was started anew since the page was opened
                 lost = {"notice": _LOST, "timer": gr.Timer(active=False)}
                 return [lost.get(name, gr.skip()) for name in [*self._panels, "timer"]]
-            with visit.lock:
-                handler(visit.session, event, *values)
+            with visit.desk.lock:
+                visit.desk.seen = time.time()
+                handler(visit.desk.session, event, *values)
                 if again:
                     visit.sent.clear()
                 return self._show(visit)
@@ -218,7 +227,7 @@ class _Page:
 
     def _show(self, visit: _Visit) -> list[Any]:
         """One value for every panel and the timer; those that would not change are left alone."""
-        session = visit.session
+        session = visit.desk.session
         wanted = self._panels_of(session) | {"timer": session.busy}
         news = {name: value for name, value in wanted.items() if visit.sent.get(name, ...) != value}
         visit.sent |= news
@@ -251,8 +260,9 @@ class _Page:
         urls = {"result": job_url(session.client, shown.id, "result"), "name": session.download_name(shown)}
         if self._backend.driver(shown.id, session.client) is not None:
             urls["motion"] = job_url(session.client, shown.id, "driver")
-        if session.shown.id in session.inputs:
-            urls["picture"] = session.inputs[session.shown.id][0].url
+        made_from = session.inputs.get(shown.id, ())
+        if made_from and all(chosen.path.is_file() for chosen in made_from):
+            urls["picture"] = made_from[0].url
         return urls
 
     def _file(self, session: Session, job: JobState | None) -> Path | None:
@@ -311,12 +321,14 @@ def _show_result(session: Session, event: gr.EventData) -> None:
 
 def _run(session: Session, _event: gr.EventData, *values: Any) -> None:
     """With the settings as they are now: the last one may have been typed this moment."""
+    session.values = values
     session.adjust(*chosen_settings(values), preview=False)
     if session.error is None:
         session.run()
 
 
 def _adjust(session: Session, _event: gr.EventData, *values: Any) -> None:
+    session.values = values
     session.adjust(*chosen_settings(values))
 
 
@@ -325,6 +337,15 @@ def _html(value: str = "", script: str | None = None) -> gr.HTML:
     code = (HERE / f"{script}.js").read_text(encoding="utf-8") if script else None
     return gr.HTML(value, js_on_load=code, apply_default_css=False)
 
+
+_HIDE = """(...given) => {
+  const job = document.querySelector(".running [data-job]")?.dataset.job;
+  const style = document.createElement("style");
+  style.textContent = `.running:has([data-job="${job}"]) { display: none !important; }`;
+  if (job) document.head.append(style);
+  return given;
+}"""
+"""A cancelled job is never seen again, though an older answer of the server may come after the one that ends it."""
 
 _SCROLL = """(...given) => {
   const stage = document.getElementById("stage");

@@ -29,6 +29,7 @@ PREVIEW_FRAMES = 24
 """Of a rough preview, at most."""
 _LONGEST_PIECE = 60  # characters of a picture's or motion's name in that of a video
 NEW_SEEDS = 2**31
+CANCELLED = "Cancelled; nothing was kept."
 
 Submit = Callable[..., "Future[Any]"]
 
@@ -58,7 +59,11 @@ class Session:
     model: str | None = None
     release: Callable[[Input], None] = lambda _chosen: None
     """Told of files that are needed no more."""
+    values: tuple[Any, ...] | None = None
+    """The page's controls as they were left, also where `settings` could not be made of them."""
     error: str | None = None
+    note: str | None = None
+    """What was done, until the next action."""
     examination: Examination | str | None = None
     """What the doctor found, or the sentence why there is nothing."""
     preview: JobState | None = None
@@ -69,7 +74,9 @@ class Session:
     results: list[JobState] = field(default_factory=list)
     """Finished videos, newest first."""
     inputs: dict[str, tuple[Input, Input]] = field(default_factory=dict)
-    """What the jobs of this visit were made from."""
+    """What the visitor's jobs were made from."""
+    ahead: int = 0
+    """Jobs of others that come before `job`."""
     pace: Pace = field(default_factory=Pace)
     workers: list[WorkerState] = field(default_factory=list)
     _examining: Future[Any] | None = None
@@ -78,12 +85,24 @@ class Session:
         """Take up what this visitor left: a page may be reloaded while a job runs."""
         self._attempt(self._take_up)
 
+    def leave(self) -> None:
+        """Let go of all files: this visitor was not here for long."""
+        left = [self.picture, self.motion, *(chosen for both in self.inputs.values() for chosen in both)]
+        self.picture = self.motion = None
+        self.inputs.clear()
+        self._release(left)
+
+    def _act(self) -> None:
+        """The visitor does something: what was said of the last action is old."""
+        self.error = self.note = None
+
     def choose(self, picture: Input | None = None, motion: Input | None = None, *, preview: bool = True) -> None:
         """Another picture or motion; both are examined, and tried out, as soon as both are there."""
         before = (self.picture, self.motion)
         self.picture, self.motion = picture or self.picture, motion or self.motion
         self._release(before)
-        self.error = self.examination = self._examining = None
+        self._act()
+        self.examination = self._examining = None
         self._attempt(self._consider if preview else self._forget_preview)
 
     def drop(self, what: str) -> None:
@@ -91,7 +110,8 @@ class Session:
         before = getattr(self, what)
         setattr(self, what, None)
         self._release((before,))
-        self.error = self.examination = self._examining = None
+        self._act()
+        self.examination = self._examining = None
         self._attempt(self._forget_preview)
 
     def adjust(self, settings: dict[str, Any], model: str | None, *, preview: bool = True) -> None:
@@ -103,6 +123,7 @@ class Session:
             return
         self.error = None
         if (checked, model) != (self.settings, self.model):
+            self.note = None
             self.settings, self.model = checked, model
             if preview:
                 self._attempt(self._consider)
@@ -124,12 +145,17 @@ class Session:
             self._attempt(lambda: self._submit(picture, motion, settings, shown.model))
 
     def cancel(self) -> None:
-        if self.job is not None:
-            job = self.job
-            self._attempt(lambda: self._cancel(job))
+        """Stop the full run for good: its job is gone at once, whenever its worker hears of it."""
+        if self.job is not None and not self.job.ended:
+            job, self.job = self.job.id, None
+            self._act()
+            self.note = CANCELLED
+            self._attempt(lambda: self.backend.delete(job, self.client))
+            self._release(self.inputs.pop(job, ()))
 
     def show(self, job: str) -> None:
         """Put a finished video into the player."""
+        self._act()
         self.shown = next((state for state in self.results if state.id == job), self.shown)
 
     def delete(self) -> None:
@@ -137,6 +163,7 @@ class Session:
         if self.shown is not None:
             job = self.shown.id
             self.shown = None
+            self._act()
             self._attempt(lambda: self.backend.delete(job, self.client))
             self._release(self.inputs.pop(job, ()))
             self._attempt(self._list)
@@ -177,15 +204,22 @@ class Session:
             self.error = str(error)
 
     def _take_up(self) -> None:
-        self._list()
-        running = [job for job in self.backend.jobs(self.client) if not job.ended and not job.preview]
-        self.job = running[0] if running else None
-        self.pace = Pace()
-        self.shown = self.results[0] if self.results else None
         self.workers = self.backend.workers()
+        jobs = self._list()
+        if self.job is None:
+            self.job = next((job for job in jobs if not job.ended and not job.preview), None)
+            self.pace = Pace()
+        if self.shown not in self.results:
+            self.shown = self.results[0] if self.results else None
 
-    def _list(self) -> None:
-        self.results = [job for job in self.backend.jobs(self.client) if job.state == "done" and not job.preview]
+    def _list(self) -> list[JobState]:
+        """All jobs of the visitor, newest first; inputs of those that are gone or came to nothing are let go."""
+        jobs = self.backend.jobs(self.client)
+        self.results = [job for job in jobs if job.state == "done" and not job.preview]
+        useful = {job.id for job in jobs if job.state == "done" or not job.ended}
+        for gone in self.inputs.keys() - useful:
+            self._release(self.inputs.pop(gone))
+        return jobs
 
     def _consider(self) -> None:
         """A rough preview of inputs and settings as they are, without networks, and the doctor's view of them.
@@ -217,7 +251,7 @@ class Session:
         if self.job is not None and not self.job.ended:
             self.error = "A video is being made; wait for it or cancel it first."
             return
-        self.error = None
+        self._act()
         job = self.backend.submit(picture.path, motion.path, settings, self.client, model=model)
         self.inputs[job] = (picture, motion)
         if self.examination is None and (picture, motion) == (self.picture, self.motion):
@@ -225,9 +259,14 @@ class Session:
         found = self.examination
         self.pace = Pace(None if found is None or isinstance(found, str) else found.frames)
         self.job = self.backend.state(job, self.client)
+        self.ahead = self._ahead_of(self.job)
 
-    def _cancel(self, job: JobState) -> None:
-        self.job = self.backend.cancel(job.id, self.client)
+    def _ahead_of(self, job: JobState) -> int:
+        """Jobs of others that come before a queued one; nobody waits for oneself."""
+        if not job.position:
+            return 0
+        waiting = (other for other in self.backend.jobs(self.client) if other.state == "queued")
+        return max(0, job.position - sum(other.created < job.created for other in waiting))
 
     def _look(self) -> None:
         self.workers = self.backend.workers()
@@ -236,12 +275,21 @@ class Session:
         if self.preview is not None and not self.preview.ended:
             self.preview = self.backend.state(self.preview.id, self.client)
         if self.job is not None and not self.job.ended:
-            self.job = self.backend.state(self.job.id, self.client)
-            self.pace.see(self.job, time.time())
-            if self.job.state == "done":
-                self.shown, self.job = self.job, None
-                self._list()
-                self._forget_preview()
+            self._follow(self.job)
+
+    def _follow(self, job: JobState) -> None:
+        """How far the full run is; one that was cancelled or deleted elsewhere is under way no more."""
+        self.job = None
+        state = self.backend.state(job.id, self.client)
+        if state.state == "done":
+            self.shown = state
+            self._list()
+            self._forget_preview()
+        elif state.state == "cancelled":
+            self.note = CANCELLED
+        else:
+            self.job, self.ahead = state, self._ahead_of(state)
+            self.pace.see(state, time.time())
 
 
 def _outcome(examining: Future[Any]) -> Examination | str:

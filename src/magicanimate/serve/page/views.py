@@ -106,9 +106,7 @@ def notice(session: Session) -> str:
         return f'<p class="alert" role="alert">{escape(session.error)}</p>'
     if job is not None and job.state == "failed":
         return f'<p class="alert" role="alert">{escape(job.error or "The video could not be made.")}</p>'
-    if job is not None and job.state == "cancelled":
-        return '<p class="note" role="status">Cancelled; nothing was kept.</p>'
-    return ""
+    return f'<p class="note" role="status">{escape(session.note)}</p>' if session.note else ""
 
 
 def check(session: Session) -> str:
@@ -185,15 +183,16 @@ def progress(session: Session) -> str:
         return ""
     percent = round(100 * session.pace.fraction)
     return (
-        '<h2>Your video</h2><div class="bar" role="progressbar" aria-label="Progress of your video" '
+        f'<h2 data-job="{job.id}">Your video</h2>'
+        '<div class="bar" role="progressbar" aria-label="Progress of your video" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
-        f'<p class="facts" role="status">{escape(_pace_text(job, session.pace))}</p>'
+        f'<p class="facts" role="status">{escape(_pace_text(job, session.pace, session.ahead))}</p>'
     )
 
 
-def _pace_text(job: JobState, pace: Pace) -> str:
+def _pace_text(job: JobState, pace: Pace, ahead: int) -> str:
     if job.state == "queued":
-        return f"Waiting for {job.position} other{'s' if job.position != 1 else ''}" if job.position else "Starting …"
+        return f"Waiting for {ahead} other{'s' if ahead != 1 else ''}" if ahead else "Starting …"
     words = [STAGES.get(job.stage or "", "Starting …")]
     if pace.frames_per_second:
         words.append(f"{pace.frames_per_second:.1f} frames per second")
