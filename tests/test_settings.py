@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magicanimate.animation.settings import PRESETS, AnimateSettings, make_settings, parse_size
+from magicanimate.animation.parsing import parse_size
+from magicanimate.animation.settings import PRESETS, AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.models.config import ModelConfig
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from figures import walking_parts
 from magicanimate.errors import InputError
@@ -22,7 +22,7 @@ from magicanimate.parts.densepose import render_parts
 SMOOTH = render_parts(walking_parts(10))
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
 ABOUT = {"seed": 1, "model": "tiny", "name": "Ä ü"}
-KINDS = ["a.mp4", "a.webm", "a.gif", "a.webp", "folder"]
+KINDS = ["a.mp4", "a.webm", "a.mov", "a.gif", "a.webp", "a.apng", "folder"]
 
 
 def names(folder) -> set[str]:
@@ -51,7 +51,7 @@ def test_round_trip(tmp_path, name, fps):
     assert np.abs(np.roll(frames, 1, axis=0).astype(int) - SMOOTH).mean() > np.abs(frames.astype(int) - SMOOTH).mean()
     if name != "folder":
         assert clip.fps == pytest.approx(fps, rel=0.02)
-    if name in ("a.gif", "folder"):
+    if name in ("a.gif", "a.apng", "folder"):
         assert np.array_equal(frames, SMOOTH)
     assert json.loads(settings_path(path).read_text()) == ABOUT
     assert names(tmp_path) == {name, f"{name}.json"}
@@ -87,8 +87,11 @@ def test_settings_inside_the_other_kinds(tmp_path):
         assert json.loads(gif.info["comment"]) == ABOUT
     with Image.open(tmp_path / "a.webp") as webp:
         assert json.loads(webp.getexif()[0x010E]) == ABOUT
-    with Image.open(tmp_path / "folder" / "frame_00001.png") as png:
-        assert json.loads(png.text["Comment"]) == ABOUT
+    for path in (tmp_path / "a.apng", tmp_path / "folder" / "frame_00001.png"):
+        with Image.open(path) as png:
+            assert json.loads(png.text["Comment"]) == ABOUT
+    with av.open(str(tmp_path / "a.mov")) as container:
+        assert json.loads(container.metadata["comment"]) == ABOUT
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -188,6 +191,64 @@ def test_video_and_stream_write_the_same(tmp_path):
     video.save(tmp_path / "a.mp4")
     VideoStream(iter(SMOOTH), len(SMOOTH), 25.0, ABOUT).save(tmp_path / "b.mp4")
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def soft_disk(at: int) -> np.ndarray:
+    """An orange disk with a soft edge. [64, 96, 4] uint8."""
+    y, x = np.mgrid[0:64, 0:96]
+    alpha = np.clip(22 - np.hypot(x - at, y - 32), 0, 6) / 6 * 255
+    return np.dstack([np.full_like(alpha, level) for level in (220, 120, 40)] + [alpha]).astype(np.uint8)
+
+
+def decoded_rgba(path) -> np.ndarray:
+    """[F, H, W, 4] of a video, by the decoder that knows its alpha."""
+    frames = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        name = {"vp9": "libvpx-vp9"}.get(stream.codec_context.name, stream.codec_context.name)
+        decoder = av.CodecContext.create(name, "r")
+        decoder.extradata = stream.codec_context.extradata
+        decoder.width, decoder.height = stream.width, stream.height
+        for packet in container.demux(stream):
+            if packet.size:
+                frames += decoder.decode(packet)
+        frames += decoder.decode(None)
+    return np.stack([frame.reformat(format="rgba").to_ndarray() for frame in frames])
+
+
+def rgba_frames(path) -> np.ndarray:
+    """[F, H, W, 4] of anything that holds alpha."""
+    if path.is_dir():
+        return np.stack([np.asarray(Image.open(file)) for file in sorted(path.iterdir())])
+    if path.suffix in (".webm", ".mov"):
+        return decoded_rgba(path)
+    with Image.open(path) as animation:
+        return np.stack([np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(animation)])
+
+
+@pytest.mark.parametrize("name", ["a.webm", "a.mov", "a.webp", "a.apng", "folder"])
+def test_alpha_survives(tmp_path, name):
+    moving = np.stack([soft_disk(30 + 6 * index) for index in range(5)])
+    read = rgba_frames(save_frames(iter(moving), tmp_path / name, 25, ABOUT))
+    assert read.shape == moving.shape
+    assert np.abs(read[..., 3].astype(int) - moving[..., 3]).mean() < 1
+    assert np.abs(np.roll(read[..., 3], 1, 0).astype(int) - moving[..., 3]).mean() > 8
+    assert ((read[..., 3] > 20) & (read[..., 3] < 235)).any()
+    inside = moving[..., 3] == 255
+    assert np.abs(read[..., :3].astype(int) - moving[..., :3])[inside].mean() < 4
+
+
+def test_formats_without_alpha_say_which_have_it(tmp_path):
+    for name in ("a.mp4", "a.gif"):
+        with pytest.raises(InputError, match=r"cannot be transparent.*\.webm, \.mov, \.webp, \.apng"):
+            save_frames(iter([soft_disk(30)]), tmp_path / name, 25, {})
+    assert names(tmp_path) == set()
+
+
+def test_side_by_side_with_alpha():
+    joined = side_by_side(SMOOTH[0], np.dstack([NOISE[0], NOISE[1, ..., 0]]))
+    assert (joined[:, :68, 3] == 255).all()
+    assert np.array_equal(joined[:, 68:, 3], NOISE[1, ..., 0])
 
 
 def test_side_by_side():

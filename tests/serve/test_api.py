@@ -210,6 +210,8 @@ def test_limits_of_clients_queue_and_disk(app, send):
         ({"nonsense": 1}, "no such setting"),
         ({"pad_frames": 10**9}, "pad_frames"),
         ({"extractor": "densepose=/tmp/program.ts"}, "extractor"),
+        ({"background": "/etc/passwd"}, "background"),
+        ({"background": "#12"}, "not a color"),
         ({"scheduler": "\ud800"}, "settings"),
     ],
 )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from magicanimate.animation.background import open_backdrop
+from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.scene import NOBODY, build_scene
 from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
@@ -72,6 +74,11 @@ class Job:
 
     def __len__(self) -> int:
         return len(self.signal)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether frames have alpha."""
+        return self.settings.background == TRANSPARENT
 
     def part_map(self, index: int) -> np.ndarray:
         """One frame of the motion at the video's size, parts [H, W] uint8."""
@@ -158,14 +165,22 @@ def prepare_job(
         _at_size(aligned, frame.size), frame, ReportBuilder(clip.colouring, clip.near),
         colours=_colours(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
-    warnings = [*clip.warnings, *signal.report.warnings]
+    warnings, notes = [*clip.warnings, *signal.report.warnings], [*clip.notes, *aligned.notes]
+    fps = clip.fps if chosen.resample else chosen.fps or clip.fps
+    backdrop = open_backdrop(chosen.background, size, chosen.fit, fps, len(signal), notes)
     scene = None
     if draws:
         if progress:
             progress("layers", 0, 1)
-        scene = build_scene(picture_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings)
-    if scene is None and chosen.preset == "preview":
+        scene = build_scene(picture_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings, backdrop)
+    if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
         raise InputError(NOBODY)
+    drawn_alone = scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends))
+    if backdrop is not None and not drawn_alone:
+        raise InputError(
+            f"background: {config.name} makes the whole picture anew, so nobody can be put before another background; "
+            "add --preset preview, which moves the picture's own pixels."
+        )
     return Job(
         model={"name": config.name, "version": config.version},
         settings=chosen,
@@ -175,10 +190,10 @@ def prepare_job(
         image_HWC=frame.picture(image_HWC, chosen.fit),
         signal=signal,
         scene=scene,
-        drawn_alone=scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends)),
-        fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
+        drawn_alone=drawn_alone,
+        fps=fps,
         warnings=warnings,
-        notes=[*clip.notes, *aligned.notes],
+        notes=notes,
         alignment=aligned,
         parts_agreement=clip.agreement,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,

@@ -179,7 +179,7 @@ class MagicAnimatePipeline:
     def frames(
         self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
     ) -> Iterator[np.ndarray]:
-        """Stages 3 to 7: yields frames [H, W, 3] uint8 in order, as they are decoded.
+        """Stages 3 to 7: yields frames [H, W, 3] uint8 (transparent ones [H, W, 4]) in order, as they are decoded.
 
         resume_folder: keeps the last finished step, from which a further call with the same job and folder goes on,
         with the same result; the caller removes it when the video is written. patience: seconds before the first
@@ -220,7 +220,8 @@ class MagicAnimatePipeline:
         """The drawing alone."""
         assert job.scene is not None
         for index in range(len(job) if self.ranks.first else 0):
-            yield _finished(job.scene(index).frame_HWC, job)
+            frame_HWC = job.scene.cutout(index) if job.transparent else job.scene(index).frame_HWC
+            yield _finished(frame_HWC, job)
             if progress:
                 progress("decode", index + 1, len(job))
 

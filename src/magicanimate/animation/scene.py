@@ -19,7 +19,7 @@ from magicanimate.parts.frame_store import PackedFrames
 from magicanimate.person.find import Person, count_people, find_people
 from magicanimate.person.layers import build_layers
 from magicanimate.person.matte import find_matte
-from magicanimate.person.scene import Scene
+from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.person.track_people import divide
 
 _TRUSTED = 0.45  # agreement of body and matte below which a fit is not used
@@ -30,7 +30,13 @@ NOBODY = (
 
 
 def build_scene(
-    picture_HWC: np.ndarray, aligned: Alignment, parts_FHW: PackedFrames, people: int, fps: float, warnings: list[str]
+    picture_HWC: np.ndarray,
+    aligned: Alignment,
+    parts_FHW: PackedFrames,
+    people: int,
+    fps: float,
+    warnings: list[str],
+    backdrop: Backdrop | None = None,
 ) -> Scene | None:
     """The scene of one job; None, and a warning, where the picture's people cannot be moved.
 
@@ -41,12 +47,13 @@ def build_scene(
         people: how many move.
         fps: of the motion.
         warnings: a sentence is added where something cannot be done.
+        backdrop: instead of the picture's own background.
     """
     if aligned.person is None:
         warnings.append(NOBODY)
         return None
     if people > 1:
-        return _several(picture_HWC, parts_FHW, people, fps, warnings)
+        return _several(picture_HWC, parts_FHW, people, fps, warnings, backdrop)
     if aligned.body is None or aligned.picture_body is None:
         warnings.append("No body could be fitted to the motion, so the picture's pixels are not moved with one.")
         return None
@@ -66,7 +73,7 @@ def build_scene(
     if not matte.mask_HW.any():
         warnings.append(NOBODY)
         return None
-    return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body])
+    return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body], backdrop)
 
 
 def _outline(body: BodyMotion) -> np.ndarray:
@@ -75,7 +82,12 @@ def _outline(body: BodyMotion) -> np.ndarray:
 
 
 def _several(
-    picture_HWC: np.ndarray, parts_FHW: PackedFrames, people: int, fps: float, warnings: list[str]
+    picture_HWC: np.ndarray,
+    parts_FHW: PackedFrames,
+    people: int,
+    fps: float,
+    warnings: list[str],
+    backdrop: Backdrop | None,
 ) -> Scene | None:
     """Each person of the picture in the pose of one of those who move, from left to right."""
     size = (picture_HWC.shape[0], picture_HWC.shape[1])
@@ -104,7 +116,7 @@ def _several(
         others_HW = np.any([o for i, o in enumerate(outlines) if i != index] or [np.zeros(size, bool)], 0)
         people_layers.append(build_layers(picture_HWC, matte.only(outlines[index], others_HW), person.body))
     motions = [bodies[k].with_shape(person.body.shape) for person, k in zip(found, chosen, strict=True)]
-    return Scene(picture_HWC, people_layers, motions)
+    return Scene(picture_HWC, people_layers, motions, backdrop)
 
 
 def matched(some: Sequence[float], others: Sequence[float]) -> list[int]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from magicanimate.animation.parsing import (
+    PICTURE,
+    TRANSPARENT,
+    Interval,
+    Size,
+    parse_background,
+    parse_interval,
+    parse_size,
+    parse_time,
+)
 from magicanimate.animation.shown import LOOK, MODEL, MOTION, SOLVER, Shown
 from magicanimate.errors import InputError, did_you_mean
 from magicanimate.sampling.solver_names import check_solver
@@ -16,8 +25,6 @@ if TYPE_CHECKING:
     from magicanimate.models.config import ModelConfig
 
 Preset = Literal["original", "quality", "fast", "preview"]
-Size = tuple[int, int]
-Interval = tuple[float, float]
 Settings = TypeVar("Settings", bound=BaseModel)
 SLOWEST = 0.1
 """Frames per second that are accepted."""
@@ -185,6 +192,25 @@ class AnimateSettings(BaseModel):
     ] = Field(
         default=None, description="auto: give the motion the place, size and proportions of the person in the picture"
     )
+    background: Annotated[
+        str,
+        Shown(
+            LOOK,
+            "picture|PATH|#rrggbb|transparent",
+            page="Background",
+            place=(2, 2),
+            choices={
+                "The picture's": PICTURE,
+                "White": "#ffffff",
+                "Green": "#00ff00",
+                "Transparent": TRANSPARENT,
+            },
+        ),
+    ] = Field(
+        default=PICTURE,
+        description="what is behind the person: the picture's own background, another picture or video, a color, or "
+        "nothing (transparent: in webm, mov, webp, apng or a folder of PNG frames)",
+    )
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(7, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"
     )
@@ -255,6 +281,11 @@ class AnimateSettings(BaseModel):
     @classmethod
     def _solver(cls, value: str | None) -> str | None:
         return None if value is None else check_solver(value)
+
+    @field_validator("background")
+    @classmethod
+    def _background(cls, value: str) -> str:
+        return parse_background(value)
 
     @field_validator("guidance_interval", mode="before")
     @classmethod
@@ -356,6 +387,7 @@ class SettingArguments(TypedDict, total=False):
     person: int | None
     fit: Literal["cover", "contain", "stretch"] | None
     align: Literal["auto", "none"] | None
+    background: str
     label: bool
     loop: bool
     scheduler: str | None
@@ -384,36 +416,6 @@ class AccelerationArguments(TypedDict, total=False):
     compile: bool
     graphs: bool | None
     decoder: Path | None
-
-
-def parse_size(text: str) -> Size | Literal["auto", "motion"]:
-    """`auto`, `motion`, or WIDTHxHEIGHT as people write it -> (height, width)."""
-    if text.strip().lower() == "auto":
-        return "auto"
-    if text.strip().lower() == "motion":
-        return "motion"
-    match = re.fullmatch(r"\s*(-?\d+)\s*[xX×]\s*(-?\d+)\s*", text)
-    if not match:
-        raise ValueError(f"{text!r} is not a size; write WIDTHxHEIGHT such as 512x512, auto or motion")
-    width, height = int(match[1]), int(match[2])
-    return height, width
-
-
-def parse_interval(text: str) -> Interval:
-    """START-END, two numbers such as 0-0.5."""
-    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*-\s*(\d*\.?\d+)\s*", text)
-    if not match:
-        raise ValueError(f"{text!r} is not an interval; write two numbers within 0 to 1 such as 0-0.5")
-    return float(match[1]), float(match[2])
-
-
-def parse_time(text: str) -> float:
-    """Seconds, mm:ss or hh:mm:ss, the seconds with decimals if wanted -> seconds."""
-    match = re.fullmatch(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?)", text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a time; write seconds such as 12.5, or minutes and seconds such as 1:05")
-    hours, minutes, seconds = (float(piece or 0) for piece in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
 
 
 def make_settings(**values: Any) -> AnimateSettings:

@@ -12,7 +12,7 @@ import numpy as np
 
 from magicanimate import provenance
 from magicanimate.animation.job import Job
-from magicanimate.media import check_output, side_by_side
+from magicanimate.media import check_alpha, check_output, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.progress import Progress
 from magicanimate.sampling.checkpoint import check_resume, discard_steps, resume_folder
@@ -30,7 +30,7 @@ class Output:
 
     path: of the video; its settings lie beside it. about: entries of the settings beside those of the job. overwrite:
     replace an existing video. compare: picture, motion and result side by side. resume: go on from finished steps, and
-    keep them from the first one on. steps: their folder; default: beside the video.
+    keep them from the first one on. steps: their folder; default: beside the video. transparent: frames have alpha.
     """
 
     path: Path
@@ -39,6 +39,7 @@ class Output:
     compare: bool = False
     resume: bool = False
     steps: Path | None = None
+    transparent: bool = False
 
     @property
     def steps_folder(self) -> Path:
@@ -47,6 +48,8 @@ class Output:
 
     def check(self) -> None:
         """Raise InputError if the video cannot be written there; remove finished steps that `overwrite` gives up."""
+        if self.transparent:
+            check_alpha(self.path)
         check_output(self.path, self.overwrite, "add --overwrite")
         check_resume(self.path, self.resume, self.overwrite)
 

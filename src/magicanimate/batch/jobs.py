@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magicanimate.animation.parsing import TRANSPARENT, is_path
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.files import sha256
-from magicanimate.media.writing import SUFFIXES
+from magicanimate.media.writing import SUFFIXES, check_alpha
 from magicanimate.untrusted import parse_json
 
 _PATHS = ("image", "motion", "out")
@@ -107,12 +108,18 @@ def _job(line: int, row: dict[str, Any] | str, base: Path, folder: Path) -> Batc
         raise InputError(row)
     image, motion = (_existing(row, name, base) for name in ("image", "motion"))
     settings = make_settings(**{name: value for name, value in row.items() if name not in _PATHS})
+    if is_path(settings.background):
+        settings = settings.model_copy(update={"background": str((base / settings.background).resolve())})
+    transparent = settings.background == TRANSPARENT
     chosen = settings.model_dump(mode="json", exclude_unset=True)
     content = json.dumps([str(image), str(motion), str(row.get("out", "")), chosen], sort_keys=True)
     key = sha256(content)[:12]
-    out = folder / str(row.get("out") or f"{image.stem}_{motion.stem}_{key[:6]}.mp4")
+    usual = f"{image.stem}_{motion.stem}_{key[:6]}.{'webm' if transparent else 'mp4'}"
+    out = folder / str(row.get("out") or usual)
     if out.suffix.lower() not in (*SUFFIXES, ""):
         raise InputError(f"out: {out.name} should end in {', '.join(SUFFIXES)}, or in nothing for a folder of frames.")
+    if transparent:
+        check_alpha(out)
     return BatchJob(line, image, motion, out, settings, key)
 
 

@@ -64,5 +64,5 @@ class Animator:
 
         ready = self._pipe.prepare(job.image, job.motion, job.settings)
         about = {"image": str(job.image), "motion": str(job.motion), "job": job.key}
-        output = Output(path=job.out, about=about, overwrite=self._options.overwrite)
+        output = Output(path=job.out, about=about, overwrite=self._options.overwrite, transparent=ready.transparent)
         return len(ready), [*ready.warnings, *write_video(self._pipe, ready, output)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
 from magicanimate.animation.shown import LOOK, MOTION
 from magicanimate.cli.commands import Command
@@ -42,8 +43,8 @@ Out = Annotated[
         "-o",
         metavar="PATH",
         rich_help_panel=MOTION,
-        help="mp4, webm, gif or webp file, or a name without ending for a folder of PNG frames. "
-        "Default: PICTURE_MOTION.mp4 in this folder.",
+        help="mp4, webm, mov, gif, webp or apng file, or a name without ending for a folder of PNG frames. "
+        "Default: PICTURE_MOTION.mp4 in this folder (webm where the background is transparent).",
     ),
 ]
 
@@ -89,8 +90,11 @@ def animate(
     from magicanimate.media.paths import output_path
 
     about = {"image": str(image), "motion": str(motion)}
-    path = output_path(out) if out else Path(f"{image.stem}_{motion.stem}.mp4")
-    output = Output(path=path, about=about, overwrite=overwrite, compare=compare, resume=resume)
+    transparent = settings.background == TRANSPARENT
+    path = output_path(out) if out else Path(f"{image.stem}_{motion.stem}.{'webm' if transparent else 'mp4'}")
+    output = Output(
+        path=path, about=about, overwrite=overwrite, compare=compare, resume=resume, transparent=transparent
+    )
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         with nullcontext() if dry_run else claimed(path):
             Animation(image, motion, settings, model, output, dry_run).run(None)

@@ -18,7 +18,7 @@ from magicanimate.version import version
 if TYPE_CHECKING:
     import numpy as np
 
-    from magicanimate.animation.settings import Size
+    from magicanimate.animation.parsing import Size
     from magicanimate.motion.clip import MotionClip
 
 KINDS = ("parts", "depth", "normals", "pose")

@@ -12,7 +12,7 @@ import numpy as np
 
 from magicanimate.media.containers import decode_from
 
-_CODECS = {".mp4": "aac", ".webm": "libopus"}
+_CODECS = {".mp4": "aac", ".webm": "libopus", ".mov": "aac"}
 _RATE = 48000
 _BITS = 160_000
 

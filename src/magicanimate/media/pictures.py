@@ -208,11 +208,11 @@ def place(source: tuple[int, int], size: tuple[int, int], fit: Fit = "cover") ->
     return Placement((left_edge, top_edge, left_edge + seen_width, top_edge + seen_height), (0, 0, height, width), size)
 
 
-def fit_picture(image_HWC: np.ndarray, placement: Placement) -> np.ndarray:
+def fit_picture(
+    image_HWC: np.ndarray, placement: Placement, filter: Image.Resampling = Image.Resampling.LANCZOS
+) -> np.ndarray:
     """[H, W, 3] -> [height, width, 3]; what a contained picture leaves free repeats its border."""
     _, _, inner_height, inner_width = placement.inner
-    resized = Image.fromarray(image_HWC).resize(
-        (inner_width, inner_height), Image.Resampling.LANCZOS, box=placement.box
-    )
+    resized = Image.fromarray(image_HWC).resize((inner_width, inner_height), filter, box=placement.box)
     rows, columns = placement.margins
     return np.pad(np.asarray(resized), (rows, columns, (0, 0)), mode="edge")

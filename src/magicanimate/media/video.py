@@ -23,7 +23,7 @@ class Video:
     """A finished video."""
 
     frames: np.ndarray
-    """[F, H, W, 3] uint8 RGB."""
+    """[F, H, W, 3] uint8 RGB; [F, H, W, 4] with straight alpha, where the background is transparent."""
     fps: float
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -36,15 +36,16 @@ class Video:
     def _repr_html_(self) -> str:
         """The video as notebooks show it: a player with the whole file in it."""
         with tempfile.TemporaryDirectory() as folder:
-            data = self.save(Path(folder) / "video.mp4").read_bytes()
+            kind = "webm" if self.frames.shape[3] == 4 else "mp4"
+            data = self.save(Path(folder) / f"video.{kind}").read_bytes()
         height, width = self.frames.shape[1:3]
         return (
             f'<video controls loop muted autoplay playsinline width="{width}" height="{height}" '
-            f'src="data:video/mp4;base64,{base64.b64encode(data).decode()}"></video>'
+            f'src="data:video/{kind};base64,{base64.b64encode(data).decode()}"></video>'
         )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write mp4, webm, gif, webp or a folder of PNG frames, by the name's ending, and the settings beside it.
+        """Write mp4, webm, mov, gif, webp, apng or a folder of PNG frames, by the name's ending; and the settings.
 
         Raises:
             InputError: see `media.open_writer`.

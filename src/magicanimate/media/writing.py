@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import Blend, PngInfo
 
 from magicanimate.errors import DISK_FULL, InputError
 from magicanimate.files import atomic_path
@@ -28,17 +29,43 @@ from magicanimate.media.paths import output_path
 from magicanimate.provenance.marks import append_xmp_box, xmp_packet
 
 _BT709 = 1
-_ENCODERS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
-    # suffix: container, codec, codec options, container options
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """How frames are encoded: FFmpeg's names of container and codec, their options, and pixel formats."""
+
+    container: str
+    codec: str
+    options: dict[str, str]
+    pixels: str
+    pixels_with_alpha: str | None = None
+    container_options: dict[str, str] = field(default_factory=dict)
+
+
+_ENCODERS = {
     # x264's macroblock tree gives other bytes for the same frames now and then on busy machines with AVX-512
-    ".mp4": ("mp4", "libx264", {"crf": "16", "preset": "medium", "mbtree": "0"}, {"movflags": "+faststart"}),
-    ".webm": ("webm", "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, {}),
-}
-SUFFIXES = (*_ENCODERS, ".gif", ".webp")
+    ".mp4": _Encoder(
+        "mp4", "libx264", {"crf": "16", "preset": "medium", "mbtree": "0"}, "yuv420p",
+        container_options={"movflags": "+faststart"},
+    ),
+    ".webm": _Encoder(
+        "webm", "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}, "yuv420p", "yuva420p"
+    ),
+    ".mov": _Encoder("mov", "prores_ks", {"profile": "4444", "vendor": "apl0"}, "yuv444p10le", "yuva444p10le"),
+}  # fmt: skip
+_PICTURES = (".gif", ".webp", ".apng")
+SUFFIXES = (*_ENCODERS, *_PICTURES)
+"""Endings of files that can be written."""
+ALPHA_SUFFIXES = (".webm", ".mov", ".webp", ".apng")
+"""Those that can hold frames with alpha; so can folders of PNG frames."""
 
 
 class Sink(Protocol):
-    """Takes frames [H, W, 3] uint8 in order; `close` completes the file, `abandon` lets go of one that is deleted."""
+    """Takes frames in order; `close` completes the file, `abandon` lets go of one that is deleted.
+
+    Frames are [H, W, 3] uint8, or [H, W, 4] with colors that are not multiplied by alpha; all of a file are alike.
+    """
 
     def write(self, frame_HWC: np.ndarray) -> None: ...
 
@@ -55,17 +82,26 @@ class _About:
         self.source_type: str | None = settings.get("digital_source_type")
         self.xmp = xmp_packet(settings)
 
+    def png(self) -> PngInfo:
+        """Chunks of a PNG file."""
+        info = PngInfo()
+        info.add_text("Comment", self.comment)
+        if self.xmp:
+            info.add_itxt("XML:com.adobe.xmp", self.xmp.decode())
+        return info
+
 
 class _VideoSink:
-    """H.264 or VP9, 4:2:0, BT.709. Odd sizes gain a repeated row or column, since 4:2:0 H.264 has none."""
+    """H.264, VP9 or ProRes 4444, BT.709. Odd sizes gain a repeated row or column, since 4:2:0 H.264 has none."""
 
     def __init__(
         self, path: Path, suffix: str, fps: float, about: _About, audio: Audio | None, crf: int | None
     ) -> None:
-        self._path, self._xmp = path, about.xmp if suffix == ".mp4" else None
-        container_name, self._codec, usual, options = _ENCODERS[suffix]
-        self._codec_options = usual if crf is None else usual | {"crf": str(crf)}
-        self._container = av.open(str(path), "w", format=container_name, options=options)
+        self._path, self._xmp = path, about.xmp if suffix in (".mp4", ".mov") else None
+        self._encoder = encoder = _ENCODERS[suffix]
+        better = {} if crf is None or "crf" not in encoder.options else {"crf": str(crf)}
+        self._codec_options = encoder.options | better
+        self._container = av.open(str(path), "w", format=encoder.container, options=encoder.container_options)
         self._container.metadata["comment"] = about.comment
         if about.source_type and suffix == ".webm":  # which has no place for XMP
             self._container.metadata["DIGITAL_SOURCE_TYPE"] = about.source_type
@@ -74,21 +110,24 @@ class _VideoSink:
         self._frames = 0
         self._sound = SoundTrack(self._container, suffix, audio) if audio else None
 
-    def _start(self, height: int, width: int) -> None:
-        self._stream = self._container.add_stream(self._codec, rate=self._fps, options=dict(self._codec_options))
+    def _start(self, height: int, width: int, channels: int) -> None:
+        encoder = self._encoder
+        self._stream = self._container.add_stream(encoder.codec, rate=self._fps, options=dict(self._codec_options))
         self._stream.height, self._stream.width = height + height % 2, width + width % 2
-        self._stream.pix_fmt = "yuv420p"
+        self._stream.pix_fmt = encoder.pixels_with_alpha if channels == 4 else encoder.pixels
+        if channels == 4:
+            self._stream.metadata["alpha_mode"] = "1"  # by which players of webm know
         context = self._stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = 1  # limited, which is what browsers assume
 
     def write(self, frame_HWC: np.ndarray) -> None:
-        height, width = frame_HWC.shape[:2]
+        height, width, channels = frame_HWC.shape
         if self._stream is None:
-            self._start(height, width)
+            self._start(height, width, channels)
         even = np.pad(frame_HWC, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        converted = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgba" if channels == 4 else "rgb24")
+        converted = frame.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
         self._container.mux(self._stream.encode(converted))
         self._frames += 1
         if self._sound:
@@ -110,7 +149,7 @@ class _VideoSink:
 
 
 class _AnimationSink:
-    """GIF and WebP through Pillow, which wants all frames at the end: they wait in memory (a GIF's as indices)."""
+    """GIF, WebP and APNG through Pillow, which wants all frames at once: they wait in memory (a GIF's as indices)."""
 
     def __init__(self, path: Path, suffix: str, fps: float, about: _About) -> None:
         self._path, self._suffix, self._fps, self._about = path, suffix, fps, about
@@ -129,6 +168,9 @@ class _AnimationSink:
         }  # fmt: skip
         if self._suffix == ".gif":
             common |= {"comment": self._about.comment.encode(), "format": "GIF"}
+        elif self._suffix == ".apng":
+            # Frames replace the ones before them, which blending would show through where they are transparent.
+            common |= {"pnginfo": self._about.png(), "format": "PNG", "blend": Blend.OP_SOURCE}
         else:
             exif = Image.Exif()
             exif[0x010E] = self._about.comment  # ImageDescription
@@ -145,10 +187,7 @@ class _FolderSink:
     def __init__(self, path: Path, about: _About) -> None:
         path.mkdir()
         self._path, self._count = path, 0
-        self._info = PngInfo()
-        self._info.add_text("Comment", about.comment)
-        if about.xmp:
-            self._info.add_itxt("XML:com.adobe.xmp", about.xmp.decode())
+        self._info = about.png()
 
     def write(self, frame_HWC: np.ndarray) -> None:
         Image.fromarray(frame_HWC).save(self._path / f"frame_{self._count:05d}.png", pnginfo=self._info)
@@ -169,6 +208,8 @@ class _Guarded:
         self.count = 0
 
     def write(self, frame_HWC: np.ndarray) -> None:
+        if frame_HWC.shape[2] == 4:
+            check_alpha(self._path)
         with _explained(self._path):
             self._sink.write(frame_HWC)
         self.count += 1
@@ -202,6 +243,15 @@ def _is_folder(path: Path) -> bool:
 
 def _is_ours(folder: Path) -> bool:
     return all(f.name.startswith("frame_") and f.suffix == ".png" for f in folder.iterdir())
+
+
+def check_alpha(path: Path) -> None:
+    """Raise InputError if frames with alpha cannot be written under this name."""
+    if not _is_folder(path) and path.suffix.lower() not in ALPHA_SUFFIXES:
+        raise InputError(
+            f"{path.name} cannot be transparent; end the output in {', '.join(ALPHA_SUFFIXES)}, or give a name without "
+            "an ending for a folder of PNG frames."
+        )
 
 
 def check_output(path: str | Path, overwrite: bool = False, how_to_overwrite: str = "say overwrite=True") -> Path:
@@ -254,13 +304,14 @@ def open_writer(
 ) -> Iterator[_Guarded]:
     """Write a video; it appears under its name only when the block ends well.
 
-    The kind follows the name: .mp4 (H.264 that browsers play), .webm (VP9), .gif, .webp, or, without an ending, a
-    folder of PNG frames. `settings` go into the file's comment as JSON, and into a file beside it. `audio` becomes
-    the sound track of mp4 (AAC) and webm (Opus); the other kinds are silent. `crf` is the encoder's constant rate
-    factor, where mp4 and webm should be better (lower) or smaller (higher) than usual.
+    The kind follows the name: .mp4 (H.264 that browsers play), .webm (VP9), .mov (ProRes 4444), .gif, .webp, .apng,
+    or, without an ending, a folder of PNG frames. `settings` go into the file's comment as JSON, and into a file beside
+    it. `audio` becomes the sound track of mp4 and mov (AAC) and webm (Opus); the other kinds are silent. `crf` is the
+    encoder's constant rate factor, where mp4 and webm should be better (lower) or smaller (higher) than usual.
 
     Raises:
-        InputError: see `check_output`; and when the disk is full or writing fails.
+        InputError: see `check_output` and, for frames with alpha, `check_alpha`; when the disk is full or writing
+            fails.
     """
     path = check_output(path, overwrite)
     about = _About(settings or {})
@@ -285,9 +336,11 @@ def open_writer(
 
 
 def side_by_side(*images_HWC: np.ndarray) -> np.ndarray:
-    """Frames of one size next to each other, [H, W, 3] each, with a thin white line between."""
-    line = np.full((images_HWC[0].shape[0], 4, 3), 255, np.uint8)
+    """Frames of one height next to each other, with a thin white line between; with alpha, if one of them has it."""
+    channels = max(image_HWC.shape[2] for image_HWC in images_HWC)
+    line = np.full((images_HWC[0].shape[0], 4, channels), 255, np.uint8)
     pieces: list[np.ndarray] = []
     for image_HWC in images_HWC:
-        pieces += [image_HWC, line]
+        lacking = channels - image_HWC.shape[2]
+        pieces += [np.pad(image_HWC, ((0, 0), (0, 0), (0, lacking)), constant_values=255), line]
     return np.concatenate(pieces[:-1], axis=1)

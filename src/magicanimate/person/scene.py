@@ -1,19 +1,21 @@
-"""A picture as a scene: its people as layers that move, before the picture without them.
+"""A picture as a scene: its people as layers that move, before the picture without them or another background.
 
 Shape legend: H W pixels, F frames, J joints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from magicanimate.body.motion import BodyMotion
-from magicanimate.person.drawing import PeopleRenderer
+from magicanimate.person.cutout import cut_out
+from magicanimate.person.drawing import Drawing, PeopleRenderer
 from magicanimate.person.layers import COMPLETED, GUESSED, KNOWN, LayeredPerson
+from magicanimate.person.light import light_near, match_light, relit
 from magicanimate.person.shadow import ContactShadow
 from magicanimate.person.texture import complete_texture
 
@@ -22,7 +24,17 @@ BACKGROUND, FILLED = 0, 4
 _FRINGE = 0.009  # of the picture's longer side: how far around a matte the background is continued too
 _FAINT = 2  # alpha from which a pixel is not the background's
 
-__all__ = ["BACKGROUND", "COMPLETED", "FILLED", "GUESSED", "KNOWN", "DrawnFrame", "Scene"]
+__all__ = ["BACKGROUND", "COMPLETED", "FILLED", "GUESSED", "KNOWN", "Backdrop", "DrawnFrame", "Scene"]
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """A background that is not the picture's own."""
+
+    frame: Callable[[int], np.ndarray]
+    """Number of a frame -> [H, W, 3] uint8, of the video's size."""
+    light_3: np.ndarray | None = None
+    """[3] mean linear light that people before it are matched to; None: they keep their colors."""
 
 
 @dataclass(frozen=True)
@@ -40,43 +52,86 @@ class DrawnFrame:
 class Scene:
     """Draws the people of a picture in the poses of a motion. Frames are numbered as the motion's."""
 
-    def __init__(self, picture_HWC: np.ndarray, people: Sequence[LayeredPerson], motions: Sequence[BodyMotion]) -> None:
+    def __init__(
+        self,
+        picture_HWC: np.ndarray,
+        people: Sequence[LayeredPerson],
+        motions: Sequence[BodyMotion],
+        backdrop: Backdrop | None = None,
+    ) -> None:
         """
         Args:
             picture_HWC: uint8.
             people: of that picture.
-            motions: one for each person, in pixels of the picture.
+            motions: one for each person, in pixels of the picture, or of the backdrop's frames.
+            backdrop: instead of the picture's own background.
         """
-        self.size = (picture_HWC.shape[0], picture_HWC.shape[1])
+        self.size = motions[0].size
         self.motions = list(motions)
+        self._backdrop = backdrop
         self._transforms = [motion.transforms() for motion in motions]
-        self._renderer = PeopleRenderer(people, self.size)
+        size = (picture_HWC.shape[0], picture_HWC.shape[1])
         alpha_HW = np.max([person.matte.alpha_HW for person in people], 0)
-        reach = max(3, round(_FRINGE * max(self.size)))
+        reach = max(3, round(_FRINGE * max(size)))
         person_HW = ndimage.distance_transform_edt(alpha_HW <= _FAINT) <= reach
-        shadows = [ContactShadow.near_feet(person, self.size) for person in people]
+        shadows = [ContactShadow.near_feet(person, size) for person in people]
         self._hole_HW = np.any([person_HW, *(shadow.region_HW for shadow in shadows)], 0)
         self.plate_HWC = complete_texture(picture_HWC, self._hole_HW)
-        self._shadows = [shadow.measured(picture_HWC, self.plate_HWC, person_HW) for shadow in shadows]
+        shadows = [shadow.measured(picture_HWC, self.plate_HWC, person_HW) for shadow in shadows]
+        self._gray = [
+            shadow.gray(_scale(person, motion))
+            for shadow, person, motion in zip(shadows, people, motions, strict=True)
+        ]  # fmt: skip
+        self._shadows = shadows
         self._moves = [motion.points() for motion in motions]
+        if backdrop is not None and backdrop.light_3 is not None:
+            own_3 = light_near(picture_HWC, self._hole_HW)
+            people = people if own_3 is None else relit(people, match_light(own_3, backdrop.light_3))
+        self._renderer = PeopleRenderer(people, self.size)
 
     def __len__(self) -> int:
         return len(self.motions[0])
 
     def __call__(self, index: int) -> DrawnFrame:
         """Draw one frame."""
-        plate = self.plate_HWC
-        present = [bool(motion.present_F[index]) for motion in self.motions]
-        for shadow, motion, points_FS3, here in zip(self._shadows, self.motions, self._moves, present, strict=True):
-            if here:
-                plate = shadow.cast(plate, motion.project(points_FS3[index]))
-        poses = [
-            (transforms_FJ34[index], motion.focal) if here else None
-            for transforms_FJ34, motion, here in zip(self._transforms, self.motions, present, strict=True)
-        ]
-        drawing = self._renderer(poses)
+        if self._backdrop is None:
+            plate, behind_HW = self._cast(self._shadows, self.plate_HWC, index), self._filled_HW()
+        else:
+            plate = self._cast(self._gray, self._backdrop.frame(index), index)
+            behind_HW = np.full(self.size, BACKGROUND, np.uint8)
+        drawing = self._drawing(index)
         share = drawing.alpha_HW[..., None].astype(np.float32) / 255
         frame = plate + share * (drawing.color_HWC.astype(np.float32) - plate)
-        background_HW = np.where(self._hole_HW, FILLED, BACKGROUND)
-        kind_HW = np.where(drawing.kind_HW == 255, background_HW, drawing.kind_HW).astype(np.uint8)
+        kind_HW = np.where(drawing.kind_HW == 255, behind_HW, drawing.kind_HW).astype(np.uint8)
         return DrawnFrame(np.rint(frame).astype(np.uint8), drawing.alpha_HW, kind_HW)
+
+    def cutout(self, index: int) -> np.ndarray:
+        """One frame's people and their shadows alone. [H, W, 4] uint8, colors not multiplied by alpha."""
+        light_HW1 = self._cast(self._gray, np.ones((*self.size, 1), np.float32), index)
+        return cut_out(self._drawing(index), light_HW1[..., 0])
+
+    def _cast(self, shadows: Sequence[ContactShadow], plate_HWC: np.ndarray, index: int) -> np.ndarray:
+        """A background [H, W, C] with the people's shadows."""
+        for shadow, motion, points_FS3 in zip(shadows, self.motions, self._moves, strict=True):
+            if motion.present_F[index]:
+                plate_HWC = shadow.cast(plate_HWC, motion.project(points_FS3[index]))
+        return plate_HWC
+
+    def _filled_HW(self) -> np.ndarray:
+        return np.where(self._hole_HW, FILLED, BACKGROUND)
+
+    def _drawing(self, index: int) -> Drawing:
+        poses = [
+            (transforms_FJ34[index], motion.focal) if motion.present_F[index] else None
+            for transforms_FJ34, motion in zip(self._transforms, self.motions, strict=True)
+        ]
+        return self._renderer(poses)
+
+
+def _scale(person: LayeredPerson, motion: BodyMotion) -> float:
+    """How much larger a person is in a motion than in their picture."""
+    if not motion.present_F.any():
+        return 1.0
+    own, moved = person.body, float(np.median(motion.position_F3[motion.present_F, 1]))
+    scale = motion.focal / moved * float(own.position_F3[0, 1]) / own.focal
+    return 1.0 if abs(scale - 1) < 0.02 else float(np.clip(scale, 0.1, 10))

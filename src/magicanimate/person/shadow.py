@@ -19,6 +19,7 @@ _WIDE, _HIGH = 0.11, 0.045  # of the figure's height: half axes of the region ar
 _BELOW = 0.01  # of the figure's height: how far below the sole its center lies
 _DARKEST = 0.35  # of the ground's light
 _LIFTED = 0.06  # of the figure's height above the ground at which a foot casts no contact shadow any more
+_SOFT = 0.006  # of the figure's height: blur of a shadow on another ground
 _CUT = 0.02  # of the picture's height: feet this near to its lower edge are not seen
 
 
@@ -33,7 +34,8 @@ class ContactShadow:
     region_HW: np.ndarray = field(repr=False)
     """[H, W] bool: ground around the feet."""
     light: list[tuple[int, int, np.ndarray]] = field(default_factory=list, repr=False)
-    """For each foot: top, left and [h, w, 3] float32, the ground's light with the shadow as a share of that without."""
+    """For each foot: top, left and [h, w, 3] float32, the ground's light with the shadow as a share of that without; of
+    a gray one [h, w, 1]."""
 
     @classmethod
     def near_feet(cls, person: LayeredPerson, size: tuple[int, int]) -> ContactShadow:
@@ -64,6 +66,19 @@ class ContactShadow:
             light.append((rows.start, columns.start, (1 + share * (ratio - 1)).astype(np.float32)))
         return ContactShadow(self.feet_K2, self.height, self.region_HW, light)
 
+    def gray(self, scale: float) -> ContactShadow:
+        """The same for another ground and another size: without the colors and the grain of the picture's ground.
+
+        scale: pixels of the other frame for one of the picture. The light is [h, w, 1], at most 1.
+        """
+        soft = _SOFT * self.height
+        light = []
+        for top, left, ratio in self.light:
+            smooth = ndimage.gaussian_filter(np.minimum(ratio.mean(2), 1), soft, mode="constant", cval=1)
+            enlarged = ndimage.zoom(smooth, scale, order=1, mode="nearest", grid_mode=True) if scale != 1 else smooth
+            light.append((round(top * scale), round(left * scale), enlarged[..., None].astype(np.float32)))
+        return ContactShadow(self.feet_K2 * scale, self.height * scale, self.region_HW, light)
+
     def _shares(self, index: int, rows: slice, columns: slice) -> np.ndarray:
         """How much of the ground is nearer to this foot than to the other one. [h, w], 0..1."""
         if len(self.feet_K2) < 2:
@@ -76,7 +91,7 @@ class ContactShadow:
         """The plate with the shadow where the feet of a pose are. [H, W, 3] float32.
 
         Args:
-            plate_HWC: the picture without people.
+            plate_HWC: the picture without people, or another background; [H, W, C].
             points_S2: the rig's points in pixels.
         """
         out = plate_HWC.astype(np.float32)

@@ -31,7 +31,7 @@ def _label(height: int, width: int) -> np.ndarray:
 
 
 def labelled(frame_HWC: np.ndarray) -> np.ndarray:
-    """A copy of a frame [H, W, 3] uint8 with the label in its lower right corner."""
+    """A copy of a frame [H, W, 3 or 4] uint8 with the label in its lower right corner; alpha is straight."""
     import numpy as np
 
     label = _label(*frame_HWC.shape[:2])
@@ -39,5 +39,8 @@ def labelled(frame_HWC: np.ndarray) -> np.ndarray:
     out_HWC = frame_HWC.copy()
     corner = out_HWC[-height:, -width:]
     alpha = label[..., 3:] / 255
-    corner[:] = np.round(label[..., :3] * alpha + corner * (1 - alpha)).astype(np.uint8)
+    below = (1 - alpha) * (corner[..., 3:] / 255 if frame_HWC.shape[2] == 4 else 1)
+    total = alpha + below
+    corner[..., :3] = np.round((label[..., :3] * alpha + corner[..., :3] * below) / total)
+    corner[..., 3:] = np.round(255 * total[..., : corner.shape[2] - 3])
     return out_HWC

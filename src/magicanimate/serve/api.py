@@ -27,6 +27,7 @@ from magicanimate.serve.service import Service, unknown_job
 from magicanimate.untrusted import parse_json
 
 _EVENT_SECONDS = 0.5
+_KINDS = {".mp4": "video/mp4", ".webm": "video/webm"}
 _UPLOADS = anyio.CapacityLimiter(2)
 """Uploads that are checked at once: a crowd of them must not make those wait who only ask."""
 
@@ -168,11 +169,12 @@ def cancel_job(job: JobId, service: Jobs, client: Client) -> JobState:
     "/jobs/{job}/result",
     tags=["jobs"],
     response_class=FileResponse,
-    responses=_problems(404, 409) | {200: {"content": {"video/mp4": {}}}},
+    responses=_problems(404, 409) | {200: {"content": {kind: {} for kind in _KINDS.values()}}},
 )
 def get_result(job: JobId, service: Jobs, client: Client) -> FileResponse:
-    """The finished video."""
-    return _file(service.result(job, client), f"{job}.mp4")
+    """The finished video: mp4, or webm where the background is transparent."""
+    path = service.result(job, client)
+    return _file(path, f"{job}{path.suffix}")
 
 
 @router.get("/jobs/{job}/result/settings", tags=["jobs"], responses=_problems(404, 409))
@@ -250,7 +252,7 @@ def _settings(text: str) -> dict[str, Any]:
 def _file(path: Path, name: str) -> FileResponse:
     if not path.is_file():
         raise _gone()
-    return FileResponse(path, media_type="video/mp4", filename=name, content_disposition_type="inline")
+    return FileResponse(path, media_type=_KINDS[path.suffix], filename=name, content_disposition_type="inline")
 
 
 def _gone() -> ServiceError:

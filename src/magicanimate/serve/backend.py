@@ -95,7 +95,10 @@ class Backend(Protocol):
         ...
 
     def result(self, job: str, client: str) -> Path:
-        """The finished video (mp4); its settings lie beside it (`media.settings_path`). 409 while there is none."""
+        """The finished video (mp4; webm where it is transparent); its settings lie beside it (`media.settings_path`).
+
+        409 while there is none.
+        """
         ...
 
     def driver(self, job: str, client: str) -> Path | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from magicanimate.animation.parsing import is_path
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.media import settings_path
@@ -210,6 +211,8 @@ def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
         raise ServiceError(422, f"pad_frames: this service allows at most {_MOST_PADDING} (got {chosen.pad_frames}).")
     if "=" in chosen.extractor:  # names a file of this machine, which may hold a program
         raise ServiceError(422, "extractor: this service takes the name of an extractor only.")
+    if is_path(chosen.background):  # names a file of this machine
+        raise ServiceError(422, "background: this service takes picture, transparent, or a color as #rrggbb.")
     if (chosen.max_frames or 0) > limits.frames:
         raise ServiceError(422, f"max_frames: this service allows at most {limits.frames} (got {chosen.max_frames}).")
     if isinstance(chosen.size, tuple) and chosen.size[0] * chosen.size[1] > limits.video_pixels:

@@ -135,7 +135,8 @@ class Worker:
         self._say("busy")
         settings = make_settings(**({"max_frames": limits.frames} | job.settings))
         ready = pipe.prepare(folder / job.picture, folder / job.motion, settings, progress=self._told)
-        result, driver = (folder / f"{name}-{job.attempts}.mp4" for name in ("result", "driver"))
+        result = folder / f"result-{job.attempts}.{'webm' if ready.transparent else 'mp4'}"
+        driver = folder / f"driver-{job.attempts}.mp4"
         output = Output(path=result, overwrite=True, steps=folder / "resume")
         warnings = [*ready.warnings, *write_video(pipe, ready, output, self._told)]
         if len(ready) == limits.frames and "max_frames" not in job.settings:

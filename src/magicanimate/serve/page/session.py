@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
@@ -180,7 +181,8 @@ class Session:
         names = [Path(chosen.name).stem for chosen in self.inputs.get(job.id, ())] or ["magicanimate", job.id[:8]]
         plain = [re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_PIECE].strip("-.") for name in names]
         seed = job.settings.get("seed", 1)
-        return f"{'_'.join(name for name in plain if name)}_seed{seed}.mp4"
+        kind = "webm" if job.settings.get("background") == TRANSPARENT else "mp4"
+        return f"{'_'.join(name for name in plain if name)}_seed{seed}.{kind}"
 
     @property
     def busy(self) -> bool:

@@ -1,0 +1,93 @@
+"""What is behind the people of a job: the picture's own background, or a backdrop made from the settings.
+
+Shape legend: F frames, H W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from magicanimate.animation.parsing import PICTURE, TRANSPARENT, is_path
+from magicanimate.errors import InputError, did_you_mean
+from magicanimate.media import Clip, Span, open_clip
+from magicanimate.media.paths import existing_path
+from magicanimate.media.pictures import Fit, fit_picture, place
+from magicanimate.person.light import mean_light
+from magicanimate.person.scene import Backdrop
+
+_LOOKS = 8
+"""Frames of a video, spread over its length, whose light is measured."""
+
+
+def open_backdrop(
+    background: str, size: tuple[int, int], fit: Fit, fps: float, count: int, notes: list[str]
+) -> Backdrop | None:
+    """The backdrop of a video; None where the picture's own background stays.
+
+    Args:
+        background: as parsed; not the driver.
+        size: (height, width) of the video.
+        fit: how a picture or video of another shape is fitted.
+        fps, count: rate and number of the video's frames.
+        notes: a sentence is added where a video is shorter and begins again.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if background == PICTURE:
+        return None
+    if not is_path(background):
+        color = (0, 0, 0) if background == TRANSPARENT else tuple(bytes.fromhex(background[1:]))
+        plain_HWC = np.full((*size, 3), color, np.uint8)
+        return Backdrop(lambda index: plain_HWC)
+    clip = _opened(background, Span(fps=fps, frames=count))
+    played = PlayedClip(clip, size, fit)
+    if 1 < len(played) < count:
+        notes.append(
+            f"The background {clip.path.name} has {len(played)} frames at {fps:g} fps and the video {count}, so it "
+            "begins again where it ends."
+        )
+    looks = [mean_light(played(index)) for index in range(0, len(played), max(1, len(played) // _LOOKS))]
+    lights = [light_3 for light_3 in looks if light_3 is not None]
+    return Backdrop(played, np.mean(lights, 0) if lights else None)
+
+
+def _opened(background: str, span: Span) -> Clip:
+    """A picture, which is a clip of one frame, or a video."""
+    try:
+        return open_clip(existing_path(background, "background"), span)
+    except InputError as error:
+        sentence = str(error).replace("The motion ", "The background ")
+        near = "" if Path(background).exists() else did_you_mean(background, (PICTURE, TRANSPARENT))
+        raise InputError(f"{sentence.removesuffix('.')}{near}" if near else sentence) from error
+
+
+class PlayedClip:
+    """Frames of a clip at a size, by number; after its last one it begins again. Going forward is fast."""
+
+    def __init__(self, clip: Clip, size: tuple[int, int], fit: Fit) -> None:
+        self._clip, self._placement = clip, place(clip.size, size, fit)
+        self._count = clip.count if clip.count is not None else sum(1 for _ in clip)
+        self._frames: Iterator[np.ndarray] = iter(())
+        self._at, self._shown_HWC = -1, np.zeros((*size, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __call__(self, index: int) -> np.ndarray:
+        """[H, W, 3] uint8."""
+        wanted = index % self._count
+        if wanted == self._at:
+            return self._shown_HWC
+        if self._at < 0 or wanted < self._at:
+            self._frames, self._at = iter(self._clip), -1
+        frame_HWC = self._shown_HWC
+        while self._at < wanted:
+            frame_HWC = next(self._frames)
+            self._at += 1
+        self._shown_HWC = fit_picture(frame_HWC, self._placement, Image.Resampling.BILINEAR)
+        return self._shown_HWC
