@@ -109,8 +109,9 @@ def mark(path: Path) -> list[str]:
         credentials = configured()
         if credentials is None:
             return []
-        if path.suffix == ".webm":
-            return [f"{path.name} is not signed: C2PA has no place for a signature in webm; choose mp4."]
+        if path.suffix in (".webm", ".apng"):
+            kind = path.suffix[1:]
+            return [f"{path.name} is not signed: C2PA has no place for a signature in {kind}; choose mp4 or mov."]
         for file in sorted(path.glob("*.png")) if path.is_dir() else [path]:
             sign(file, credentials)
     except InputError as error:
