@@ -159,20 +159,28 @@ def test_cancelling(visit):
     fill(page)
     page.wait_for_selector("#run:not([disabled])")
     page.locator("#run").click()
-    page.get_by_role("progressbar", name="Progress of your video").wait_for()
-    late = page.locator(".running .bar").evaluate("bar => bar.parentElement.innerHTML")
-    page.locator("#cancel").click()
+    page.get_by_role("progressbar", name="Progress: Your video").wait_for()
+    late = page.locator("#running .bar").evaluate("bar => bar.parentElement.innerHTML")
+    page.get_by_role("button", name="Cancel").click()
     note = page.get_by_text("Cancelled; nothing was kept.")
     note.wait_for()
     page.evaluate("html => document.body.insertAdjacentHTML('beforeend', `<div class=running>${html}</div>`)", late)
     assert not page.locator("body > .running").is_visible(), "an older answer that comes late"
     page.wait_for_timeout(4000)  # longer than the heartbeat
     assert note.is_visible()
-    assert page.get_by_role("progressbar", name="Progress of your video").count() == 0
+    assert page.get_by_role("progressbar", name="Progress: Your video").count() == 0
     assert page.locator("video.result").count() == 0
     assert page.locator("#run").is_enabled()
+    for what, seed in (("check", "2"), ("preview", "3")):
+        job = f"document.querySelector('#{what}ing [data-job]')?.dataset.job"
+        before = page.evaluate(job)
+        page.get_by_label("Seed").fill(seed)
+        page.wait_for_function(f"before => {job} && {job} != before", arg=before)  # begun anew
+        page.get_by_role("button", name=f"Stop the {what}").click()
+        page.get_by_text(f"The {what} was stopped").wait_for()
+        assert page.get_by_role("button", name=f"Stop the {what}").count() == 0
     page.get_by_label("Remove the picture").click()
-    note.wait_for(state="detached")
+    page.get_by_text("was stopped").wait_for(state="detached")
 
 
 def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
@@ -240,8 +248,8 @@ def test_by_keyboard_and_with_names_for_everything(visit):
     for name in ("Picture: ", "Motion: ", "Use the motion", "Settings", "Run the example Studio"):
         assert name in reached, reached
     page.keyboard.press("Enter")
-    page.get_by_role("progressbar", name="Progress of your video").wait_for()
-    page.locator("#cancel").press("Enter")
+    page.get_by_role("progressbar", name="Progress: Your video").wait_for()
+    page.get_by_role("button", name="Cancel").press("Enter")
     page.get_by_text("Cancelled; nothing was kept.").wait_for()
 
 

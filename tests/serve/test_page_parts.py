@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Queue:
     def delete(self, job: str, client: str) -> None:
         del self.states[job]
 
-    def examine(self, picture, motion, settings, *, model=None) -> Any:
+    def examine(self, picture, motion, settings, *, model=None, progress=None) -> Any:
         raise ServiceError(422, "The motion is empty.")
 
     def end(self, job: str, state: str) -> JobState:
@@ -149,13 +150,61 @@ def test_a_refusal_is_shown_and_a_doctor_who_fails_is_no_end(session, queue):
     queue.refusal = "The picture is not a PNG, JPEG or WebP file."
     files(session)
     assert session.error == queue.refusal
-    assert not session.examining, "what the service refuses is not opened for the check either"
+    assert session.checking is None, "what the service refuses is not opened for the check either"
     queue.refusal = None
     files(session)
-    assert session.examining
+    assert session.checking is not None
     session.look()
     assert session.examination == "The motion is empty."
     assert session.error is None
+
+
+def test_a_check_that_is_stopped_ends_and_its_thread_is_free(queue):
+    began, ended = threading.Event(), threading.Event()
+
+    def examine(*_inputs, model=None, progress) -> None:
+        try:
+            while True:
+                progress("fitting", 1, 4)
+                began.set()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    queue.examine = examine
+    with ThreadPoolExecutor(1) as threads:
+        session = Session(queue, threads.submit, "page-1")
+        files(session)
+        assert began.wait(10)
+        session.look()
+        assert "Fitting a body" in views.check_progress(session)
+        session.stop_check()
+        assert ended.wait(10)
+        assert (session.checking, views.check_progress(session)) == (None, "")
+        assert "stopped" in views.notice(session)
+        session.run()
+        assert session.checking is None, "not begun again by what needs no check"
+        began.clear()
+        session.choose(picture=Input(Path("c.png"), "c.png", "/c.png"))
+        assert began.wait(10), "the next one begins"
+        ended.clear()
+        session.drop("picture")
+        assert ended.wait(10), "a check of what is chosen no more"
+
+
+def test_a_preview_tells_its_progress_and_can_be_stopped(session, queue):
+    files(session)
+    rough = session.preview.id
+    queue.states[rough] = queue.states[rough].model_copy(
+        update={"state": "running", "stage": "decode", "done": 1, "total": 2, "started": time.time() - 8}
+    )
+    session.look()
+    progress = views.preview_progress(session)
+    assert "Finishing the video" in progress
+    assert "8 s so far" in progress
+    assert 'aria-valuenow="92"' in progress
+    session.stop_preview()
+    assert (session.preview, views.preview_progress(session), list(queue.states)) == (None, "", [])
 
 
 def test_a_reloaded_page_finds_its_running_job(session, queue):
@@ -253,8 +302,9 @@ def test_pace_counts_frames_and_time_left():
     for second, done in ((1, 0), (2, 10), (3, 20)):
         pace.see(job(stage="denoise", done=done, total=40, started=begun), begun + second)
     assert pace.frames_per_second == pytest.approx(10)
-    assert pace.fraction == pytest.approx(0.5)
-    assert pace.seconds_left == pytest.approx(3)
+    assert pace.fraction == pytest.approx(0.6)
+    assert pace.seconds_left == pytest.approx(2)
+    assert pace.seconds_so_far == pytest.approx(3)
     pace.see(job(stage="something else"), begun + 4)
     assert pace.fraction == 0
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
+from magicanimate.progress import Progress
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
@@ -114,6 +116,9 @@ class Backend(Protocol):
         """Cancel if need be, and delete with all files."""
         ...
 
-    def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
-        """The doctor's `Examination` of both inputs, computed here and now."""
+    def examine(
+        self, picture: Path, motion: Path, settings: Mapping[str, Any], *,
+        model: str | None = None, progress: Progress | None = None,
+    ) -> Any:  # fmt: skip
+        """The doctor's `Examination` of both inputs, computed here and now. `progress` may raise to end it."""
         ...

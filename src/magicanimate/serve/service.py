@@ -15,6 +15,7 @@ from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.media import settings_path
 from magicanimate.models.locations import model_folder, named_models
+from magicanimate.progress import Progress
 from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.job_states import Record, stopped
@@ -149,7 +150,10 @@ class Service:
             return None
         return facts if all((self.folder(job) / str(facts.get(name))).is_file() for name in _FILES) else None
 
-    def examine(self, picture: Path, motion: Path, settings: Mapping[str, Any], *, model: str | None = None) -> Any:
+    def examine(
+        self, picture: Path, motion: Path, settings: Mapping[str, Any], *,
+        model: str | None = None, progress: Progress | None = None,
+    ) -> Any:  # fmt: skip
         from magicanimate.check.examine import examine
         from magicanimate.models.config import read_config
 
@@ -158,7 +162,7 @@ class Service:
         uploads.motion_kind(motion, limits)
         try:
             config = read_config(model_folder(self._known(model)))
-            return examine(picture, motion, config=config, settings=limited(settings, limits))
+            return examine(picture, motion, config=config, settings=limited(settings, limits), progress=progress)
         except InputError as error:
             raise ServiceError(422, str(error)) from error
 

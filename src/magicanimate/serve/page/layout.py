@@ -135,6 +135,7 @@ class _Page:
             self._lay_out_settings()
             panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run", interactive=False)
             _html(_CONSENT)
+        self._stop_check = _lay_out_running(panels, "checking", "Stop the check")
         panels["check"] = _html()
 
     def _lay_out_settings(self) -> None:
@@ -151,9 +152,8 @@ class _Page:
     def _lay_out_stage(self, panels: dict[str, Any]) -> None:
         panels["notice"] = _html()
         panels["empty"] = _html(_EMPTY)
-        with gr.Column(visible=False, elem_classes="panel running") as panels["running"]:
-            panels["progress"] = _html()
-            self._cancel = gr.Button("Cancel", size="sm", elem_id="cancel")
+        self._cancel = _lay_out_running(panels, "running", "Cancel")
+        self._stop_preview = _lay_out_running(panels, "previewing", "Stop the preview")
         panels["preview"] = _html()
         panels["player"] = _html(script="player")
         self._examples = _html(views.examples(), script="pick")
@@ -176,7 +176,12 @@ class _Page:
         on(self._motions.picked, _choose_motion)
         on(self._examples.picked, _run_example, js=_SCROLL)
         on(self._panels["run"].click, _run, inputs=self._controls, js=_SCROLL)
-        on(self._cancel.click, _only(Session.cancel), js=_HIDE)
+        for button, name, stop in (
+            (self._cancel, "running", Session.cancel),
+            (self._stop_check, "checking", Session.stop_check),
+            (self._stop_preview, "previewing", Session.stop_preview),
+        ):
+            on(button.click, _only(stop), js=_HIDE.replace("NAME", name))
         on(self._panels["player"].again, _only(Session.again), js=_SCROLL)
         on(self._panels["player"].delete, _only(Session.delete))
         on(self._panels["gallery"].picked, _show_result, js=_SCROLL)
@@ -242,8 +247,9 @@ class _Page:
             "motion": views.drop_zone("motion", session.motion, upload_url(session.client, "motion")),
             "run": ready and not running,
             "notice": views.notice(session),
-            "progress": views.progress(session),
-            "running": running,
+            **_running("running", views.progress(session)),
+            **_running("checking", views.check_progress(session)),
+            **_running("previewing", views.preview_progress(session)),
             "player": "" if running else views.player(session.shown, self._urls(session), self._settings_of(session)),
             "empty": _EMPTY if not (ready or running or session.shown) else "",
             "preview": views.preview(session, self._preview_url(session)),
@@ -332,6 +338,17 @@ def _adjust(session: Session, _event: gr.EventData, *values: Any) -> None:
     session.adjust(*chosen_settings(values))
 
 
+def _lay_out_running(panels: dict[str, Any], name: str, stop: str) -> gr.Button:
+    """Something under way: its progress, drawn anew every moment, and a button to stop it, which is not."""
+    with gr.Column(visible=False, elem_classes="panel running", elem_id=name) as panels[name]:
+        panels[f"{name}-progress"] = _html()
+        return gr.Button(stop, size="sm", elem_classes="cancel")
+
+
+def _running(name: str, progress: str) -> dict[str, Any]:
+    return {name: progress != "", f"{name}-progress": progress}
+
+
 def _html(value: str = "", script: str | None = None) -> gr.HTML:
     """A piece of the page that is ours, with its behaviour in a file of its own."""
     code = (HERE / f"{script}.js").read_text(encoding="utf-8") if script else None
@@ -339,13 +356,13 @@ def _html(value: str = "", script: str | None = None) -> gr.HTML:
 
 
 _HIDE = """(...given) => {
-  const job = document.querySelector(".running [data-job]")?.dataset.job;
+  const job = document.querySelector("#NAME [data-job]")?.dataset.job;
   const style = document.createElement("style");
   style.textContent = `.running:has([data-job="${job}"]) { display: none !important; }`;
   if (job) document.head.append(style);
   return given;
 }"""
-"""A cancelled job is never seen again, though an older answer of the server may come after the one that ends it."""
+"""What was stopped is never seen again, though an older answer of the server may come after the one that ends it."""
 
 _SCROLL = """(...given) => {
   const stage = document.getElementById("stage");
@@ -360,7 +377,7 @@ def _update(name: str, value: Any) -> Any:
         return gr.Timer(active=value)
     if name == "run":
         return gr.Button(interactive=value)
-    if name == "running":
+    if name in ("running", "checking", "previewing"):
         return gr.update(visible=value)
     return value
 

@@ -6,12 +6,10 @@ it is; the page calls it twice a second while `busy`.
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,19 +18,17 @@ from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
-from magicanimate.serve.page.time_left import Pace
+from magicanimate.serve.page.checking import Check, Submit
+from magicanimate.serve.page.time_left import PREVIEW_SHARES, Pace
 
 if TYPE_CHECKING:
     from magicanimate.check.examine import Examination
 
-LOG = logging.getLogger(__name__)
 PREVIEW_FRAMES = 24
 """Of a rough preview, at most."""
 _LONGEST_PIECE = 60  # characters of a picture's or motion's name in that of a video
 NEW_SEEDS = 2**31
 CANCELLED = "Cancelled; nothing was kept."
-
-Submit = Callable[..., "Future[Any]"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,12 @@ class Session:
     """What was done, until the next action."""
     examination: Examination | str | None = None
     """What the doctor found, or the sentence why there is nothing."""
+    checking: Check | None = None
+    """The doctor's look at the inputs while it is under way."""
+    check_stopped: bool = False
+    """The visitor wants none of inputs and settings as they are."""
     preview: JobState | None = None
+    preview_pace: Pace = field(default_factory=Pace)
     job: JobState | None = None
     """The full run that is under way, or that ended badly."""
     shown: JobState | None = None
@@ -80,7 +81,6 @@ class Session:
     """Jobs of others that come before `job`."""
     pace: Pace = field(default_factory=Pace)
     workers: list[WorkerState] = field(default_factory=list)
-    _examining: Future[Any] | None = None
 
     def begin(self) -> None:
         """Take up what this visitor left: a page may be reloaded while a job runs."""
@@ -103,7 +103,7 @@ class Session:
         self.picture, self.motion = picture or self.picture, motion or self.motion
         self._release(before)
         self._act()
-        self.examination = self._examining = None
+        self._forget_check()
         self._attempt(self._consider if preview else self._forget_preview)
 
     def drop(self, what: str) -> None:
@@ -112,7 +112,7 @@ class Session:
         setattr(self, what, None)
         self._release((before,))
         self._act()
-        self.examination = self._examining = None
+        self._forget_check()
         self._attempt(self._forget_preview)
 
     def adjust(self, settings: dict[str, Any], model: str | None, *, preview: bool = True) -> None:
@@ -154,6 +154,21 @@ class Session:
             self._attempt(lambda: self.backend.delete(job, self.client))
             self._release(self.inputs.pop(job, ()))
 
+    def stop_check(self) -> None:
+        """End the check; the next change begins another."""
+        if self.checking is not None:
+            self._act()
+            self._forget_check()
+            self.check_stopped = True
+            self.note = "The check was stopped; the next change begins it anew."
+
+    def stop_preview(self) -> None:
+        """End the rough preview; the next change begins another."""
+        if self.preview is not None and not self.preview.ended:
+            self._act()
+            self.note = "The preview was stopped; the next change begins it anew."
+            self._attempt(self._forget_preview)
+
     def show(self, job: str) -> None:
         """Put a finished video into the player."""
         self._act()
@@ -189,11 +204,7 @@ class Session:
         """Whether anything is under way that `look` should be asked about."""
         running = any(job is not None and not job.ended for job in (self.job, self.preview))
         idle = any(worker.state == "ready" for worker in self.workers)
-        return running or self._examining is not None or not idle
-
-    @property
-    def examining(self) -> bool:
-        return self._examining is not None
+        return running or self.checking is not None or not idle
 
     def look(self) -> None:
         """How far everything is."""
@@ -237,12 +248,21 @@ class Session:
             self.picture.path, self.motion.path, self.settings | rough, self.client, model=self.model, preview=True
         )
         self.preview = self.backend.state(job, self.client)
+        self.preview_pace = Pace(shares=PREVIEW_SHARES)
         self._examine(self.picture, self.motion)
 
     def _examine(self, picture: Input, motion: Input) -> None:
-        self._examining = self.run_aside(
-            self.backend.examine, picture.path, motion.path, dict(self.settings), model=self.model
-        )
+        self._forget_check()
+        self.checking = Check(
+            self.backend, self.run_aside, picture.path, motion.path, self.settings, self.model
+        )  # fmt: skip
+
+    def _forget_check(self) -> None:
+        """Of other inputs or settings; its thread is free for the next one."""
+        if self.checking is not None:
+            self.checking.stop()
+        self.examination = self.checking = None
+        self.check_stopped = False
 
     def _forget_preview(self) -> None:
         old, self.preview = self.preview, None
@@ -256,7 +276,8 @@ class Session:
         self._act()
         job = self.backend.submit(picture.path, motion.path, settings, self.client, model=model)
         self.inputs[job] = (picture, motion)
-        if self.examination is None and (picture, motion) == (self.picture, self.motion):
+        unchecked = self.examination is None and self.checking is None and not self.check_stopped
+        if unchecked and (picture, motion) == (self.picture, self.motion):
             self._examine(picture, motion)
         found = self.examination
         self.pace = Pace(None if found is None or isinstance(found, str) else found.frames)
@@ -272,10 +293,13 @@ class Session:
 
     def _look(self) -> None:
         self.workers = self.backend.workers()
-        if self._examining is not None and self._examining.done():
-            self.examination, self._examining = _outcome(self._examining), None
+        if self.checking is not None and self.checking.ended:
+            self.examination, self.checking = self.checking.outcome(), None
+        if self.checking is not None:
+            self.checking.look()
         if self.preview is not None and not self.preview.ended:
             self.preview = self.backend.state(self.preview.id, self.client)
+            self.preview_pace.see(self.preview, time.time())
         if self.job is not None and not self.job.ended:
             self._follow(self.job)
 
@@ -292,14 +316,3 @@ class Session:
         else:
             self.job, self.ahead = state, self._ahead_of(state)
             self.pace.see(state, time.time())
-
-
-def _outcome(examining: Future[Any]) -> Examination | str:
-    """What the doctor found, or the sentence why nothing."""
-    error = examining.exception()
-    if isinstance(error, ServiceError):
-        return str(error)
-    if error is not None:
-        LOG.error("the check failed", exc_info=error)
-        return "The check failed; the video can be made all the same."
-    return examining.result()

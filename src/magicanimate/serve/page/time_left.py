@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from magicanimate.serve.backend import JobState
 
-_SHARES = {"loading": 0.0, "reading": 0.1, "layers": 0.0, "control": 0.1, "denoise": 0.6, "decode": 0.2}
-"""Which part of a job's time its stages take, roughly."""
+_FINDING = {"loading": 0.0, "extracting": 0.05, "looking": 0.05, "fitting": 0.15, "reading": 0.05}
+SHARES = _FINDING | {"layers": 0.05, "control": 0.05, "denoise": 0.4, "decode": 0.2}
+"""Which part of a job's time its stages take, roughly, in their order."""
+PREVIEW_SHARES = _FINDING | {"looking": 0.15, "fitting": 0.45, "layers": 0.15, "decode": 0.15}
+"""The same of a rough preview, which has no networks."""
+CHECK_SHARES = _FINDING | {"looking": 0.2, "fitting": 0.5, "layers": 0.2}
+"""The same of the check, which makes no video."""
 _LEAST = 0.08
 """Done so far, below which a time left would be a guess."""
 
@@ -18,6 +24,7 @@ class Pace:
 
     frames: int | None = None
     """Of the result, as far as known."""
+    shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
     _begun: dict[str, tuple[float, int]] = field(default_factory=dict)
     _now: float = 0.0
     _state: JobState | None = None
@@ -33,11 +40,11 @@ class Pace:
     @property
     def fraction(self) -> float:
         """Of the whole job, 0 to 1."""
-        if self._state is None or self._state.stage not in _SHARES:
+        stage, stages = self._state.stage if self._state else None, list(self.shares)
+        if stage not in stages:
             return 0.0
-        stages = list(_SHARES)
-        before = sum(_SHARES[name] for name in stages[: stages.index(self._state.stage)])
-        return min(before + _SHARES[self._state.stage] * self._stage_fraction, 1.0)
+        before = sum(self.shares[name] for name in stages[: stages.index(stage)])
+        return min(before + self.shares[stage] * self._stage_fraction, 1.0)
 
     @property
     def _stage_fraction(self) -> float:
@@ -55,9 +62,15 @@ class Pace:
         return units / state.total * self.frames / seconds if seconds > 0.3 and units > 0 else None
 
     @property
-    def seconds_left(self) -> float | None:
-        """As if it went on like this."""
+    def seconds_so_far(self) -> float | None:
+        """Since it was begun."""
         started = self._state.started if self._state else None
-        if started is None or self.fraction < _LEAST:
+        return None if started is None else self._now - started
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As if it went on like this; None while the stage tells nothing of itself."""
+        started = self._state.started if self._state else None
+        if started is None or self.fraction < _LEAST or not self._stage_fraction:
             return None
         return max(0.0, (self._now - started) * (1 - self.fraction) / self.fraction)

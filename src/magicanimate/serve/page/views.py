@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 STAGES = {
     "loading": "Loading the model",
+    "extracting": "Finding the body",
+    "looking": "Looking for the person",
+    "fitting": "Fitting a body to the motion",
     "reading": "Reading the motion",
     "layers": "Cutting out the person",
     "control": "Preparing the motion",
@@ -113,8 +116,6 @@ def check(session: Session) -> str:
     """The doctor's view."""
     if session.picture is None or session.motion is None:
         return ""
-    if session.examining:
-        return _card("Check", '<p class="wait">Looking at your picture and motion …</p>')
     found = session.examination
     if isinstance(found, str):
         return _card("Check", f'<p class="alert" role="alert">{escape(found)}</p>')
@@ -159,7 +160,7 @@ def _plainly(text: str) -> str:
 def preview(session: Session, url: str | None) -> str:
     """The rough preview; `url` is that of its finished video."""
     job = session.preview
-    if job is None:
+    if job is None or not job.ended:
         return ""
     if url:
         inner = (
@@ -167,35 +168,52 @@ def preview(session: Session, url: str | None) -> str:
             "</video>"
             '<p class="facts">Few frames, few steps: the full video is longer and finer.</p>'
         )
-    elif job.state == "failed":
-        inner = f'<p class="alert" role="alert">{escape(job.error or "The preview failed.")}</p>'
     else:
-        waits = job.position or not any(worker.state in ("ready", "busy") for worker in session.workers)
-        text = "The preview comes as soon as the model is free …" if waits else "Drawing a rough preview …"
-        inner = f'<p class="wait">{text}</p>'
+        inner = f'<p class="alert" role="alert">{escape(job.error or "The preview failed.")}</p>'
     return _card("Rough preview", inner)
 
 
 def progress(session: Session) -> str:
     """The full run under way."""
-    job = session.job
+    return _progress("Your video", session.job, session.pace, _others(session.ahead) or "Starting …")
+
+
+def preview_progress(session: Session) -> str:
+    """The rough preview under way."""
+    loaded = any(worker.state in ("ready", "busy") for worker in session.workers)
+    waits = "Waiting until the model is free …" if loaded else "Waiting for the model to be loaded …"
+    return _progress("Rough preview", session.preview, session.preview_pace, waits)
+
+
+def check_progress(session: Session) -> str:
+    """The doctor's look at the inputs under way."""
+    check = session.checking
+    return _progress("Check", check.state, check.pace, "Looking at your picture and motion …") if check else ""
+
+
+def _progress(title: str, job: JobState | None, pace: Pace, waits: str) -> str:
+    """A bar, the stage and the time of a job under way; `waits` is said before it begins."""
     if job is None or job.ended:
         return ""
-    percent = round(100 * session.pace.fraction)
+    percent = round(100 * pace.fraction)
     return (
-        f'<h2 data-job="{job.id}">Your video</h2>'
-        '<div class="bar" role="progressbar" aria-label="Progress of your video" '
+        f'<h2 data-job="{job.id}">{title}</h2>'
+        f'<div class="bar" role="progressbar" aria-label="Progress: {title}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
-        f'<p class="facts" role="status">{escape(_pace_text(job, session.pace, session.ahead))}</p>'
+        f'<p class="facts" role="status">{escape(waits if job.state == "queued" else _pace_text(job, pace))}</p>'
     )
 
 
-def _pace_text(job: JobState, pace: Pace, ahead: int) -> str:
-    if job.state == "queued":
-        return f"Waiting for {ahead} other{'s' if ahead != 1 else ''}" if ahead else "Starting …"
+def _others(ahead: int) -> str:
+    return f"Waiting for {ahead} other{'s' if ahead != 1 else ''}" if ahead else ""
+
+
+def _pace_text(job: JobState, pace: Pace) -> str:
     words = [STAGES.get(job.stage or "", "Starting …")]
     if pace.frames_per_second:
         words.append(f"{pace.frames_per_second:.1f} frames per second")
+    if pace.seconds_so_far is not None:
+        words.append(f"{duration(pace.seconds_so_far)} so far")
     if pace.seconds_left is not None:
         words.append(f"{duration(pace.seconds_left)} left")
     return " · ".join(words)
