@@ -98,6 +98,12 @@ def test_an_example_runs_with_one_click_to_a_video_that_plays(visit):
     assert download.value.suggested_filename.endswith(".mp4")
     page.wait_for_selector(".gallery .card")
 
+    other = visit()  # somebody else
+    other.get_by_role("button", name="Run the example Studio").click()
+    other.get_by_text("Made before, from the same picture and motion").wait_for()
+    finish(other)
+    assert other.get_by_role("progressbar", name="Progress: Your video").count() == 0
+
     page.get_by_role("button", name="Again with another seed").click()
     page.wait_for_function("document.querySelectorAll('.gallery .card').length == 2")
     finish(page)
@@ -212,6 +218,30 @@ def test_files_dropped_beside_their_places_are_taken(visit):
     assert page.url == address
     assert page.locator(".drop.filled img").count() == 1
     assert page.locator(".drop.filled video").count() == 1
+
+
+def test_the_motion_is_trimmed_beside_its_player(visit):
+    page = visit()
+    page.get_by_label("Motion: ").set_input_files(MOTION)
+    handles = [page.get_by_label(f"{name} of the motion, in seconds") for name in ("Start", "End")]
+    start, end = (page.get_by_label(f"{name} (s") for name in ("Start", "End"))
+    handles[1].fill("2")
+    assert (start.input_value(), end.input_value()) == ("", "2")
+    assert page.eval_on_selector(".drop.filled video", "video => [video.paused, video.currentTime]") == [True, 2]
+    page.eval_on_selector(".drop.filled video", "video => { video.currentTime = 0.5 }")
+    page.get_by_role("button", name="Start here").click()
+    assert start.input_value() == "0.5"
+    handles[0].fill("2.4")  # not beyond the other
+    assert start.input_value() == "1.9"
+    page.get_by_role("button", name="Settings").click()
+    end.fill("never")
+    page.get_by_role("alert").get_by_text("end: ").wait_for()
+    end.fill("0:02.2")
+    assert handles[1].input_value() == "2.2"
+    page.get_by_text("end: ").wait_for(state="detached")  # so that the service knows what is to outlive the reload
+    page.reload()
+    page.wait_for_function("document.querySelector('.trim-start')?.value == 1.9")
+    assert end.input_value() == "0:02.2"
 
 
 def test_a_phone(visit):

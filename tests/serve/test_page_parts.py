@@ -38,6 +38,7 @@ class Queue:
         self.given: dict[str, tuple[Path, Path, dict[str, Any], bool]] = {}
         self.states: dict[str, JobState] = {}
         self.refusal: str | None = None
+        self.made: set[tuple[Path, Path]] = set()
 
     def workers(self) -> list[WorkerState]:
         return [WorkerState(id="one", device="cpu", state="ready", seen=0)]
@@ -49,6 +50,16 @@ class Queue:
         self.given[name] = (picture, motion, dict(settings), preview)
         self.states[name] = job(id=name, state="queued", settings=dict(settings), preview=preview)
         return name
+
+    def submit_made(self, picture, motion, settings, client, *, model=None) -> str | None:
+        if (picture, motion) not in self.made:
+            return None
+        name = self.submit(picture, motion, settings, client, model=model)
+        self.end(name, "done")
+        return name
+
+    def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
+        self.made.add((picture, motion))
 
     def state(self, job: str, client: str) -> JobState:
         return self.states[job]
@@ -275,6 +286,28 @@ def test_every_setting_is_explained_by_its_declaration():
     assert told["Steps"] == "Denoising steps; empty: the preset's."
     assert told["Fit the motion to the person in the picture"].startswith("Give the motion the place")
     assert all(len(info) > 10 for info in told.values())
+
+
+def test_an_example_is_made_once_with_the_usual_settings(queue):
+    both = Input(Path("a.png"), "a.png", "/a.png"), Input(Path("b.mp4"), "b.mp4", "/b.mp4")
+
+    def visit() -> Session:
+        queue.states.clear()
+        visitor = Session(queue, at_once, "page-1", model="tiny")
+        visitor.run_example(*both)
+        return visitor
+
+    first = visit()
+    queue.end(first.job.id, "done")
+    first.look()
+    second = visit()
+    assert (second.job, second.shown.state, len(second.results)) == (None, "done", 1)
+    second.run_example(*both)
+    assert len(second.results) == 1, "the visitor's own is shown again"
+    assert "made before" in second.note
+    second.settings = {"seed": 2}
+    second.run_example(*both)
+    assert second.job.state == "queued"
 
 
 def test_inputs_go_with_their_jobs(session, queue):

@@ -215,7 +215,7 @@ class AnimateSettings(BaseModel):
         default=False, description="write AI-generated into a corner of the video"
     )
     loop: Annotated[bool, Shown(LOOK, page="Make the end run into the beginning", place=(6, 0))] = Field(
-        default=False, description="make the end run into the beginning"
+        default=False, description="make the end run into the beginning, for videos that are repeated"
     )
     scheduler: Annotated[str | None, Shown(SOLVER, "NAME", default="the preset's")] = Field(
         default=None, description="solver, e.g. ddim, dpm++, unipc, euler"

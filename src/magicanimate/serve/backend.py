@@ -90,6 +90,16 @@ class Backend(Protocol):
         """  # fmt: skip
         ...
 
+    def submit_made(
+        self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *, model: str | None = None
+    ) -> str | None:
+        """As `submit`, where the video was kept by `keep_made`: a job that is done at once. None where it was not."""
+        ...
+
+    def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
+        """Keep a copy of a finished video that was made from both files, for everybody who asks for the same."""
+        ...
+
     def state(self, job: str, client: str) -> JobState: ...
 
     def jobs(self, client: str) -> list[JobState]:

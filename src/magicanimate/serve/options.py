@@ -79,6 +79,11 @@ class ServeOptions(BaseModel):
         """The folder of what was sent through the page."""
         return self.data / "uploads"
 
+    @property
+    def made(self) -> Path:
+        """The folder of the examples' finished videos."""
+        return self.data / "made"
+
     def client_of(self, token: str | None) -> str | None:
         """The client behind a token; None if it is wrong. Takes the same time for every wrong token."""
         if not self.tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 import uuid
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 
 from magicanimate.animation.parsing import is_path
 from magicanimate.animation.settings import AnimateSettings, make_settings
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, why_not_written
 from magicanimate.media import settings_path
 from magicanimate.models.locations import model_folder, named_models
 from magicanimate.progress import Progress
@@ -20,11 +21,13 @@ from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.job_states import Record, stopped
 from magicanimate.serve.kept_uploads import KeptUploads
+from magicanimate.serve.made_before import MadeBefore, made_name
 from magicanimate.serve.options import Limits, ServeOptions
 from magicanimate.serve.store import Store
 from magicanimate.serve.uploads import remove_path
 from magicanimate.untrusted import read_json_object
 
+LOG = logging.getLogger(__name__)
 WORKER_SILENCE = 60.0
 """Seconds after which a worker that says nothing is taken for gone."""
 
@@ -37,6 +40,7 @@ class Service:
 
     def __init__(self, options: ServeOptions, store: Store) -> None:
         self.options, self.store = options, store
+        self._made = MadeBefore(options.made)
         self.kept = KeptUploads(options.uploads, options.limits, store.used)
 
     def models(self) -> list[str]:
@@ -62,9 +66,7 @@ class Service:
     ) -> str:  # fmt: skip
         """As `submit`, from open files. Whatever goes wrong, nothing is left behind."""
         limits = self.options.limits
-        given = limited(settings, limits).model_dump(mode="json", exclude_unset=True)
-        if self.options.label:
-            given["label"] = True
+        given = self._given(settings)
         name = self._known(model)
         self._room(client)
         job, folder = uuid.uuid4().hex, None
@@ -88,6 +90,34 @@ class Service:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         return job
+
+    def submit_made(
+        self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *, model: str | None = None
+    ) -> str | None:
+        given, name = self._given(settings), self._known(model)
+        job, now = uuid.uuid4().hex, time.time()
+        folder = self.folder(job)
+        try:
+            facts = self._made.take(self._made_name(picture, motion, name, given), folder)
+            if facts is None:
+                return None
+            record = Record(
+                id=job, client=client, model=name, settings=given, state="done", picture=picture.name,
+                motion=motion.name, created=now, started=now, finished=now, **facts,
+            )  # fmt: skip
+            added = record.size + self.kept.bytes
+            self.store.add(record, lambda _own, _all, used: check_room(self.options.limits, 0, 0, used + added))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return job
+
+    def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
+        record = self._own(job, client)
+        try:
+            self._made.keep(self._made_name(picture, motion, record.model, record.settings), record, self.folder(job))
+        except OSError as error:  # the next one waits as long as this one did
+            LOG.error("a finished example cannot be kept: %s", why_not_written(error))
 
     def state(self, job: str, client: str) -> JobState:
         return self._told(self._own(job, client))
@@ -178,6 +208,17 @@ class Service:
 
     def _told(self, record: Record) -> JobState:
         return record.told(self.store.position(record), self.options.limits.keep_seconds)
+
+    def _given(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Checked settings, as they are stored."""
+        given = limited(settings, self.options.limits).model_dump(mode="json", exclude_unset=True)
+        return given | ({"label": True} if self.options.label else {})
+
+    def _made_name(self, picture: Path, motion: Path, model: str, settings: dict[str, Any]) -> str:
+        try:
+            return made_name(picture, motion, model_folder(model), settings)
+        except InputError as error:
+            raise ServiceError(422, str(error)) from error
 
     def _known(self, model: str | None) -> str:
         models = self.models()

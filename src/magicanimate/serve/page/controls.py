@@ -47,7 +47,9 @@ def _control(name: str, about: FieldInfo, note: Shown) -> Any:
             choices, value=usual, label=note.page, info=info, allow_custom_value=more, min_width=110
         )  # fmt: skip
     # Text, since an empty number field counts as 0; `make_settings` reads it and says what is wrong with it
-    return gr.Textbox("", label=note.page, info=info, placeholder=note.hint, min_width=110, max_lines=1)
+    return gr.Textbox(
+        "", label=note.page, info=info, placeholder=note.hint, min_width=110, max_lines=1, elem_id=f"setting-{name}"
+    )  # fmt: skip
 
 
 def _explained(about: FieldInfo, note: Shown) -> str:

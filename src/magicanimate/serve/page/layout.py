@@ -131,6 +131,7 @@ class _Page:
             with gr.Row(elem_classes="zones"):
                 panels["picture"] = _html(views.drop_zone("picture", None, ""), script="drop")
                 panels["motion"] = _html(views.drop_zone("motion", None, ""), script="drop")
+            panels["trim"] = _html(script="trim")
             self._motions = _html(views.motions(), script="pick")
             self._lay_out_settings()
             panels["run"] = gr.Button("Animate", variant="primary", size="lg", elem_id="run", interactive=False)
@@ -245,6 +246,7 @@ class _Page:
             "status": views.status(session),
             "picture": views.drop_zone("picture", session.picture, upload_url(session.client, "picture")),
             "motion": views.drop_zone("motion", session.motion, upload_url(session.client, "motion")),
+            "trim": views.trim(session.motion),
             "run": ready and not running,
             "notice": views.notice(session),
             **_running("running", views.progress(session)),
@@ -317,8 +319,7 @@ def _choose_motion(session: Session, event: gr.EventData) -> None:
 def _run_example(session: Session, event: gr.EventData) -> None:
     example = SHELF[event.key]
     picture = Input(example.picture, f"{example.title}.png", example_url(example.key, "picture"))
-    session.choose(picture=picture, motion=_shipped_motion(example), preview=False)
-    session.run()
+    session.run_example(picture, _shipped_motion(example))
 
 
 def _show_result(session: Session, event: gr.EventData) -> None:

@@ -77,6 +77,8 @@ class Session:
     """Finished videos, newest first."""
     inputs: dict[str, tuple[Input, Input]] = field(default_factory=dict)
     """What the visitor's jobs were made from."""
+    example: str | None = None
+    """The full run, if it is one of a shipped example with the usual settings."""
     ahead: int = 0
     """Jobs of others that come before `job`."""
     pace: Pace = field(default_factory=Pace)
@@ -89,7 +91,7 @@ class Session:
     def leave(self) -> None:
         """Let go of all files: this visitor was not here for long."""
         left = [self.picture, self.motion, *(chosen for both in self.inputs.values() for chosen in both)]
-        self.picture = self.motion = None
+        self.picture = self.motion = self.example = None
         self.inputs.clear()
         self._release(left)
 
@@ -137,6 +139,14 @@ class Session:
             return
         picture, motion = self.picture, self.motion
         self._attempt(lambda: self._submit(picture, motion, self.settings, self.model))
+
+    def run_example(self, picture: Input, motion: Input) -> None:
+        """The full video of shipped files; at once, if it was made before with the usual settings."""
+        self.choose(picture=picture, motion=motion, preview=False)
+        if self.settings or (self.job is not None and not self.job.ended):
+            self.run()
+        else:
+            self._attempt(lambda: self._run_usual(picture, motion))
 
     def again(self) -> None:
         """The shown result once more, with another seed, as long as its inputs are known."""
@@ -284,6 +294,21 @@ class Session:
         self.job = self.backend.state(job, self.client)
         self.ahead = self._ahead_of(self.job)
 
+    def _run_usual(self, picture: Input, motion: Input) -> None:
+        """A video of a shipped example with the usual settings: the visitor's own, a kept one, or a new one."""
+        both = (picture, motion)
+        own = [job for job in self.results if self.inputs.get(job.id) == both and not job.settings]
+        if made := [job for job in own if job.model == self.model]:
+            self.shown = made[0]
+            self.note = "This video was made before."
+        elif job := self.backend.submit_made(picture.path, motion.path, {}, self.client, model=self.model):
+            self.inputs[job] = both
+            self.shown = self.backend.state(job, self.client)
+            self._list()
+        else:
+            self._submit(picture, motion, {}, self.model)
+            self.example = self.job.id if self.job else None
+
     def _ahead_of(self, job: JobState) -> int:
         """Jobs of others that come before a queued one; nobody waits for oneself."""
         if not job.position:
@@ -309,6 +334,8 @@ class Session:
         state = self.backend.state(job.id, self.client)
         if state.state == "done":
             self.shown = state
+            if self.example == job.id:
+                self.backend.keep_made(job.id, self.client, *(chosen.path for chosen in self.inputs[job.id]))
             self._list()
             self._forget_preview()
         elif state.state == "cancelled":

@@ -82,6 +82,23 @@ def _shown_input(what: str, chosen: Input) -> str:
     return _ICONS["motion"]
 
 
+def trim(motion: Input | None) -> str:
+    """Which part of the motion is used: two handles and the present position; unseen until the browser plays it."""
+    if motion is None or Path(motion.name).suffix.lower() not in _VIDEOS:
+        return ""
+    handles = "".join(
+        f'<input type="range" class="trim-{name}" min="0" max="1" step="0.01" value="{value}" '
+        f'aria-label="{name.capitalize()} of the motion, in seconds">'
+        for name, value in (("start", 0), ("end", 1))
+    )
+    return (
+        f'<section class="trim" aria-label="Trim the motion" hidden><div class="trim-track">{handles}</div>'
+        '<div class="trim-buttons"><button type="button" data-trim="play">Pause</button>'
+        '<button type="button" data-trim="start">Start here</button>'
+        '<button type="button" data-trim="end">End here</button><span class="facts trim-now"></span></div></section>'
+    )
+
+
 def examples() -> str:
     """The shipped examples: one click runs one."""
     cards = "".join(
