@@ -107,13 +107,13 @@ class AnimateSettings(BaseModel):
         description="named set of defaults: quality, fast (fewer and cheaper steps), preview (the drawing without "
         "networks) or original (as the paper's program)",
     )
-    steps: Annotated[int | None, Shown(SOLVER, default="the preset's", page="Steps", place=(4, 0), hint="auto")] = (
+    steps: Annotated[int | None, Shown(SOLVER, default="the preset's", page="Steps", place=(5, 0), hint="auto")] = (
         Field(default=None, ge=1, le=1000, description="denoising steps")
     )
     guidance: Annotated[
-        float | None, Shown(SOLVER, default="the model's", page="Guidance", place=(4, 1), hint="auto")
+        float | None, Shown(SOLVER, default="the model's", page="Guidance", place=(5, 1), hint="auto")
     ] = Field(default=None, ge=0, le=100, description="guidance scale; 1 switches guidance off")
-    seed: Annotated[int, Shown(SOLVER, page="Seed", place=(2, 1), hint="1")] = Field(
+    seed: Annotated[int, Shown(SOLVER, page="Seed", place=(4, 0), hint="1")] = Field(
         default=1, ge=0, lt=2**63, description="seed of the initial noise"
     )
     size: Annotated[
@@ -134,7 +134,7 @@ class AnimateSettings(BaseModel):
     fps: Annotated[
         float | None,
         Shown(
-            LOOK, "frames/s", reads=True, default="the motion's", page="Frames per second", place=(3, 0), hint="auto"
+            LOOK, "frames/s", reads=True, default="the motion's", page="Frames per second", place=(4, 1), hint="auto"
         ),
     ] = Field(default=None, gt=0, le=240, description="frame rate; the motion is resampled in time")
     max_frames: Annotated[int | None, Shown(MOTION, "frames", reads=True, default="all")] = Field(
@@ -186,7 +186,7 @@ class AnimateSettings(BaseModel):
             reads=True,
             default="auto",
             page="Fit the motion to the person in the picture",
-            place=(5, 0),
+            place=(6, 0),
             switch=True,
         ),
     ] = Field(
@@ -198,7 +198,7 @@ class AnimateSettings(BaseModel):
             LOOK,
             "picture|PATH|#rrggbb|transparent",
             page="Background",
-            place=(2, 2),
+            place=(3, 0),
             choices={
                 "The picture's": PICTURE,
                 "White": "#ffffff",
@@ -211,10 +211,10 @@ class AnimateSettings(BaseModel):
         description="what is behind the person: the picture's own background, another picture or video, a color, or "
         "nothing (transparent: in webm, mov, webp, apng or a folder of PNG frames)",
     )
-    label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(7, 0))] = Field(
+    label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(8, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"
     )
-    loop: Annotated[bool, Shown(LOOK, page="Make the end run into the beginning", place=(6, 0))] = Field(
+    loop: Annotated[bool, Shown(LOOK, page="Make the end run into the beginning", place=(7, 0))] = Field(
         default=False, description="make the end run into the beginning, for videos that are repeated"
     )
     scheduler: Annotated[str | None, Shown(SOLVER, "NAME", default="the preset's")] = Field(
