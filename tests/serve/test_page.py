@@ -120,11 +120,12 @@ def test_an_example_runs_with_one_click_to_a_video_that_plays(visit):
 def test_own_files_are_checked_previewed_and_animated_with_settings(visit):
     page = visit()
     assert page.locator("#run").is_disabled()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("End (s").fill("0.6")
     fill(page)
     page.get_by_role("region", name="Check").get_by_text("frames").first.wait_for()
     page.wait_for_function(PLAYS, arg="video.rough")
     before = page.get_attribute("video.rough", "src")
-    page.get_by_role("button", name="Settings").click()
     page.get_by_label("End (s").fill("0.4")
     page.wait_for_function(
         "before => { const v = document.querySelector('video.rough'); return v && v.getAttribute('src') != before }",
@@ -197,6 +198,8 @@ def test_a_bad_upload_is_one_sentence_and_the_next_one_works(visit, tmp_path):
     page.locator(".drop-message").get_by_text("not a PNG, JPEG or WebP file").wait_for()  # in its slot, at once
     assert "Traceback" not in page.content()
     assert page.locator(".drop-name").count() == 0
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("End (s").fill("0.4")  # a short preview
     fill(page)
     page.wait_for_function(PLAYS, arg="video.rough")
     assert page.locator(".alert").count() == 0
