@@ -13,13 +13,16 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from magicanimate.animation.background import open_backdrop
+from magicanimate.animation.job import prepare_job
 from magicanimate.animation.settings import make_settings
 from magicanimate.body.kinematics import TURN, angles
 from magicanimate.body.motion import BodyMotion
+from magicanimate.check.sheet import draw_sheet
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.media import load_picture, open_clip
+from magicanimate.media import load_picture, open_clip, side_by_side
 from magicanimate.media.video import save_frames
+from magicanimate.models.config import ModelConfig
 from magicanimate.person.find import find_person
 from magicanimate.person.layers import LayeredPerson, build_layers
 from magicanimate.person.light import light_near, match_light, mean_light
@@ -193,6 +196,43 @@ def test_one_sentence_for_what_cannot_be(motion_file, tmp_path, monkeypatch, opt
     assert result.exit_code == 2
     assert said in result.stderr.replace("\n", " ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_person_takes_the_place_of_the_one_in_the_video(picture, person, tmp_path):
+    """Who moves in the video is the picture's own person, in gray clothes and elsewhere in a larger frame."""
+    wall = np.kron(np.random.default_rng(1).integers(60, 190, (20, 30, 3)), np.ones((20, 20, 1))).astype(np.uint8)
+    body = replace(person.body, focal=0.6 * person.body.focal, size=(400, 600))
+    count = 5
+    position = body.position_F3.repeat(count, 0) + np.linspace([-0.6, 0, 0.1], [0.6, 0, 0.1], count, dtype=np.float32)
+    motion = replace(
+        body, pose_FP=body.pose_FP.repeat(count, 0), position_F3=position, present_F=np.ones(count, bool)
+    )  # fmt: skip
+    driver = Scene(picture, [person], [motion], Backdrop(lambda index: wall))
+    path = save_frames((driver(index).frame_HWC for index in range(count)), tmp_path / "driver.mp4", 25, {})
+    result = animate(PICTURE, path, "-o", tmp_path / "out", "--background", "driver", "--size", "600x400")
+    assert result.exit_code == 0, result.stderr
+    assert "was taken out" in result.stderr.replace("\n", " ")
+    frames = list(open_clip(tmp_path / "out"))
+    assert len(frames) == count
+    for index, frame in enumerate(frames):
+        drawn = driver(index)
+        assert frame.shape == (400, 600, 3)
+        free = ndimage.distance_transform_edt(drawn.alpha_HW == 0) > 25
+        assert np.abs(frame.astype(int) - wall)[free].mean() < 8, "the wall is what is seen around"
+        inside = drawn.alpha_HW == 255
+        assert np.abs(frame.astype(int) - drawn.frame_HWC)[inside].mean() < 40
+        assert np.abs(frame.astype(int) - wall)[inside].mean() > 45, "somebody stands where the person was"
+    settings = make_settings(background="driver", preset="preview")
+    job = prepare_job(ModelConfig(name="m", resolution=(128, 128)), 8, PICTURE, path, settings)
+    assert job.scene is not None
+    assert draw_sheet(job).shape[2] == 3
+    assert side_by_side(job.picture_HWC, job.scene(0).frame_HWC).shape[0] == job.size[0]
+
+
+def test_a_motion_without_a_video_has_no_place_to_take(motion_file, tmp_path):
+    result = animate(PICTURE, motion_file, "-o", tmp_path / "a.mp4", "--background", "driver")
+    assert result.exit_code == 2
+    assert "driver needs a video in which one person is seen" in result.stderr.replace("\n", " ")
 
 
 def test_without_a_person_there_is_nobody_to_put_before_it(motion_file, tmp_path):

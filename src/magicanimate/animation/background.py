@@ -5,19 +5,23 @@ Shape legend: F frames, H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from magicanimate.animation.parsing import PICTURE, TRANSPARENT, is_path
+from magicanimate.animation.parsing import DRIVER, PICTURE, TRANSPARENT, is_path
 from magicanimate.errors import InputError, did_you_mean
 from magicanimate.media import Clip, Span, open_clip
 from magicanimate.media.paths import existing_path
 from magicanimate.media.pictures import Fit, fit_picture, place
+from magicanimate.motion.clip import MotionClip
+from magicanimate.motion.placing.align import placed_body
 from magicanimate.person.light import mean_light
+from magicanimate.person.removal import PersonRemoval
 from magicanimate.person.scene import Backdrop
+from magicanimate.progress import Progress
 
 _LOOKS = 8
 """Frames of a video, spread over its length, whose light is measured."""
@@ -51,9 +55,30 @@ def open_backdrop(
             f"The background {clip.path.name} has {len(played)} frames at {fps:g} fps and the video {count}, so it "
             "begins again where it ends."
         )
-    looks = [mean_light(played(index)) for index in range(0, len(played), max(1, len(played) // _LOOKS))]
+    return Backdrop(played, _light(played, len(played)))
+
+
+def without_person(clip: MotionClip, size: tuple[int, int], fit: Fit, progress: Progress | None = None) -> Backdrop:
+    """The video of a motion without the person who moves in it.
+
+    Args:
+        clip: with a body and the video in which it was found.
+        size: (height, width) of the frames.
+        fit: how the video is fitted to them.
+        progress: told ("removing", done, total).
+    """
+    assert clip.pictures is not None
+    assert clip.body is not None
+    body = placed_body(clip.body, place(clip.size, size, fit))
+    removal = PersonRemoval(PlayedClip(clip.pictures, size, fit), body, progress)
+    return Backdrop(removal, _light(removal, len(body)))
+
+
+def _light(frame: Callable[[int], np.ndarray], count: int) -> np.ndarray | None:
+    """Mean light [3] of some frames of a video."""
+    looks = [mean_light(frame(index)) for index in range(0, count, max(1, count // _LOOKS))]
     lights = [light_3 for light_3 in looks if light_3 is not None]
-    return Backdrop(played, np.mean(lights, 0) if lights else None)
+    return np.mean(lights, 0) if lights else None
 
 
 def _opened(background: str, span: Span) -> Clip:
@@ -62,7 +87,7 @@ def _opened(background: str, span: Span) -> Clip:
         return open_clip(existing_path(background, "background"), span)
     except InputError as error:
         sentence = str(error).replace("The motion ", "The background ")
-        near = "" if Path(background).exists() else did_you_mean(background, (PICTURE, TRANSPARENT))
+        near = "" if Path(background).exists() else did_you_mean(background, (PICTURE, DRIVER, TRANSPARENT))
         raise InputError(f"{sentence.removesuffix('.')}{near}" if near else sentence) from error
 
 

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from magicanimate.animation.background import open_backdrop
-from magicanimate.animation.parsing import TRANSPARENT
+from magicanimate.animation.background import open_backdrop, without_person
+from magicanimate.animation.parsing import DRIVER, TRANSPARENT
 from magicanimate.animation.scene import NOBODY, build_scene
 from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
 from magicanimate.media.framing import Frame, choose_frame, choose_size
-from magicanimate.media.pictures import fit_picture, place
+from magicanimate.media.pictures import Fit, fit_picture, place
 from magicanimate.motion.open import MotionClip, open_motion
 from magicanimate.motion.placing.align import Alignment, align
 from magicanimate.motion.placing.fit_parts import agreement, fit_parts
+from magicanimate.motion.placing.take_place import take_place
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.parts.densepose import render_parts, resize_parts
-from magicanimate.person.scene import Scene
+from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.progress import Progress
 from magicanimate.provenance.marks import AI_GENERATED
 from magicanimate.version import version
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from magicanimate.models.config import ModelConfig
 
+_SIMILAR = 1.25  # times: sizes of a figure that need no other size of the picture it is cut from
+_MOST_RESIZED = 3.0  # times that size
 PictureInput: TypeAlias = "str | Path | Image | np.ndarray"
 """See `as_picture`."""
 MotionInput: TypeAlias = "str | Path | Clip | MotionClip | np.ndarray"
@@ -55,6 +58,8 @@ class Job:
     """What the networks see; smaller than the video where the scene brings its detail."""
     picture_HWC: np.ndarray = field(repr=False)
     """The reference picture at the video's size."""
+    cut_HWC: np.ndarray = field(repr=False)
+    """The reference picture at the size at which people are found in it and cut out; usually the same."""
     image_HWC: np.ndarray = field(repr=False)
     """The reference picture on the networks' canvas."""
     signal: Signal
@@ -153,26 +158,34 @@ def prepare_job(
     chosen = settings.for_model(config)
     image_HWC, clip = as_picture(image), as_motion(motion, chosen, progress)
     draws = draws or chosen.preset == "preview"
-    shape = (image_HWC.shape[0], image_HWC.shape[1])
-    size = choose_size(shape, clip.size, config.resolution, chosen.size, like_picture=draws)
+    shape, replaces = (image_HWC.shape[0], image_HWC.shape[1]), chosen.background == DRIVER
+    shaped_like = clip.size if replaces else shape
+    size = choose_size(shaped_like, clip.size, config.resolution, chosen.size, like_picture=draws)
     frame = choose_frame(size, config.resolution, "auto" if draws else size, factor)
-    picture_HWC = fit_picture(image_HWC, place(shape, size, chosen.fit))
+    picture_HWC = fit_picture(image_HWC, place(shape, size, "contain" if replaces else chosen.fit))
     if draws and clip.body is None:
         clip = _with_body(clip, progress)
-    looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
-    aligned = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto")
+    if replaces:
+        aligned, cut_HWC = _taking_place(clip, size, chosen.fit, image_HWC)
+    else:
+        looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
+        aligned, cut_HWC = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto"), picture_HWC
     signal = read_signal(
         _at_size(aligned, frame.size), frame, ReportBuilder(clip.colouring, clip.near),
         colours=_colours(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     warnings, notes = [*clip.warnings, *signal.report.warnings], [*clip.notes, *aligned.notes]
     fps = clip.fps if chosen.resample else chosen.fps or clip.fps
-    backdrop = open_backdrop(chosen.background, size, chosen.fit, fps, len(signal), notes)
+    backdrop: Backdrop | None
+    if replaces:
+        backdrop = without_person(clip, size, chosen.fit, progress)
+    else:
+        backdrop = open_backdrop(chosen.background, size, chosen.fit, fps, len(signal), notes)
     scene = None
     if draws:
         if progress:
             progress("layers", 0, 1)
-        scene = build_scene(picture_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings, backdrop)
+        scene = build_scene(cut_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings, backdrop)
     if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
         raise InputError(NOBODY)
     drawn_alone = scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends))
@@ -187,6 +200,7 @@ def prepare_job(
         size=size,
         frame=frame,
         picture_HWC=picture_HWC,
+        cut_HWC=cut_HWC,
         image_HWC=frame.picture(image_HWC, chosen.fit),
         signal=signal,
         scene=scene,
@@ -198,6 +212,30 @@ def prepare_job(
         parts_agreement=clip.agreement,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
+
+
+def _taking_place(
+    clip: MotionClip, size: tuple[int, int], fit: Fit, image_HWC: np.ndarray
+) -> tuple[Alignment, np.ndarray]:
+    """The picture's person in place of the motion's, and the picture at a size that shows both about as large.
+
+    Raises:
+        InputError: the motion is no video in which one person was found.
+    """
+    if clip.pictures is None or clip.body is None:
+        raise InputError(
+            f"background: driver needs a video in which one person is seen as the motion, and {clip.path.name} is none."
+        )
+    shape = (image_HWC.shape[0], image_HWC.shape[1])
+    own = choose_size(shape, shape, shape, "auto", like_picture=True)
+    cut_HWC = fit_picture(image_HWC, place(shape, own, "cover"))
+    aligned = take_place(clip, size, fit, cut_HWC)
+    if not 1 / _SIMILAR < aligned.used < _SIMILAR:
+        scale = min(max(aligned.used, 1 / _MOST_RESIZED), _MOST_RESIZED)
+        own = (max(64, round(own[0] * scale)), max(64, round(own[1] * scale)))
+        cut_HWC = fit_picture(image_HWC, place(shape, own, "cover"))
+        aligned = take_place(clip, size, fit, cut_HWC)
+    return aligned, cut_HWC
 
 
 def _with_body(clip: MotionClip, progress: Progress | None) -> MotionClip:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-PICTURE, TRANSPARENT = "picture", "transparent"
+PICTURE, DRIVER, TRANSPARENT = "picture", "driver", "transparent"
 """Backgrounds that are named; others are colors and paths."""
 Size = tuple[int, int]
 Interval = tuple[float, float]
@@ -42,11 +42,11 @@ def parse_time(text: str) -> float:
 
 
 def parse_background(text: str) -> str:
-    """`picture`, `transparent`, a color as #rrggbb in small letters, or a path as it is written."""
+    """`picture`, `driver`, `transparent`, a color as #rrggbb in small letters, or a path as it is written."""
     word = text.strip()
     if not word:
-        raise ValueError("is empty; write picture, transparent, a color such as #00ff00, or a path")
-    if word.lower() in (PICTURE, TRANSPARENT):
+        raise ValueError("is empty; write picture, driver, transparent, a color such as #00ff00, or a path")
+    if word.lower() in (PICTURE, DRIVER, TRANSPARENT):
         return word.lower()
     if not word.startswith("#"):
         return text
@@ -60,4 +60,4 @@ def parse_background(text: str) -> str:
 
 def is_path(background: str) -> bool:
     """Whether a background, as parsed, names a file or folder."""
-    return background not in (PICTURE, TRANSPARENT) and not background.startswith("#")
+    return background not in (PICTURE, DRIVER, TRANSPARENT) and not background.startswith("#")

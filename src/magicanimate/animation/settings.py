@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from magicanimate.animation.parsing import (
+    DRIVER,
     PICTURE,
     TRANSPARENT,
     Interval,
@@ -196,11 +197,12 @@ class AnimateSettings(BaseModel):
         str,
         Shown(
             LOOK,
-            "picture|PATH|#rrggbb|transparent",
+            "picture|driver|PATH|#rrggbb|transparent",
             page="Background",
             place=(3, 0),
             choices={
                 "The picture's": PICTURE,
+                "The motion's video": DRIVER,
                 "White": "#ffffff",
                 "Green": "#00ff00",
                 "Transparent": TRANSPARENT,
@@ -208,8 +210,9 @@ class AnimateSettings(BaseModel):
         ),
     ] = Field(
         default=PICTURE,
-        description="what is behind the person: the picture's own background, another picture or video, a color, or "
-        "nothing (transparent: in webm, mov, webp, apng or a folder of PNG frames)",
+        description="what is behind the person: the picture's own background; driver: the motion's video, in which "
+        "they take the place of the one who moves; another picture or video; a color; or nothing (transparent: in "
+        "webm, mov, webp, apng or a folder of PNG frames)",
     )
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(8, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from magicanimate.animation.job import Job
+from magicanimate.animation.parsing import DRIVER
 from magicanimate.animation.scene import NOBODY
 from magicanimate.check.measure import Measured
 from magicanimate.models.config import ModelConfig
@@ -192,6 +193,8 @@ def _body(job: Job) -> Iterator[Finding]:
 def _alignment(job: Job) -> Iterator[Finding]:
     """How well the sizes of both persons go together, before and after alignment."""
     aligned = job.alignment
+    if job.settings.background == DRIVER:
+        return
     if aligned is None or job.settings.align == "none":
         yield Finding("note", "alignment", "The motion is used as it is (--align none).")
         return

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from magicanimate.animation.job import Job
+from magicanimate.media.pictures import fit_picture, place
 from magicanimate.parts.densepose import BACKGROUND, render_parts
 
 FRAMES = 8
@@ -28,7 +29,9 @@ def draw_sheet(job: Job) -> np.ndarray:
     picture_HWC = job.picture_HWC
     maps = [job.part_map(index) for index in sheet_frames(len(job))]
     found = job.alignment.person.parts_HW if job.alignment and job.alignment.person else None
-    first = picture_HWC if found is None else over(picture_HWC, found)
+    first = picture_HWC
+    if found is not None:
+        first = fit_picture(over(job.cut_HWC, found), place(found.shape, job.size, "contain"))
     tiles = [
         ("picture" if found is None else "picture, parts found", first),
         ("first frame on it", over(picture_HWC, maps[0]))

@@ -16,6 +16,7 @@ STAGES = {
     "fitting": "Fitting a body",
     "writing": "Writing the motion",
     "reading": "Reading the motion",
+    "removing": "Taking the person out of the video",
     "layers": "Cutting the person into layers (half a minute longer the first time, which compiles it)",
     "control": "Preparing the motion",
     "denoise": "Denoising",

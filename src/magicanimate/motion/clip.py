@@ -42,6 +42,8 @@ class MotionClip:
     """Share of pixels that had one of its colours, among those looked at."""
     colours: Clip | None = None
     """The clip of a part map as it was painted."""
+    pictures: Clip | None = None
+    """The video in which people were found, as it is."""
     body: BodyMotion | None = None
     """The fitted body, where one was fitted."""
     agreement: float | None = None

@@ -118,8 +118,24 @@ def _is_seen(foot_2: np.ndarray, person: LayeredPerson, size: tuple[int, int]) -
     return bool((near > 127).any())
 
 
+def feet_on_ground(points_S2: np.ndarray, height: float, size: tuple[int, int]) -> np.ndarray:
+    """The ground around a figure's feet, where its contact shadow lies. [H, W] bool.
+
+    Args:
+        points_S2: the rig's points in pixels.
+        height: of the figure in pixels.
+        size: of the picture.
+    """
+    return np.any([_window(points_S2[foot].mean(0), height, size) > 0 for foot in _FEET], 0)
+
+
 def _window(foot_2: np.ndarray, height: float, size: tuple[int, int]) -> np.ndarray:
     """Weight [H, W] of the ground around a foot: 1 near it, 0 outside an ellipse."""
-    y, x = np.mgrid[0 : size[0], 0 : size[1]]
-    far = np.hypot((x - foot_2[0]) / (_WIDE * height), (y - foot_2[1] - _BELOW * height) / (_HIGH * height))
-    return np.clip((1 - far) * 3, 0, 1).astype(np.float32)
+    center, reach = foot_2 + np.array([0, _BELOW * height]), np.array([_WIDE, _HIGH]) * height
+    (left, top), (right, bottom) = (np.clip(center + way * reach, 0, size[::-1]).astype(int) for way in (-1, 1))
+    weight_HW = np.zeros(size, np.float32)
+    y, x = np.mgrid[top : bottom + 1, left : right + 1]
+    far = np.hypot((x - center[0]) / reach[0], (y - center[1]) / reach[1])
+    inside = weight_HW[top : bottom + 1, left : right + 1]
+    inside[:] = np.clip((1 - far) * 3, 0, 1)[: inside.shape[0], : inside.shape[1]]
+    return weight_HW

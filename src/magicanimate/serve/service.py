@@ -257,7 +257,7 @@ def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
     if "=" in chosen.extractor:  # names a file of this machine, which may hold a program
         raise ServiceError(422, "extractor: this service takes the name of an extractor only.")
     if is_path(chosen.background):  # names a file of this machine
-        raise ServiceError(422, "background: this service takes picture, transparent, or a color as #rrggbb.")
+        raise ServiceError(422, "background: this service takes picture, driver, transparent, or a color as #rrggbb.")
     if (chosen.max_frames or 0) > limits.frames:
         raise ServiceError(422, f"max_frames: this service allows at most {limits.frames} (got {chosen.max_frames}).")
     if isinstance(chosen.size, tuple) and chosen.size[0] * chosen.size[1] > limits.video_pixels:

@@ -56,7 +56,7 @@ def _by_densepose(clip: Clip, path: Path | None, person: int | None, progress: P
     return MotionClip(
         clip.path, "video", clip.fps, clip.size, len(maps), lambda: iter(maps),
         notes=[*clip.notes, f"The motion is an ordinary video; DensePose found its body parts ({people})."],
-        warnings=clip.warnings, audio=clip.audio,
+        warnings=clip.warnings, pictures=clip, audio=clip.audio,
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def _by_mediapipe(clip: Clip, progress: Progress | None) -> MotionClip:
 
 def _of_video(clip: Clip, track: Track, notes: list[str], progress: Progress | None) -> MotionClip:
     motion = drawn(fit(track, progress), clip.path, "video", [*clip.notes, *notes])
-    motion.warnings, motion.audio = clip.warnings, clip.audio
+    motion.warnings, motion.audio, motion.pictures = clip.warnings, clip.audio, clip
     return motion
 
 

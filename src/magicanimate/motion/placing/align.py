@@ -87,8 +87,7 @@ def align(
         picture_HWC: the picture as the frame shows it; None leaves the motion as it is.
         move: False: find the person in the picture, but leave the motion where it is.
     """
-    placement = place(motion.size, size, fit)
-    plain = Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), _placed(motion, placement))
+    placement, plain = place(motion.size, size, fit), plain_alignment(motion, size, fit)
     if picture_HWC is None or fit == "stretch":
         return plain
     left, top, _, bottom = placement.box
@@ -100,13 +99,19 @@ def align(
         return _by_outline(motion, size, picture_HWC, plain, usual)
     plain = replace(plain, person=person)
     if motion.body is not None:
-        placed = _placed_body(motion.body, placement)
+        placed = placed_body(motion.body, placement)
         if not move or _same_pose(placed, person):
             return _in_place(placed, person, plain, size)
         return _with_body(motion.body, size, person, plain, usual)
     if not move:
         return plain
     return _with_parts(motion, size, person, plain, usual)
+
+
+def plain_alignment(motion: MotionClip, size: tuple[int, int], fit: Fit) -> Alignment:
+    """The motion as it is, fitted to a frame of (height, width)."""
+    placement = place(motion.size, size, fit)
+    return Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), _placed(motion, placement))
 
 
 def _by_outline(
@@ -150,7 +155,7 @@ def _three(drawn: np.ndarray) -> np.ndarray:
     return drawn if drawn.ndim == 3 else drawn[..., None].repeat(3, -1)
 
 
-def _placed_body(body: BodyMotion, placement: Placement) -> BodyMotion:
+def placed_body(body: BodyMotion, placement: Placement) -> BodyMotion:
     """A body as a frame shows the picture that it was found in."""
     left, top, _, bottom = placement.box
     inner_top, inner_left, inner_height, _ = placement.inner
@@ -183,7 +188,7 @@ def _in_place(placed: BodyMotion, person: Person, plain: Alignment, size: tuple[
     notes = plain.notes
     if same:
         notes = [*notes, "The motion begins in the pose of the person in the picture, so it is used where it is."]
-    return _drawn(plain, body, _frame_of(body) if same else person.body, size, notes)
+    return drawn_alignment(plain, body, _frame_of(body) if same else person.body, size, notes)
 
 
 def _frame_of(body: BodyMotion) -> BodyMotion:
@@ -193,7 +198,7 @@ def _frame_of(body: BodyMotion) -> BodyMotion:
     return body.only(one)
 
 
-def _drawn(
+def drawn_alignment(
     plain: Alignment, body: BodyMotion, picture_body: BodyMotion, size: tuple[int, int], notes: list[str]
 ) -> Alignment:
     """An alignment whose part maps and other control are drawn from a body."""
@@ -232,7 +237,7 @@ def _with_body(
         plain.notes.append(_LESS)
     note = f"The motion was given the body of the person in the picture, scaled by {needed:.2f} and moved onto it"
     notes = [*plain.notes, f"{note} (--align none: not)."]
-    return replace(_drawn(plain, body, person.body, size, notes), needed=needed, used=needed)
+    return replace(drawn_alignment(plain, body, person.body, size, notes), needed=needed, used=needed)
 
 
 def _with_parts(
