@@ -69,16 +69,17 @@ def build_scene(
             "them."
         )
     body = aligned.picture_body
-    matte = find_matte(picture_HWC).only(_outline(body))
+    parts_HW = _drawn_parts(body)
+    matte = find_matte(picture_HWC, parts_HW).only(parts_HW > 0)
     if not matte.mask_HW.any():
         warnings.append(NOBODY)
         return None
     return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body], backdrop)
 
 
-def _outline(body: BodyMotion) -> np.ndarray:
-    """[H, W] bool."""
-    return next(iter(draw_motion(body)))["parts"] > 0
+def _drawn_parts(body: BodyMotion) -> np.ndarray:
+    """The parts [H, W] uint8 of a body of one frame."""
+    return next(iter(draw_motion(body)))["parts"]
 
 
 def _several(
@@ -110,7 +111,8 @@ def _several(
     if len(found) > len(bodies):
         found = [found[k] for k in matched(middles, [_middle_of(person) for person in found])]
     chosen = matched([_middle_of(person) for person in found], middles)
-    matte, outlines = find_matte(picture_HWC), [person.parts_HW > 0 for person in found]
+    everybody_HW = np.max([person.parts_HW for person in found], 0)
+    matte, outlines = find_matte(picture_HWC, everybody_HW), [person.parts_HW > 0 for person in found]
     people_layers = []
     for index, person in enumerate(found):
         others_HW = np.any([o for i, o in enumerate(outlines) if i != index] or [np.zeros(size, bool)], 0)

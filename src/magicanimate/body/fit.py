@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from magicanimate.body.bones import BONES, Proportions, stretches
-from magicanimate.body.girth import fit_girths
+from magicanimate.body.bones import Proportions, stretches
 from magicanimate.body.kinematics import (
     POSE_NUMBERS,
     TURN,
@@ -25,8 +24,10 @@ from magicanimate.body.kinematics import (
     turn_from_rotation,
 )
 from magicanimate.body.motion import BodyMotion
+from magicanimate.body.outline import refine_to_masks
 from magicanimate.body.rig import POINT_INDEX
 from magicanimate.body.track import RIG_POINTS, Track
+from magicanimate.body.unknowns import Unknowns, habits
 from magicanimate.errors import InputError
 from magicanimate.progress import Progress
 
@@ -37,8 +38,6 @@ _STRETCH = 400  # frames that are fitted together
 _OVERLAP = 25
 _FAR_APART = 1e3  # seconds between frames that need not be alike
 _SAMPLE = 60  # frames from which the proportions are fitted
-_LENGTH_SPREAD = 0.12  # of the logarithm of a bone's length; less where the track says little about it
-_SMALL_SPREADS = {"hands": 0.04, "feet": 0.06, "head": 0.08}
 _SEEN_WELL = 0.3  # confidence
 _SHOULDERS = 0.6  # their width, seen from the front, in heights of the trunk
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -67,19 +66,6 @@ class _Problem:
     direction_trust_FD: Tensor | None
     ends_D2: list[tuple[int, int]]  # points of the rig
     figure: float  # the figure's size in focal lengths, the unit of errors
-
-
-@dataclass
-class Unknowns:
-    """What is solved for."""
-
-    pose_FP: Tensor
-    position_F3: Tensor  # right, log of the distance, up; the first and last per distance
-    log_lengths: Tensor
-
-    def place(self) -> Tensor:
-        distance = self.position_F3[:, 1].exp()
-        return torch.stack([self.position_F3[:, 0] * distance, distance, self.position_F3[:, 2] * distance], 1)
 
 
 def _problem(track: Track, frames: np.ndarray, focal: float, figure: float) -> _Problem:
@@ -215,25 +201,6 @@ def _loss(unknowns: Unknowns, problem: _Problem, body: Proportions, frame_second
     return loss + habits(unknowns, frame_seconds)
 
 
-def habits(unknowns: Unknowns, frame_seconds: float) -> Tensor:
-    """What bodies usually do: stay within their limits, near rest, move smoothly, and have usual proportions."""
-    bounds = limits()
-    angle = unknowns.pose_FP[:, TURN:]
-    beyond = (angle - bounds["high"]).clamp_min(0) + (bounds["low"] - angle).clamp_min(0)
-    usual = ((angle - bounds["usual"]) / bounds["spread"]).square()
-    loss = 20 * beyond.square().sum(1).mean() + 0.01 * usual.sum(1).mean()
-    spreads = torch.tensor([_SMALL_SPREADS.get(bone, _LENGTH_SPREAD) for bone in BONES])
-    loss = loss + 0.5 * (unknowns.log_lengths / spreads).square().mean()
-    upright = (unknowns.pose_FP[:, :TURN].unflatten(1, (2, 3)).norm(dim=-1) - 1).square().sum(1).mean()
-    loss = loss + upright
-    if len(angle) > 2:
-        rate = 0.04 / frame_seconds  # accelerations are compared at 25 frames a second
-        second = unknowns.pose_FP[2:] - 2 * unknowns.pose_FP[1:-1] + unknowns.pose_FP[:-2]
-        second_place = unknowns.position_F3[2:] - 2 * unknowns.position_F3[1:-1] + unknowns.position_F3[:-2]
-        loss = loss + rate**2 * (2 * second.square().sum(1).mean() + 50 * second_place.square().sum(1).mean())
-    return loss
-
-
 def _solve(
     unknowns: Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_lengths: bool
 ) -> Unknowns:
@@ -285,7 +252,7 @@ def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
             done += keep.stop - keep.start
             if progress:
                 progress("fitting", done, len(frames))
-    return fit_girths(BodyMotion(body, pose, position, focal, track.size, track.fps, present_F), track)
+    return refine_to_masks(BodyMotion(body, pose, position, focal, track.size, track.fps, present_F), track)
 
 
 def _stretches_of(run: slice) -> list[tuple[slice, slice]]:

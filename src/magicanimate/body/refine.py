@@ -19,13 +19,13 @@ from torch import Tensor
 
 from magicanimate.body.bones import Proportions, stretches
 from magicanimate.body.draw import surface_parts
-from magicanimate.body.fit import Unknowns, habits
 from magicanimate.body.kinematics import joint_frames, skin_transforms
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.raster import rasterize
 from magicanimate.body.rig import triangles
 from magicanimate.body.skinning import skin, skin_weights, to_screen
 from magicanimate.body.smoothing import runs
+from magicanimate.body.unknowns import Unknowns, habits
 
 _SIDE = 192  # pixels of the longer side at which maps are compared
 _POINTS = 30  # K and M at most

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 BACKGROUND = 0
-HEAD = (23, 24)
+HANDS, HEAD = (3, 4), (23, 24)
 PART_NAMES = (
     "background", "torso (back)", "torso (front)", "right hand", "left hand", "left foot", "right foot",
     "upper leg right (back)", "upper leg left (back)", "upper leg right (front)", "upper leg left (front)",

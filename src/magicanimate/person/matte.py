@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from magicanimate.person.limbs import add_limbs
 from magicanimate.person.segmentation import segment_people
 
 _MARGIN = 0.12  # of the people's box, around it at the second look
@@ -59,8 +60,12 @@ class Matte:
         return self.alpha_HW > 127
 
 
-def find_matte(picture_HWC: np.ndarray) -> Matte:
-    """Cuts the people out of a picture [H, W, 3] uint8; looked at twice, the second time near the people only.
+def find_matte(picture_HWC: np.ndarray, parts_HW: np.ndarray | None = None) -> Matte:
+    """Cuts the people out of a picture; looked at twice, the second time near the people only.
+
+    Args:
+        picture_HWC: uint8.
+        parts_HW: uint8, bodies that were fitted to them, for limbs that would be missed.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
@@ -71,6 +76,8 @@ def find_matte(picture_HWC: np.ndarray) -> Matte:
         top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
         aside, above = round(_MARGIN * (right - left)) + 4, round(_MARGIN * (bottom - top)) + 4
         soft_HW = segment_people(picture_HWC, (left - aside, top - above, right + aside, bottom + above))
+    if parts_HW is not None:
+        soft_HW = add_limbs(picture_HWC, soft_HW, parts_HW)
     return refine_matte(picture_HWC, soft_HW)
 
 

@@ -51,7 +51,7 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
         return labels_HW
     likelihood_HW = _arm_likelihood(image, seeds_HW, drawn_HW, height)
     distances = [
-        _geodesic(image, likelihood_HW, inside_HW, seeds_HW == label, _FLAT, _EDGE, _COLOR)
+        geodesic(image, likelihood_HW, inside_HW, seeds_HW == label, _FLAT, _EDGE, _COLOR)
         for label in (TRUNK, LEFT_ARM, RIGHT_ARM)
     ]
     for index, label in enumerate((LEFT_ARM, RIGHT_ARM), 1):
@@ -144,6 +144,11 @@ def _seeds(drawn_HW: np.ndarray, height: float) -> np.ndarray:
 def _arm_likelihood(image: np.ndarray, seeds_HW: np.ndarray, drawn_HW: np.ndarray, height: float) -> np.ndarray:
     """Probability [H, W] float32 that a pixel's color is an arm's rather than the trunk's, by histograms near arms."""
     near_HW = ndimage.distance_transform_edt(drawn_HW <= TRUNK) < _NEAR_ARMS * height
+    return color_shares(image, seeds_HW > TRUNK, (seeds_HW == TRUNK) & near_HW)
+
+
+def color_shares(image: np.ndarray, some_HW: np.ndarray, others_HW: np.ndarray) -> np.ndarray:
+    """Probability [H, W] float32 that a pixel's color is of some pixels rather than of others, by histograms."""
     bins = np.minimum((image * _BINS).astype(int), _BINS - 1)
     at = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
 
@@ -152,8 +157,8 @@ def _arm_likelihood(image: np.ndarray, seeds_HW: np.ndarray, drawn_HW: np.ndarra
         smooth = ndimage.gaussian_filter(counts, 0.6, mode="nearest").ravel()
         return smooth / max(smooth.sum(), 1e-9) + 2e-5
 
-    arm, trunk = histogram(seeds_HW > TRUNK), histogram((seeds_HW == TRUNK) & near_HW)
-    return (arm / (arm + trunk))[at].astype(np.float32)
+    some, others = histogram(some_HW), histogram(others_HW)
+    return (some / (some + others))[at].astype(np.float32)
 
 
 def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
@@ -174,7 +179,7 @@ def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 @compiled
-def _geodesic(image, likelihood, inside, seeds, flat, edge, color):
+def geodesic(image, likelihood, inside, seeds, flat, edge, color):
     """Length [H, W] of the shortest path to a seed through the inside, by alternating sweeps; inf: there is none."""
     height, width = inside.shape
     distance = np.where(seeds, 0.0, np.inf).astype(np.float32)

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from magicanimate.body.fit import fit_track
 from magicanimate.body.motion import BodyMotion
+from magicanimate.body.outline import refine_to_parts_outlines
 from magicanimate.body.refine import refine_to_parts
 from magicanimate.body.track import JOINT_SETS, Track
 from magicanimate.parts.densepose import HEAD
@@ -35,7 +36,8 @@ def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
     """
     maps = list(frames)
     track = Track(np.stack([_joints(parts_HW) for parts_HW in maps]), _NAMES, maps[0].shape[:2], fps)
-    return refine_to_parts(fit_track(track), maps)
+    body = refine_to_parts(fit_track(track), maps)
+    return refine_to_parts_outlines(body, maps)
 
 
 def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
