@@ -88,7 +88,8 @@ def test_sizes_are_width_by_height(width, height):
         ({"seed": -1}, "seed: "),
         ({"preset": "best"}, "preset: should be 'original', 'quality', 'fast' or 'preview'"),
         ({"fusion": "max"}, "fusion: "),
-        ({"speed": 1}, "speed: there is no such setting"),
+        ({"tempo": 1}, "tempo: there is no such setting"),
+        ({"speed": 0}, "speed: should be greater than or equal to 0.1"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(values, message):

@@ -6,13 +6,14 @@ Shape legend: F video frames, H W pixels, C colour channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from magicanimate.animation.background import open_backdrop, without_person
+from magicanimate.animation.edit_motion import edited, timing_edits, with_body
 from magicanimate.animation.parsing import DRIVER, TRANSPARENT
 from magicanimate.animation.scene import NOBODY, build_scene
 from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
@@ -22,7 +23,6 @@ from magicanimate.media.framing import Frame, choose_frame, choose_size
 from magicanimate.media.pictures import Fit, fit_picture, place
 from magicanimate.motion.open import MotionClip, open_motion
 from magicanimate.motion.placing.align import Alignment, align
-from magicanimate.motion.placing.fit_parts import agreement, fit_parts
 from magicanimate.motion.placing.take_place import take_place
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
@@ -163,8 +163,11 @@ def prepare_job(
     size = choose_size(shaped_like, clip.size, config.resolution, chosen.size, like_picture=draws)
     frame = choose_frame(size, config.resolution, "auto" if draws else size, factor)
     picture_HWC = fit_picture(image_HWC, place(shape, size, "contain" if replaces else chosen.fit))
-    if draws and clip.body is None:
-        clip = _with_body(clip, progress)
+    if draws:
+        clip = with_body(clip, progress)
+    if replaces and (wrong := timing_edits(chosen)):
+        raise InputError(f"background: driver shows the video as it is, so {wrong[0]} cannot change the motion in it.")
+    clip = edited(clip, chosen, progress)
     if replaces:
         aligned, cut_HWC = _taking_place(clip, size, chosen.fit, image_HWC)
     else:
@@ -236,23 +239,6 @@ def _taking_place(
         cut_HWC = fit_picture(image_HWC, place(shape, own, "cover"))
         aligned = take_place(clip, size, fit, cut_HWC)
     return aligned, cut_HWC
-
-
-def _with_body(clip: MotionClip, progress: Progress | None) -> MotionClip:
-    """A clip of part maps with a body fitted to them, if they show one person."""
-    from magicanimate.motion.report import count_heads
-
-    maps = list(clip)
-    heads = [count_heads(parts_HW) for parts_HW in maps[:: max(1, len(maps) // 8)]]
-    if not maps or np.median(heads) != 1:
-        return clip
-    if progress:
-        progress("fitting", 0, len(maps))
-    try:
-        body = fit_parts(maps, clip.fps)
-    except InputError:  # no joints are seen in any frame
-        return clip
-    return replace(clip, body=body, agreement=agreement(body, maps))
 
 
 def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:

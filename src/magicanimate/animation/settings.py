@@ -217,7 +217,19 @@ class AnimateSettings(BaseModel):
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(8, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"
     )
-    loop: Annotated[bool, Shown(LOOK, page="Make the end run into the beginning", place=(7, 0))] = Field(
+    smooth: Annotated[float, Shown(MOTION, "s", reads=True)] = Field(
+        default=0.0, ge=0, le=5, description="smooth the motion over a window of so many seconds, 0.3 for example"
+    )
+    speed: Annotated[float, Shown(MOTION, "times", reads=True)] = Field(
+        default=1.0, ge=0.1, le=10, description="make the motion so many times as fast"
+    )
+    mirror: Annotated[bool, Shown(MOTION, reads=True)] = Field(
+        default=False, description="exchange left and right in the motion"
+    )
+    hold: Annotated[float, Shown(MOTION, "s", reads=True)] = Field(
+        default=0.0, ge=0, le=60, description="keep the last pose for so many seconds more"
+    )
+    loop: Annotated[bool, Shown(LOOK, reads=True, page="Make the end run into the beginning", place=(7, 0))] = Field(
         default=False, description="make the end run into the beginning, for videos that are repeated"
     )
     scheduler: Annotated[str | None, Shown(SOLVER, "NAME", default="the preset's")] = Field(
@@ -392,6 +404,10 @@ class SettingArguments(TypedDict, total=False):
     align: Literal["auto", "none"] | None
     background: str
     label: bool
+    smooth: float
+    speed: float
+    mirror: bool
+    hold: float
     loop: bool
     scheduler: str | None
     fusion: Literal["mean", "triangular"] | None

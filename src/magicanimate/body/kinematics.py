@@ -91,7 +91,7 @@ POSE_NUMBERS = TURN + 6 + 2 * 15
 
 
 @lru_cache(maxsize=1)
-def _angle_map() -> Tensor:
+def angle_map() -> Tensor:
     """[A, J, 3]: what each angle adds to the joints' rotation vectors."""
     out = torch.zeros(len(angles()), len(JOINT_NAMES), 3)
     for i, angle in enumerate(angles()):
@@ -142,7 +142,7 @@ def joint_frames(pose_FP: Tensor, position_F3: Tensor, shape: BodyShape, stretch
     Returns:
         rotations [F, J, 3, 3] and joint positions [F, J, 3].
     """
-    vectors = torch.einsum("fa,ajk->fjk", pose_FP[:, TURN:], _angle_map())
+    vectors = torch.einsum("fa,ajk->fjk", pose_FP[:, TURN:], angle_map())
     local = rotation_from_vector(vectors)
     rest = torch.from_numpy(shape.joints)
     rotations, places = [rotation_from_turn(pose_FP[:, :TURN])], [position_F3]

@@ -66,6 +66,10 @@ class BodyMotion:
         """What takes the rest shape's skin to each frame's. [F, J, 3, 4] float32."""
         return skin_transforms(*self._frames(frames), self.shape.rest, self._stretch(skin=True)).numpy()
 
+    def joint_rotations(self) -> np.ndarray:
+        """Turns of the rig's joints from the rest pose, in the camera's axes. [F, J, 3, 3] float64."""
+        return self._frames(slice(None))[0].numpy().astype(np.float64)
+
     def points(self, frames: slice = slice(None)) -> np.ndarray:
         """The rig's points (rig.POINT_NAMES) in metres. [F, S, 3] float32."""
         return points(*self._frames(frames), self.shape.rest, self._stretch()).numpy()

@@ -59,8 +59,14 @@ def animate(
         typer.Option("--image", "-i", metavar="PATH", help="Instead of PICTURE.", rich_help_panel=MOTION),
     ] = None,
     motion: Annotated[
-        Path | None,
-        typer.Option("--motion", "-m", metavar="PATH", help="Instead of MOTION.", rich_help_panel=MOTION),
+        list[Path] | None,
+        typer.Option(
+            "--motion",
+            "-m",
+            metavar="PATH",
+            help="Instead of MOTION. Given several times, the motions follow each other.",
+            rich_help_panel=MOTION,
+        ),
     ] = None,
     out: Out = None,
     overwrite: Annotated[
@@ -82,28 +88,29 @@ def animate(
     **options: Any,
 ) -> None:
     """Animate the person in a picture with the motion of a video."""
-    image, motion = _one("picture", "--image", picture, image), _one("motion", "--motion", driver, motion)
+    image, motions = _one("picture", "--image", picture, image), motion or []
+    motions = [_one("motion", "--motion", driver, motions[0] if motions else None), *motions[1:]]
     chosen = {name: options.pop(name) for name in ModelOptions.model_fields if name in options}
     settings, model = make_settings(**options), ModelOptions(**chosen)
     from magicanimate.animation.write import Output
     from magicanimate.media.claim import claimed
     from magicanimate.media.paths import output_path
 
-    about = {"image": str(image), "motion": str(motion)}
+    about = {"image": str(image), "motion": ", ".join(map(str, motions))}
     transparent = settings.background == TRANSPARENT
-    path = output_path(out) if out else Path(f"{image.stem}_{motion.stem}.{'webm' if transparent else 'mp4'}")
+    path = output_path(out) if out else Path(f"{image.stem}_{motions[0].stem}.{'webm' if transparent else 'mp4'}")
     output = Output(
         path=path, about=about, overwrite=overwrite, compare=compare, resume=resume, transparent=transparent
     )
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         with nullcontext() if dry_run else claimed(path):
-            Animation(image, motion, settings, model, output, dry_run).run(None)
+            Animation(image, motions, settings, model, output, dry_run).run(None)
         return
     from magicanimate.engine.ranks import Ranks
 
     ranks = Ranks.from_environment()
     with ranks.together(), claimed(path) if ranks.first and not dry_run else nullcontext():
-        Animation(image, motion, settings, model, output, dry_run).run(ranks)
+        Animation(image, motions, settings, model, output, dry_run).run(ranks)
 
 
 def _one(what: str, option_name: str, argument: Path | None, option: Path | None) -> Path:
@@ -120,9 +127,15 @@ class Animation:
     """One call of the command, as one of several processes if torchrun started this one."""
 
     def __init__(
-        self, image: Path, motion: Path, settings: AnimateSettings, model: ModelOptions, output: Output, dry_run: bool
+        self,
+        image: Path,
+        motions: list[Path],
+        settings: AnimateSettings,
+        model: ModelOptions,
+        output: Output,
+        dry_run: bool,
     ) -> None:
-        self._image, self._motion, self._settings, self._model = image, motion, settings, model
+        self._image, self._motions, self._settings, self._model = image, motions, settings, model
         self._output, self._dry_run = output, dry_run
 
     def run(self, ranks: Ranks | None) -> None:
@@ -136,6 +149,7 @@ class Animation:
         from rich.console import Console
 
         from magicanimate import provenance
+        from magicanimate.animation.edit_motion import joined_clips
         from magicanimate.animation.job import as_motion
         from magicanimate.animation.write import check_video, write_video
         from magicanimate.cli.progress import ProgressDisplay, memory_text
@@ -148,7 +162,7 @@ class Animation:
         provenance.configured()
         image_HWC = load_picture(self._image)
         with ProgressDisplay(console) as progress:
-            motion = as_motion(self._motion, self._settings, progress)
+            motion = joined_clips([as_motion(path, self._settings, progress) for path in self._motions], progress)
             progress("loading", 0, 1)
             from magicanimate.animation.pipeline import MagicAnimatePipeline
 

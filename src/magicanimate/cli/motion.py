@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from magicanimate.animation.parsing import Size
     from magicanimate.motion.clip import MotionClip
 
+_BODIES = (".bvh", ".openpose")  # endings of outputs that hold a body, and nothing else
+_DATA = (".npz", *_BODIES)
 KINDS = ("parts", "depth", "normals", "pose")
 _MAP_CRF = 6  # part maps have to survive: a quarter more bytes than at the usual quality of videos
 
@@ -30,10 +32,11 @@ app = typer.Typer(add_completion=False)
 @app.command(cls=Command)
 @with_options(AnimateSettings, only=lambda name, note: note.reads and name not in ("fit", "align"))
 def motion(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="INPUT", help="Video of a person, DensePose video, GIF, folder of frames, keypoints, BVH, .npz."
+            metavar="INPUT...",
+            help="Video of a person, DensePose video, GIF, folder of frames, keypoints, BVH, .npz; several are joined.",
         ),
     ],
     out: Annotated[
@@ -41,8 +44,9 @@ def motion(
         typer.Option(
             "--out",
             "-o",
-            help="mp4, webm, gif or webp file, a name without ending for a folder of PNG frames, or .npz: the fitted "
-            "body, or the part indices where there is none.",
+            help="mp4, webm, mov, gif, webp or apng file, a name without ending for a folder of PNG frames; .bvh, "
+            ".openpose (a folder of key points) or .npz: the fitted body (as .npz the part indices where there is "
+            "none).",
         ),
     ],
     kind: Annotated[str, typer.Option("--as", metavar="|".join(KINDS), help="What to write.")] = "parts",
@@ -52,6 +56,7 @@ def motion(
     """Find the motion in a file; write it as DensePose parts, which `animate --motion` takes, or as other controls."""
     from rich.console import Console
 
+    from magicanimate.animation.edit_motion import edited, joined_clips, with_body
     from magicanimate.animation.job import as_motion
     from magicanimate.cli.progress import ProgressDisplay
     from magicanimate.media import claimed, settings_path
@@ -61,18 +66,21 @@ def motion(
         raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
     settings = make_settings(**options)
     out = output_path(out)
-    arrays = out.suffix.lower() == ".npz"
-    _check(out, arrays, kind, overwrite)
+    data = out.suffix.lower() in _DATA
+    _check(out, data, kind, overwrite)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with claimed(out), ProgressDisplay(console) as progress:
-        found = as_motion(source, settings, progress)
+        found = joined_clips([as_motion(source, settings, progress) for source in sources], progress)
+        if out.suffix.lower() in _BODIES:
+            found = with_body(found, progress)
+        found = edited(found, settings, progress)
         for sentence in (*found.notes, *(f"Warning: {warning}" for warning in found.warnings)):
             console.print(sentence, markup=False)
         shown = settings.size if isinstance(settings.size, tuple) else None
-        about = _about(found, source, kind, shown)
-        if arrays:
+        about = _about(found, sources, kind, shown)
+        if data:
             try:
-                _write_arrays(found, out, about, shown)
+                _write_data(found, out, about, shown)
             except OSError as error:
                 raise InputError(f"{out} could not be written ({why_not_written(error)}).") from error
         else:
@@ -81,20 +89,20 @@ def motion(
     console.print(f"Wrote {out}; settings in {settings_path(out).name}.", markup=False)
 
 
-def _check(out: Path, arrays: bool, kind: str, overwrite: bool) -> None:
+def _check(out: Path, data: bool, kind: str, overwrite: bool) -> None:
     from magicanimate.media import check_output
 
-    check_output(out.with_suffix(".mp4") if arrays else out, overwrite or arrays, "add --overwrite")
-    if arrays and kind != "parts":
-        raise InputError("An .npz file keeps the body, from which every kind is drawn; leave --as out.")
-    if arrays and out.exists() and not overwrite:
+    check_output(out.with_suffix(".mp4") if data else out, overwrite or data, "add --overwrite")
+    if data and kind != "parts":
+        raise InputError(f"A {out.suffix} file keeps the body, from which every kind is drawn; leave --as out.")
+    if data and out.exists() and not overwrite:
         raise InputError(f"{out} already exists; choose another name or add --overwrite.")
 
 
-def _about(found: MotionClip, source: Path, kind: str, size: Size | None) -> dict[str, Any]:
+def _about(found: MotionClip, sources: list[Path], kind: str, size: Size | None) -> dict[str, Any]:
     return {
-        "magicanimate": version(), "motion": str(source), "source": found.kind, "as": kind, "fps": found.fps,
-        "size": list(size or found.size), "notes": found.notes, "warnings": found.warnings,
+        "magicanimate": version(), "motion": ", ".join(map(str, sources)), "source": found.kind, "as": kind,
+        "fps": found.fps, "size": list(size or found.size), "notes": found.notes, "warnings": found.warnings,
     }  # fmt: skip
 
 
@@ -139,15 +147,25 @@ def _write_frames(
             sink.write(frame_HWC)
 
 
-def _write_arrays(found: MotionClip, out: Path, about: dict[str, Any], size: Size | None) -> None:
+def _write_data(found: MotionClip, out: Path, about: dict[str, Any], size: Size | None) -> None:
     """The body where there is one, otherwise part indices [F, H, W] uint8; and the settings beside it."""
     import numpy as np
 
     from magicanimate.media import settings_path
+    from magicanimate.motion.formats.bvh_bodies import write_bvh
+    from magicanimate.motion.formats.openpose_files import write_openpose
     from magicanimate.parts.densepose import resize_parts
 
     if found.body is not None:
-        (found.body.resized(size) if size else found.body).save(out)
+        body = found.body.resized(size) if size else found.body
+        if out.suffix.lower() == ".bvh":
+            write_bvh(body, out)
+        elif out.suffix.lower() == ".openpose":
+            write_openpose(body, out)
+        else:
+            body.save(out)
+    elif out.suffix.lower() in _BODIES:
+        raise InputError(f"{found.path} shows no single body, so nothing can be written as {out.suffix}.")
     else:
         parts_FHW = np.stack([resize_parts(parts_HW, size) if size else parts_HW for parts_HW in found])
         write_npz(out, {"parts": parts_FHW})

@@ -147,8 +147,15 @@ def _of_keypoints(path: Path, span: Span, person: int | None, progress: Progress
 
 def _of_bvh(path: Path, span: Span, progress: Progress | None) -> MotionClip:
     from magicanimate.motion.formats.bvh import read_bvh, track_of_capture
+    from magicanimate.motion.formats.bvh_bodies import read_body
 
     capture = read_bvh(path)
+    own = read_body(capture)
+    if own is not None:
+        notes = ["The motion is BVH with the bones of this package; it was read as it is."]
+        motion = drawn(_cut(own, span, path), path, "bvh", notes)
+        motion.warnings = capture.warnings
+        return motion
     track = track_of_capture(capture, span, path)
     notes = ["The motion is BVH motion capture; a body was fitted to it and drawn, seen from the front."]
     motion = drawn(fit(track, progress), path, "bvh", notes)

@@ -69,6 +69,8 @@ class Capture:
     joints: list[Joint]
     places_FJ3: np.ndarray
     """[F, J, 3] float64, in the file's units and axes."""
+    turns_FJ33: np.ndarray
+    """[F, J, 3, 3] float64, rotations from the rest pose."""
     fps: float
     warnings: list[str] = field(default_factory=list)
 
@@ -105,7 +107,7 @@ def read_bvh(path: Path) -> Capture:
     except (ValueError, StopIteration, IndexError, OSError, OverflowError) as error:
         reason = str(error)[:_LONGEST] or "it is cut off"
         raise InputError(f"{path} is not a complete BVH file ({reason}); export it again.") from error
-    return Capture(joints, _places(joints, values_FC), 1 / frame_seconds, [f"{path.name} {text}" for text in told])
+    return Capture(joints, *_forward(joints, values_FC), 1 / frame_seconds, [f"{path.name} {text}" for text in told])
 
 
 def _decoded(data: bytes) -> str:
@@ -173,8 +175,8 @@ def _skeleton(words: Iterator[str]) -> list[Joint]:
     return joints
 
 
-def _places(joints: list[Joint], values_FC: np.ndarray) -> np.ndarray:
-    """Forward kinematics: rotations apply in the order in which a joint lists them. [F, J, 3]."""
+def _forward(joints: list[Joint], values_FC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Forward kinematics: places [F, J, 3] and turns [F, J, 3, 3]. Rotations apply in the order of a joint's list."""
     frames = len(values_FC)
     places = np.zeros((frames, len(joints), 3))
     turns = np.tile(np.eye(3), (frames, len(joints), 1, 1))
@@ -197,7 +199,7 @@ def _places(joints: list[Joint], values_FC: np.ndarray) -> np.ndarray:
             above = turns[:, joint.parent]
             places[:, index] = places[:, joint.parent] + np.einsum("fij,fj->fi", above, moved)
             turns[:, index] = above @ local
-    return places
+    return places, turns
 
 
 def _turn(axis: int, angle_F: np.ndarray) -> np.ndarray:
@@ -327,15 +329,22 @@ def _axis(direction_3: np.ndarray) -> np.ndarray:
 
 def _seen(world_FJ3: np.ndarray, names: tuple[str, ...], fps: float) -> Track:
     """Project with the focal length that the fit assumes."""
+    shift_3, focal, (height, width) = camera_before(world_FJ3)
+    seen_FJ3 = world_FJ3 + shift_3
+    x = width / 2 + focal * seen_FJ3[..., 0] / seen_FJ3[..., 1]
+    y = height / 2 - focal * seen_FJ3[..., 2] / seen_FJ3[..., 1]
+    points = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
+    return Track(points, names, (height, width), fps, world_FJ3.astype(np.float32))
+
+
+def camera_before(world_FJ3: np.ndarray) -> tuple[np.ndarray, float, tuple[int, int]]:
+    """A camera that takes in a whole motion: what moves the world before it [3], its focal length, (height, width).
+
+    world_FJ3: joints in meters, x to the right, y away, z up.
+    """
     low, high = world_FJ3.min((0, 1)), world_FJ3.max((0, 1))
     tall = max(high[2] - low[2] + 0.25, 1.0)  # joints end below the top of the head and above the soles
     aspect = float(np.clip((high[0] - low[0] + 0.8) / tall, 0.6, _WIDEST))
-    distance = FOCAL * tall / _ROOM
-    width = int(round(_HEIGHT * aspect / 2) * 2)
-    centred = world_FJ3 - np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2])
-    depth = centred[..., 1] + max(distance, FOCAL * (high[0] - low[0] + 0.8) / aspect) + (high[1] - low[1]) / 2
-    focal = FOCAL * _HEIGHT
-    x = width / 2 + focal * centred[..., 0] / depth
-    y = _HEIGHT / 2 - focal * centred[..., 2] / depth
-    points = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
-    return Track(points, names, (_HEIGHT, width), fps, world_FJ3.astype(np.float32))
+    distance = max(FOCAL * tall / _ROOM, FOCAL * (high[0] - low[0] + 0.8) / aspect) + (high[1] - low[1]) / 2
+    shift_3 = np.array([0, distance, 0]) - (low + high) / 2
+    return shift_3, FOCAL * _HEIGHT, (_HEIGHT, int(round(_HEIGHT * aspect / 2) * 2))
