@@ -10,13 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magicanimate.body.rig import vertex_normals
+from magicanimate.body.rig import JOINT_INDEX, vertex_normals
 from magicanimate.body.skinning import skin, to_screen
-from magicanimate.person.layers import GUESSED, Layer, LayeredPerson
+from magicanimate.person.layers import GUESSED, BodySurface, Layer, LayeredPerson
 from magicanimate.person.raster import FragmentBuffer
 
 _ARM_NEARER = 0.04  # meters: arms lie in front of a trunk that they touch
 _BODY_FARTHER = 0.03  # meters: the body lies under the layers
+_HANDS = [(JOINT_INDEX[f"hand.{side}"], JOINT_INDEX[f"fingers.{side}"]) for side in "LR"]
+_ROUND = 0.35  # how much darker a hand's surface is edge-on
+_HAND_SEEN = 1.4  # times the mean opacity of a hand's layer
+_FEWEST = 20  # vertices of a layer that are a hand
 _SMEARED = (5.0, 10.0)  # pixels drawn for one pixel of the picture: from where on a layer fades, and is gone
 _TURNED = (-0.02, 0.08)  # likewise for an arm that is turned away, by the sign of the area
 _EDGE_ON = (0.1, 0.4)  # cosines between surface normal and view at which the body begins to be seen, and is opaque
@@ -47,18 +51,42 @@ def _opacity(screen_V3: np.ndarray, layer: Layer) -> np.ndarray:
     return (total / np.maximum(count, 1))[:, None].astype(np.float32)
 
 
+def _with_hands(shown_V: np.ndarray, layer: Layer, opacity_V1: np.ndarray, surface: BodySurface) -> np.ndarray:
+    """Opacities [V] float32 of the body's surface with its hands: as far as the picture's own hand is seen, its fingers
+    stand for those of the surface, which bend otherwise; as far as it is turned away, the surface's hand is whole."""
+    for hand, fingers in _HANDS:
+        own = layer.weights_VJ[:, fingers] + layer.weights_VJ[:, hand] > 0.5
+        if own.sum() > _FEWEST:
+            seen = min(1.0, _HAND_SEEN * float(opacity_V1[own].mean()))
+            beside_V = shown_V * (1 - surface.weights_VJ[:, fingers])
+            hand_V = surface.weights_VJ[:, fingers] + surface.weights_VJ[:, hand]
+            shown_V = shown_V + hand_V * (1 - seen * (1 - beside_V) - shown_V)
+    return shown_V
+
+
+def _shade(toward_V: np.ndarray, surface: BodySurface) -> np.ndarray:
+    """Factors [V, 1] float32 that darken hands where they turn away from the view, as fingers of one color need."""
+    hand_V = surface.weights_VJ[:, [joint for hand in _HANDS for joint in hand]].sum(1)
+    return (1 - _ROUND * hand_V * (1 - toward_V.clip(0, 1)))[:, None].astype(np.float32)
+
+
+def _toward(points_V3: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
+    """Cosines [V] between the normals and the view."""
+    normals = vertex_normals(points_V3, triangles_T3)
+    return -(normals * points_V3).sum(1) / np.linalg.norm(points_V3, axis=1)
+
+
 def _area(points: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
     """Twice the signed areas [T] of triangles in the plane."""
     a, b, c = (points[triangles_T3[:, k], :2] for k in range(3))
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
 
 
-def _facing(points_V3: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
-    """Visibility [V, 1] float32 of a surface: 0 edge-on and from behind, 1 from the front; so outlines are soft."""
-    normals = vertex_normals(points_V3, triangles_T3)
-    toward = -(normals * points_V3).sum(1) / np.linalg.norm(points_V3, axis=1)
+def _facing(toward_V: np.ndarray) -> np.ndarray:
+    """Visibility [V, 1] float32 of a surface by the cosine between normal and view: 0 edge-on and from behind, 1 from
+    the front; so outlines are soft."""
     low, high = _EDGE_ON
-    return np.clip((toward - low) / (high - low), 0, 1)[:, None].astype(np.float32)
+    return np.clip((toward_V - low) / (high - low), 0, 1)[:, None].astype(np.float32)
 
 
 class PeopleRenderer:
@@ -83,15 +111,19 @@ class PeopleRenderer:
 
     def _draw(self, person: LayeredPerson, transforms_J34: np.ndarray, focal: float) -> None:
         buffer, surface = self._buffer, person.surface
+        shown_V = surface.shown_V
         for layer in person.layers:
             points_V3 = skin(layer.weights_VJ, transforms_J34, layer.rest_V3)
             screen_V3 = to_screen(points_V3, focal, buffer.size)
             screen_V3[:, 2] -= _ARM_NEARER * layer.arm
-            at_V3 = np.concatenate([layer.at_V2, _opacity(screen_V3, layer)], 1)
+            opacity_V1 = _opacity(screen_V3, layer)
+            shown_V = _with_hands(shown_V, layer, opacity_V1, surface)
+            at_V3 = np.concatenate([layer.at_V2, opacity_V1], 1)
             buffer.draw_textured(screen_V3, at_V3, layer.triangles_T3, layer.texture_HWC)
         points_V3 = skin(surface.weights_VJ, transforms_J34, surface.rest_V3)
         screen_V3 = to_screen(points_V3, focal, buffer.size)
         screen_V3[:, 2] += np.where(surface.arm_V, _BODY_FARTHER - _ARM_NEARER, _BODY_FARTHER)
-        shown_V1 = surface.shown_V[:, None] * _facing(points_V3, surface.triangles_T3)
-        color_V4 = np.concatenate([surface.color_V3, 255 * shown_V1], 1)
+        toward_V = _toward(points_V3, surface.triangles_T3)
+        shown_V1 = shown_V[:, None] * _facing(toward_V)
+        color_V4 = np.concatenate([surface.color_V3 * _shade(toward_V, surface), 255 * shown_V1], 1)
         buffer.draw_colored(screen_V3, color_V4, surface.triangles_T3, GUESSED)

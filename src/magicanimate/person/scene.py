@@ -14,6 +14,7 @@ from scipy import ndimage
 from magicanimate.body.motion import BodyMotion
 from magicanimate.person.cutout import cut_out
 from magicanimate.person.drawing import Drawing, PeopleRenderer
+from magicanimate.person.head_turn import calm_heads
 from magicanimate.person.layers import COMPLETED, GUESSED, KNOWN, LayeredPerson
 from magicanimate.person.light import light_near, match_light, relit
 from magicanimate.person.shadow import ContactShadow
@@ -69,7 +70,7 @@ class Scene:
         self.size = motions[0].size
         self.motions = list(motions)
         self._backdrop = backdrop
-        self._transforms = [motion.transforms() for motion in motions]
+        self._transforms = [calm_heads(motion, person.body) for motion, person in zip(motions, people, strict=True)]
         size = (picture_HWC.shape[0], picture_HWC.shape[1])
         alpha_HW = np.max([person.matte.alpha_HW for person in people], 0)
         reach = max(3, round(_FRINGE * max(size)))

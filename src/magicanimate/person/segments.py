@@ -28,6 +28,7 @@ _BINS = 12  # of each color channel
 _FLAT, _EDGE, _COLOR = 0.15, 6.0, 12.0  # costs of a step: of a pixel, of a color difference (0..1), of a likelihood's
 _SMOOTH = 0.004  # of the figure's height: smoothness of borders between layers
 _RIBBON = 0.009  # of the figure's height: half width of strips that are no part of the trunk
+_FINGERS, _SKIN = 0.035, 0.9  # of the figure's height, around drawn hands; likelihood of an arm's color there
 _SMALL = 0.002  # of the figure: pieces that are smaller join their neighbors
 
 
@@ -43,7 +44,9 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
     inside_HW = alpha_HW > 12
     solid_HW = alpha_HW > 200
     image = ndimage.gaussian_filter(picture_HWC.astype(np.float32) / 255, (0.7, 0.7, 0))
-    drawn_HW = _with_hands(image, solid_HW, drawn_HW)
+    shown_HW = _with_hands(image, solid_HW, drawn_HW)
+    hands_HW = np.isin(drawn_HW, (LEFT_HAND, RIGHT_HAND)) & (shown_HW > TRUNK)
+    drawn_HW = shown_HW
     seeds_HW = np.where(solid_HW, _seeds(drawn_HW, height), NOBODY)
     labels_HW = np.zeros_like(drawn_HW)
     if not (seeds_HW > TRUNK).any():
@@ -60,7 +63,20 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
     labels_HW = (np.argmin(distances, 0) + 1).astype(np.uint8)
     labels_HW[~inside_HW] = NOBODY
     labels_HW = _without_ribbons(_smooth_borders(labels_HW, height), height)
+    labels_HW = _with_fingers(labels_HW, likelihood_HW, hands_HW, height)
     return _without_specks(labels_HW, height)
+
+
+def _with_fingers(labels_HW: np.ndarray, likelihood_HW: np.ndarray, hands_HW: np.ndarray, height: float) -> np.ndarray:
+    """Labels with pixels of an arm's color near the drawn hands, joined to the arm that they touch."""
+    if not hands_HW.any():
+        return labels_HW
+    near_HW = ndimage.distance_transform_edt(~hands_HW) < _FINGERS * height
+    skin_HW = near_HW & (likelihood_HW > _SKIN) & (labels_HW == TRUNK)
+    out = labels_HW.copy()
+    for arm in (LEFT_ARM, RIGHT_ARM):
+        out[ndimage.binary_propagation(labels_HW == arm, mask=skin_HW | (labels_HW == arm)) & skin_HW] = arm
+    return out
 
 
 def _smooth_borders(labels_HW: np.ndarray, height: float) -> np.ndarray:

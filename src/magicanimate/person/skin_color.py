@@ -18,7 +18,7 @@ _SAME_DEPTH = 0.03  # meters: a vertex this near to the visible surface is seen
 _FLAT = 0.35  # depth counts this much where the nearest seen vertex is looked for: front and back are alike
 _OTHER_SKIN = 90  # largest difference of a channel from the face's color that skin has
 _SHADE = 0.95  # hidden hands against the face
-_THINNER = 0.006  # meters: how much the body lies below the layers
+_THINNER, _HANDS_THINNER = 0.006, 0.001  # meters: how much the body lies below the layers; hands, with thin fingers
 _BESIDE = (0.01, 0.03)  # meters beside the matte from where on arms and hands fade, and are gone
 _LITTLE, _MOSTLY = 0.08, 0.5  # of a hand's vertices
 _MOST_THINNER = 0.05  # meters, where the picture shows that the body is thinner
@@ -48,7 +48,8 @@ def color_body(
     shown = np.where(arm_V, np.interp(meters, _BESIDE, (1, 0)), 1).astype(np.float32)
     hidden_hands = _hidden_hands(region, seen, color, ~inside | (matte.alpha_HW[y, x] > 127))
     shown = np.where(np.isin(region, hidden_hands), 1, shown).astype(np.float32)
-    return color, _below(meters, rest_V3), shown
+    hands = np.char.startswith(np.array(REGIONS), "hand")[region]
+    return color, _below(np.where(hands, _HANDS_THINNER - _THINNER, meters), rest_V3), shown
 
 
 def _guessed(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray, rest_V3: np.ndarray) -> np.ndarray:
@@ -131,6 +132,6 @@ def _hidden_hands(region: np.ndarray, seen: np.ndarray, color_V3: np.ndarray, on
 
 def _below(meters_V: np.ndarray, rest_V3: np.ndarray) -> np.ndarray:
     """Rest positions moved inward: a little everywhere, and as far as the body sticks out of the matte."""
-    thinner = _THINNER + np.clip(meters_V, 0, _MOST_THINNER)
+    thinner = _THINNER + np.clip(meters_V, _HANDS_THINNER - _THINNER, _MOST_THINNER)
     normals = vertex_normals(rest_V3.astype(np.float64), triangles())
     return (rest_V3 - normals * thinner[:, None]).astype(np.float32)
