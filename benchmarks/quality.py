@@ -5,7 +5,8 @@
 People come from the generator's test split (never trained on). Reference and target are different poses of one person.
 Prints one line per condition and writes JSON and a sheet (rows: reference, motion, truth, result). With --trained-on S,
 the same for people of the training split from seed S on: the difference is what was learned by heart. With --rich,
-people are drawn with accessories, folds and prints.
+people are drawn with accessories, folds and prints. With --animate, people go through the whole pipeline instead, at
+--size pixels: picture and part map in, one frame out.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from magicanimate import MagicAnimatePipeline
+from magicanimate.animation.job import as_motion
+from magicanimate.animation.settings import AnimateSettings
 from magicanimate.engine.device import select_device
+from magicanimate.errors import InputError
 from magicanimate.evaluate.basic import flicker
 from magicanimate.evaluate.temporal import dtssd
+from magicanimate.media import clip_of_frames
 from magicanimate.models.model import Model, load_model
 from magicanimate.networks.vae import decode_latents, encode_images
 from magicanimate.parts.densepose import PALETTE_25, with_loose
@@ -67,6 +73,20 @@ def reconstruct(model: Model, pictures: np.ndarray) -> np.ndarray:
     latents = [encode_images(model.vae, chunk.to(model.device), patch) for chunk in flat.split(8)]
     out = torch.cat([decode_latents(model.vae, chunk, patch).cpu() for chunk in latents])
     return (out * 255).round().byte().movedim(1, -1).numpy().reshape(pictures.shape)
+
+
+def animate(pipe: MagicAnimatePipeline, held: HeldOut) -> tuple[np.ndarray, int]:
+    """Frames [N,1,H,W,3] uint8 as `animate` makes them from pictures and part maps, and how many it refused; there the
+    reference stands for the frame."""
+    frames, refused = [], 0
+    for reference, parts_FHW in zip(held.references, held.parts, strict=True):
+        motion = as_motion(clip_of_frames(PALETTE_25[parts_FHW], 25.0), AnimateSettings())
+        try:
+            frames.append(pipe(reference, motion, align="none", seed=1).frames[:1])
+        except InputError:
+            frames.append(reference[None])
+            refused += 1
+    return np.stack(frames), refused
 
 
 def write_clips(path: Path, held: HeldOut, results: np.ndarray, people: int = 6, columns: int = 6) -> None:
@@ -155,8 +175,26 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--rich", action="store_true", help="people with accessories, folds and prints")
     parser.add_argument("--out", type=Path, default=Path("results/quality"))
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--animate", action="store_true", help="people through the whole pipeline")
+    parser.add_argument("--size", type=int, default=256, help="of the people for --animate")
     arguments = parser.parse_args(given)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.animate:
+        pipe = MagicAnimatePipeline.from_pretrained(arguments.model)
+        held = still_people(arguments.people, arguments.size, rich=arguments.rich)
+        frames, refused = animate(pipe, held)
+        result = {"copy the reference": figures(held.references[:, None], held), "animate": figures(frames, held)}
+        for name, row in result.items():
+            print(f"{name:28s} " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+        write_grid(arguments.out / "animate.png", held, frames, columns=12)
+        about = {
+            "model": pipe.model.config.name,
+            "size": arguments.size,
+            "people": arguments.people,
+            "refused": refused,
+        }
+        (arguments.out / "animate.json").write_text(json.dumps({"about": about, "figures": result}, indent=1))
+        return
     model = load_model(arguments.model).to(select_device(arguments.device))
     chosen = {k: v for k, v in {"steps": arguments.steps, "guidance": arguments.guidance}.items() if v is not None}
     settings = SampleSettings.for_model(model, **chosen)

@@ -16,6 +16,7 @@ from magicanimate.errors import InputError
 from magicanimate.motion.placing.align import Alignment
 from magicanimate.motion.placing.fit_parts import fit_parts
 from magicanimate.parts.frame_store import PackedFrames
+from magicanimate.parts.skeleton import LENGTHS
 from magicanimate.person.find import Person, count_people, find_people
 from magicanimate.person.layers import build_layers
 from magicanimate.person.matte import find_matte
@@ -23,6 +24,7 @@ from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.person.track_people import divide
 
 _TRUSTED = 0.45  # agreement of body and matte below which a fit is not used
+_WHOLE_HEAD = 0.75  # of its pixels inside the picture
 NOBODY = (
     "No person was recognized in the picture, so its pixels cannot be moved with a body; give a photograph in which "
     "one person is seen clearly and large enough, or cut it closer to the person."
@@ -61,6 +63,11 @@ def build_scene(
         warnings.append(
             f"The body that was fitted to the person in the picture covers only {aligned.person.agreement:.0%} of what "
             "is seen of them, so the result may be wrong; give a picture in which the whole person is seen clearly."
+        )
+    if aligned.person.visible_L[LENGTHS.index("head")] < _WHOLE_HEAD:
+        warnings.append(
+            "The picture cuts the head off, so where the motion lowers it a head of one color is drawn; give a picture "
+            "with the whole head."
         )
     if (seen := count_people(picture_HWC)) > 1:
         warnings.append(
