@@ -9,7 +9,7 @@ from PIL import Image
 
 from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline, Video
-from magicanimate.animation.pipeline import _memory_explained
+from magicanimate.animation.loading import memory_explained
 from magicanimate.animation.settings import make_settings
 from magicanimate.media import load_picture, open_clip
 from magicanimate.parts.densepose import render_parts
@@ -169,12 +169,12 @@ def test_too_large_a_window_is_refused(pipe):
     ],
 )
 def test_running_out_of_memory_is_one_sentence(fails, message):
-    with pytest.raises(InputError, match=message), _memory_explained():
+    with pytest.raises(InputError, match=message), memory_explained():
         fails()
 
 
 def test_other_errors_stay_what_they_are():
-    with pytest.raises(RuntimeError, match="shapes"), _memory_explained():
+    with pytest.raises(RuntimeError, match="shapes"), memory_explained():
         _raise(RuntimeError("shapes do not fit"))
 
 

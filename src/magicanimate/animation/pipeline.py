@@ -6,31 +6,31 @@ Shape legend: B sample, F video frames, C / c image / latent channels, H W pixel
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from magicanimate.animation.job import Job, MotionInput, PictureInput, prepare_job
-from magicanimate.animation.settings import (
-    AccelerationArguments,
-    AnimateSettings,
-    ChosenSettings,
-    SettingArguments,
-    make_settings,
+from magicanimate.animation.diffusers_names import (
+    AnimationOutput,
+    CallArguments,
+    OutputType,
+    StepCallback,
+    as_output,
+    check_output_type,
+    to_settings,
 )
+from magicanimate.animation.job import Job, MotionInput, PictureInput, prepare_job
+from magicanimate.animation.loading import LoadedModel, memory_explained
+from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
 from magicanimate.conditions.drawings import DrawingPlanes
 from magicanimate.conditions.planes import control_planes
 from magicanimate.engine.device import to_model
-from magicanimate.engine.ranks import Ranks
-from magicanimate.errors import InputError, did_you_mean
+from magicanimate.errors import InputError
 from magicanimate.files import sha256
 from magicanimate.media.video import Video, VideoStream
 from magicanimate.models.fingerprint import model_fingerprint
@@ -43,67 +43,17 @@ from magicanimate.sampling.checkpoint import Checkpoint
 from magicanimate.sampling.control_features import ControlSource
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reuse import FeatureReuse, GuidanceInterval, Policies, Reuse
-from magicanimate.sampling.settings import Run, SampleSettings
+from magicanimate.sampling.settings import Run, SampleSettings, StepHook
 from magicanimate.sampling.video import VideoDenoiser
 from magicanimate.sampling.video_solver import VideoSolver
-
-if TYPE_CHECKING:
-    from magicanimate.models.model import Model
 
 LOG = logging.getLogger(__name__)
 _DECIDING = ("magicanimate", "torch", "settings", "frames", "size")
 _DECODED_AT_ONCE = 2 * 256 * 256 / 16  # positions before the VAE: 2 frames of 256x256 with a patch of 4
 
 
-class MagicAnimatePipeline:
-    """Animates people with one model. Build it with `from_pretrained`.
-
-    ranks: the processes that share each job; all of them must run the same calls.
-    """
-
-    def __init__(self, model: Model, ranks: Ranks | None = None) -> None:
-        self.model = model
-        self.ranks = ranks or Ranks()
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path = "tiny",
-        *,
-        device: str = "auto",
-        dtype: str = "auto",
-        control: str | None = None,
-        ranks: Ranks | None = None,
-        **acceleration: Unpack[AccelerationArguments],
-    ) -> MagicAnimatePipeline:
-        """Load a model: `tiny` (shipped), `magicanimate` (official), or a model folder.
-
-        Args:
-            name_or_path: name or folder.
-            device: auto, cpu, cuda, cuda:1, mps.
-            dtype: auto, float32, bfloat16, float16.
-            control: densepose, pose or depth, where the model has several ControlNets; by default its own kind.
-            ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
-            acceleration: quantise, offload, compile, graphs, decoder; see `ModelOptions`.
-
-        Raises:
-            InputError: unknown model, missing or damaged files, device that is not there, an acceleration that model
-                or device cannot do.
-        """
-        from magicanimate.engine.acceleration import Acceleration, accelerate_model
-        from magicanimate.engine.device import select_dtype
-        from magicanimate.models.model import load_model
-
-        known = [field.name for field in fields(Acceleration)]
-        if unknown := [name for name in acceleration if name not in known]:
-            others = f": choose from {', '.join(known)}."
-            raise InputError(f"from_pretrained has no {unknown[0]!r}{did_you_mean(unknown[0], known) or others}")
-        options = Acceleration(**acceleration)
-        ranks = ranks or Ranks()
-        chosen = ranks.device(device)
-        model = load_model(name_or_path, select_dtype(dtype, chosen), control)
-        with _memory_explained():
-            return cls(accelerate_model(model, chosen, options), ranks)
+class MagicAnimatePipeline(LoadedModel):
+    """Animates people with one model. Build it with `from_pretrained`."""
 
     @property
     def factor(self) -> int:
@@ -118,7 +68,9 @@ class MagicAnimatePipeline:
         *,
         stream: Literal[False] = False,
         progress: Progress | None = None,
-        **settings: Unpack[SettingArguments],
+        output_type: None = None,
+        callback_on_step_end: StepCallback | None = None,
+        **settings: Unpack[CallArguments],
     ) -> Video: ...
 
     @overload
@@ -129,8 +81,23 @@ class MagicAnimatePipeline:
         *,
         stream: Literal[True],
         progress: Progress | None = None,
-        **settings: Unpack[SettingArguments],
+        output_type: None = None,
+        callback_on_step_end: StepCallback | None = None,
+        **settings: Unpack[CallArguments],
     ) -> VideoStream: ...
+
+    @overload
+    def __call__(
+        self,
+        image: PictureInput,
+        motion: MotionInput,
+        *,
+        stream: Literal[False] = False,
+        progress: Progress | None = None,
+        output_type: OutputType,
+        callback_on_step_end: StepCallback | None = None,
+        **settings: Unpack[CallArguments],
+    ) -> AnimationOutput: ...
 
     def __call__(
         self,
@@ -139,8 +106,10 @@ class MagicAnimatePipeline:
         *,
         stream: bool = False,
         progress: Progress | None = None,
-        **settings: Unpack[SettingArguments],
-    ) -> Video | VideoStream:
+        output_type: OutputType | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        **settings: Unpack[CallArguments],
+    ) -> Video | VideoStream | AnimationOutput:
         """Animate the person in a picture.
 
         Args:
@@ -150,21 +119,38 @@ class MagicAnimatePipeline:
                 fps unless `fps` says otherwise.
             stream: yield frames as they are decoded instead of collecting them.
             progress: told (stage, done, total); raise in it to cancel.
-            settings: see `AnimateSettings`.
+            output_type: np, pil or pt: frames as diffusers' video pipelines return them.
+            callback_on_step_end: called as (pipe, step, timestep, {"latents": [1, c, F, h, w]}) after every step; what
+                it returns as latents is gone on with.
+            settings: see `AnimateSettings`; diffusers' names for some of them are in `CallArguments`.
 
         Returns:
-            A `Video`, or with `stream` a `VideoStream`.
+            A `Video`, with `stream` a `VideoStream`, with `output_type` an `AnimationOutput`.
 
         Raises:
             InputError: bad input or settings.
         """
-        job = self.prepare(image, motion, make_settings(**settings), progress)
+        check_output_type(output_type)
+        if stream and output_type:
+            raise InputError("A stream yields frames as they are; leave output_type out.")
+        job = self.prepare(image, motion, make_settings(**to_settings(dict(settings))), progress)
         for note in job.notes:
             LOG.info(note)
         for warning in job.warnings:
             LOG.warning(warning)
-        streamed = VideoStream(self.frames(job, progress), len(job), job.fps, job.describe(), job.warnings, job.audio)
-        return streamed if stream else streamed.collect()
+        on_step = None if callback_on_step_end is None else self._step_hook(callback_on_step_end)
+        frames = self.frames(job, progress, on_step=on_step)
+        streamed = VideoStream(frames, len(job), job.fps, job.describe(), job.warnings, job.audio)
+        if stream:
+            return streamed
+        return as_output(streamed.collect(), output_type) if output_type else streamed.collect()
+
+    def _step_hook(self, callback: StepCallback) -> StepHook:
+        def on_step(step: int, timestep: Tensor, latents_BcFhw: Tensor) -> Tensor:
+            returned = callback(self, step, timestep, {"latents": latents_BcFhw})
+            return (returned or {}).get("latents", latents_BcFhw)
+
+        return on_step
 
     def prepare(
         self, image: PictureInput, motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None
@@ -177,18 +163,23 @@ class MagicAnimatePipeline:
         )  # fmt: skip
 
     def frames(
-        self, job: Job, progress: Progress | None = None, resume_folder: Path | None = None, patience: float = 0.0
+        self,
+        job: Job,
+        progress: Progress | None = None,
+        resume_folder: Path | None = None,
+        patience: float = 0.0,
+        on_step: StepHook | None = None,
     ) -> Iterator[np.ndarray]:
         """Stages 3 to 7: yields frames [H, W, 3] uint8 (transparent ones [H, W, 4]) in order, as they are decoded.
 
         resume_folder: keeps the last finished step, from which a further call with the same job and folder goes on,
         with the same result; the caller removes it when the video is written. patience: seconds before the first
-        step is kept. Of several processes (see `ranks`) only the first one yields frames.
+        step is kept. on_step: see `Run`. Of several processes (see `ranks`) only the first one yields frames.
         """
         if job.drawn_alone:
             yield from self._draw(job, progress)
             return
-        with _memory_explained():
+        with memory_explained():
             ref_Bchw = self._encode(job.image_HWC)
             _, channels, height, width = ref_Bchw.shape
             signal = job.signal.padded(job.settings.pad_frames)
@@ -197,7 +188,7 @@ class MagicAnimatePipeline:
             checkpoint = self._checkpoint(job, resume_folder, patience)
             latents_BcFhw = sample(
                 self.model, ref_Bchw, self._control(job, signal), noise_BcFhw, sample_settings(job.settings),
-                Run(progress=progress, ranks=self.ranks, checkpoint=checkpoint),
+                Run(progress=progress, ranks=self.ranks, checkpoint=checkpoint, on_step=on_step),
             )  # fmt: skip
             yield from self._decode(latents_BcFhw[:, :, : len(job)], job, progress)
 
@@ -282,7 +273,8 @@ class MagicAnimatePipeline:
 
     def _decode_chunk(self, job: Job) -> int:
         """How many frames are decoded at once."""
-        return job.settings.decode_chunk or frames_decoded_at_once(*job.frame.canvas, self.model.config.patch)
+        usual = 1 if self.sliced else frames_decoded_at_once(*job.frame.canvas, self.model.config.patch)
+        return job.settings.decode_chunk or usual
 
     @torch.no_grad()
     def _decode_frames(self, latents_BcFhw: Tensor, frames: range, job: Job) -> np.ndarray:
@@ -327,20 +319,3 @@ def sample_settings(settings: ChosenSettings) -> SampleSettings:
         features=FeatureReuse(settings.cache, settings.cache_layers),
     )
     return SampleSettings(**values, solver=settings.scheduler, wrap=settings.wrap or settings.loop, policies=policies)
-
-
-@contextmanager
-def _memory_explained() -> Iterator[None]:
-    """Running out of memory is not a bug but a setting too large."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        told = str(error).lower()
-        if isinstance(error, RuntimeError) and "out of memory" not in told and "allocate memory" not in told:
-            raise
-        found = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
-        needed = f": {found[1]} more were needed" if found else ""
-        raise InputError(
-            f"There is not enough memory for this video{needed}; choose a smaller --size or --window, fewer "
-            "--max-frames, or on a GPU --offload."
-        ) from error

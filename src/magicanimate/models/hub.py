@@ -1,11 +1,97 @@
-"""Downloads of the official checkpoints from the Hugging Face hub, in the layout that `official` reads."""
+"""The Hugging Face hub: the official checkpoints in the layout that `official` reads; model folders there and back."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from magicanimate.errors import InputError
+from magicanimate.errors import InputError, first_line
+from magicanimate.models.config import FILE_NAME
+from magicanimate.models.locations import is_model_folder
 from magicanimate.models.official_files import FOLDERS, PARTS, first_alternatives, locate
+
+HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only")
+"""Keyword arguments of `fetch_model`."""
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILES = ["*.json", "*.safetensors"]
+
+
+def is_hub_name(name_or_path: str | Path) -> bool:
+    """Whether this is owner/name of a repository on the hub, and no path of something that is there."""
+    return (
+        isinstance(name_or_path, str)
+        and _HUB_NAME.fullmatch(name_or_path) is not None
+        and not Path(name_or_path).expanduser().exists()
+    )
+
+
+def fetch_model(
+    name: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of a model from the hub, fetched into the hub's own cache if it is not there.
+
+    Args:
+        name: owner/name of the repository.
+        revision: branch, tag or commit.
+        cache_dir: instead of the hub's usual cache.
+        token: of an account; default: the one that is logged in.
+        local_files_only: take what was fetched before.
+
+    Raises:
+        InputError: the hub has no such repository, cannot be reached, or the repository holds no model folder.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+
+    try:
+        folder = Path(
+            snapshot_download(
+                name, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only,
+                allow_patterns=_FILES,
+            )
+        )  # fmt: skip
+    except (HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise InputError(
+            f"There is no model folder {name} here, and none can be fetched from the Hugging Face hub "
+            f"({first_line(error)})."
+        ) from error
+    if not is_model_folder(folder):
+        raise InputError(f"{name} on the Hugging Face hub is not a model folder: it has no {FILE_NAME}.")
+    return folder
+
+
+def upload_model(
+    folder: Path,
+    name: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+    commit_message: str = "Upload a magicanimate model",
+    create_pr: bool = False,
+) -> str:
+    """Put a model folder into a repository on the hub, which is made if it is not there. Returns the commit's address.
+
+    Raises:
+        InputError: the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+
+    api = HfApi(token=token)
+    try:
+        name = api.create_repo(name, private=private, exist_ok=True).repo_id
+        done = api.upload_folder(
+            repo_id=name, folder_path=folder, revision=revision, commit_message=commit_message, create_pr=create_pr
+        )
+    except (HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise InputError(f"The Hugging Face hub does not take the model {name} ({first_line(error)}).") from error
+    return str(done)
 
 
 def fetch_official(root: Path) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Storage = Literal["float32", "float16", "bfloat16", "int8"]
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+INDEX_NAME = "model_index.json"
 PROMPT_NAME = "empty_prompt.safetensors"
 PROMPT_KEY = "embedding"
 DIFFUSERS_CLASSES = {
@@ -282,6 +283,7 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
     folder = Path(folder)
     config = model.config.model_copy(update={"storage": storage or model.config.storage})
     check_sizes(model, folder)
+    check_plain(model)
     try:
         for name, network in model.networks.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -293,9 +295,32 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
         # One row of two dimensions would be quantised like a weight; it is small, so it is not.
         prompt = to_storage({PROMPT_KEY: model.empty_prompt}, config.storage, exact=(PROMPT_KEY,))
         write_safetensors(folder / PROMPT_NAME, prompt)
+        write_json(folder / INDEX_NAME, model_index(model))
         write_json(folder / FILE_NAME, config.model_dump(mode="json"))
     except OSError as error:
         raise InputError(f"The model folder {folder} cannot be written: {error}.") from error
+
+
+def check_plain(model: Model) -> None:
+    """Raise InputError if weights are no longer as they are stored: in 8 bit, or packed for a CPU."""
+    changed = model.compute.fingerprint is not None or any(
+        type(weight.data) is not Tensor for network in model.networks.values() for weight in network.parameters()
+    )
+    if changed:
+        raise InputError(
+            "The weights of this model are in 8 bit or packed for this processor; load it once more with "
+            "dtype='float32' and without quantise, and save that."
+        )
+
+
+def model_index(model: Model) -> dict[str, Any]:
+    """What goes into model_index.json, by which diffusers and the hub know a pipeline's networks."""
+    classes = DIFFUSERS_CLASSES | {DETAIL: UNet2DModel.__name__}
+    return {
+        "_class_name": "MagicAnimatePipeline",
+        "_diffusers_version": diffusers.__version__,
+        **{name: ["diffusers", classes[name]] for name in model.networks},
+    }
 
 
 def network_config(network: nn.Module, class_name: str) -> dict[str, Any]:

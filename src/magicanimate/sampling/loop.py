@@ -92,6 +92,8 @@ def sample_steps(
     for step, t in enumerate(solver.timesteps[first:], first):
         prediction = denoise(solver.scaled(latents, t), t, step)
         latents = solver.step(prediction, t, latents)
+        if run.on_step:
+            latents = run.on_step(step, t, latents)
         if run.checkpoint and denoise.starts_anew(step + 1):
             run.checkpoint.save({"finished": step + 1, "latents": latents, "solver": solver.state()})
         yield Step(step, t, prediction, latents)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from magicanimate.models.model import Model
     from magicanimate.sampling.checkpoint import Checkpoint
+
+StepHook: TypeAlias = "Callable[[int, Tensor, Tensor], Tensor]"
+"""Given step, timestep and latents [B, c, F, h, w]; returns the latents that the next step goes on with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,12 @@ class Run:
 
     text: embeddings (negative, positive), each `[T, D]` or `[B, T, D]`; default: the model's empty prompt for both.
     progress: told (stage, done, total); it may raise to cancel. ranks: the processes that share the windows.
-    checkpoint: where finished steps are kept, given in the first process only.
+    checkpoint: where finished steps are kept, given in the first process only. on_step: called after every step, in
+    every process.
     """
 
     text: tuple[Tensor, Tensor] | None = None
     progress: Progress | None = None
     ranks: Ranks = field(default_factory=Ranks)
     checkpoint: Checkpoint | None = None
+    on_step: StepHook | None = None
