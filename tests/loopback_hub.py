@@ -67,7 +67,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"url": f"{self.server.url}/{name}", "name": name})
         elif "preupload" in parts:
             asked = json.loads(body)["files"]
-            self._json({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in asked]})
+            self._json(
+                {"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in asked]}
+            )
         elif "commit" in parts:
             name = "/".join(parts[2:4])
             for line in map(json.loads, body.splitlines()):
