@@ -48,9 +48,20 @@ def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
 def test_the_own_pose_gives_the_picture_back(picture, person):
     drawn = Scene(picture, [person], [person.body])(0)
     inside, outside = person.matte.alpha_HW > 250, drawn.kind_HW == BACKGROUND
-    assert psnr(drawn.frame_HWC, picture, inside) > 28
+    assert psnr(drawn.frame_HWC, picture, inside) > 45
     assert psnr(drawn.frame_HWC, picture, outside) > 45
     assert (drawn.kind_HW[inside] == KNOWN).mean() > 0.9
+
+
+def test_near_the_own_pose_the_drawing_sets_in_gradually(picture, person):
+    frames = []
+    for pixels in (0.5, 1.0, 3.0):
+        scene = Scene(picture, [person], [person.body.moved(shift=(pixels, 0.0))])
+        frames.append(scene(0).frame_HWC.astype(int))
+    away = [np.abs(frame - picture).mean() for frame in frames]
+    assert 0 < away[0] < away[1] < away[2]
+    inside = np.roll(person.matte.alpha_HW > 250, 3, 1)
+    assert psnr(frames[2], np.roll(picture, 3, 1), inside) > 24
 
 
 def test_another_pose_moves_the_arms_and_leaves_the_background(picture, person):

@@ -23,6 +23,7 @@ from magicanimate.person.texture import complete_texture
 BACKGROUND, FILLED = 0, 4
 """Further kinds of pixels: the picture's own background, and what was continued behind its people."""
 _FRINGE = 0.009  # of the picture's longer side: how far around a matte the background is continued too
+_UNMOVED = (0.25, 2.0)  # pixels that joints move by: up to there the frame is the picture, from there the drawing
 _FAINT = 2  # alpha from which a pixel is not the background's
 
 __all__ = ["BACKGROUND", "COMPLETED", "FILLED", "GUESSED", "KNOWN", "Backdrop", "DrawnFrame", "Scene"]
@@ -85,6 +86,8 @@ class Scene:
         ]  # fmt: skip
         self._shadows = shadows
         self._moves = [motion.points() for motion in motions]
+        self._picture_HWC = picture_HWC
+        self._own_poses = [person.body.project(person.body.points())[0] for person in people]
         if backdrop is not None and backdrop.light_3 is not None:
             own_3 = light_near(picture_HWC, self._hole_HW)
             people = people if own_3 is None else relit(people, match_light(own_3, backdrop.light_3))
@@ -103,6 +106,8 @@ class Scene:
         drawing = self._drawing(index)
         share = drawing.alpha_HW[..., None].astype(np.float32) / 255
         frame = plate + share * (drawing.color_HWC.astype(np.float32) - plate)
+        if (unmoved := self._unmoved(index)) > 0:
+            frame += unmoved * (self._picture_HWC - frame)
         kind_HW = np.where(drawing.kind_HW == 255, behind_HW, drawing.kind_HW).astype(np.uint8)
         return DrawnFrame(np.rint(frame).astype(np.uint8), drawing.alpha_HW, kind_HW)
 
@@ -117,6 +122,16 @@ class Scene:
             if motion.present_F[index]:
                 plate_HWC = shadow.cast(plate_HWC, motion.project(points_FS3[index]))
         return plate_HWC
+
+    def _unmoved(self, index: int) -> float:
+        """How far a frame is the picture itself: 1 where everybody is in its pose, 0 from a few pixels on."""
+        if self._backdrop is not None or not all(motion.present_F[index] for motion in self.motions):
+            return 0.0
+        moved = [
+            np.linalg.norm(motion.project(points_FS3[index]) - own_S2, axis=1).max()
+            for motion, points_FS3, own_S2 in zip(self.motions, self._moves, self._own_poses, strict=True)
+        ]
+        return float(np.interp(max(moved), _UNMOVED, (1, 0)))
 
     def _filled_HW(self) -> np.ndarray:
         return np.where(self._hole_HW, FILLED, BACKGROUND)
