@@ -17,6 +17,7 @@ _SIDE = 160
 _STEPS = 12
 _SETTLED = 0.005  # pixels of the copy: a smaller step is the last one
 _OUTLIER = 6.0  # levels of brightness from which a pixel counts less
+_DOUBTFUL = 1.5  # levels of brightness: mean difference from which another start is tried
 _FAR = 0.12  # of the side, moved since the frame that is compared with: the next frame takes its place
 _STILL = 0.0025  # of the side, that a camera at rest seems to move
 _FEWEST = 200  # pixels of background to be sure
@@ -44,10 +45,12 @@ class CameraFollower:
         if self._reference is None or self._before_hw is None:
             self._reference, self._before_hw = (gray_hw, known_hw), gray_hw
             return np.eye(3)
-        fast = self._since.copy()
-        fast[:2, 2] += _shift(self._before_hw, gray_hw)
-        results = [align(*self._reference, gray_hw, known_hw, start) for start in (self._since, fast)]
-        self._since, _ = min(results, key=lambda result: result[1])
+        steady = align(*self._reference, gray_hw, known_hw, self._since)
+        if steady[1] > _DOUBTFUL:
+            fast_33 = self._since.copy()
+            fast_33[:2, 2] += _shift(self._before_hw, gray_hw)
+            steady = min(steady, align(*self._reference, gray_hw, known_hw, fast_33), key=lambda result: result[1])
+        self._since = steady[0]
         self._before_hw = gray_hw
         found = self._since @ self._to_reference
         if moved(self._since, self._small) > _FAR * _SIDE:
