@@ -5,7 +5,7 @@ Shape legend: F video frames, H W pixels, C colour channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +15,7 @@ import numpy as np
 from magicanimate.animation.background import open_backdrop, without_person
 from magicanimate.animation.edit_motion import edited, timing_edits, with_body
 from magicanimate.animation.parsing import DRIVER, TRANSPARENT
-from magicanimate.animation.scene import NOBODY, build_scene
+from magicanimate.animation.scene import NOBODY, build_joint_scene, build_scene
 from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
@@ -132,7 +132,7 @@ class Job:
 def prepare_job(
     config: ModelConfig,
     factor: int,
-    image: PictureInput,
+    image: PictureInput | Sequence[PictureInput],
     motion: MotionInput,
     settings: AnimateSettings,
     progress: Progress | None = None,
@@ -145,7 +145,7 @@ def prepare_job(
     Args:
         config: the model's description.
         factor: pixels per latent along each axis: the canvas is a multiple of it.
-        image: path, Pillow image, or `image_HWC` uint8.
+        image: path, Pillow image, or `image_HWC` uint8; a list or tuple of them shows a person each.
         motion: see `as_motion`.
         settings: what was chosen; the rest comes from the preset and the model.
         progress: told ("reading", done, total).
@@ -156,7 +156,8 @@ def prepare_job(
         InputError: bad input or settings.
     """
     chosen = settings.for_model(config)
-    image_HWC, clip = as_picture(image), as_motion(motion, chosen, progress)
+    pictures: Sequence[PictureInput] = image if isinstance(image, list | tuple) else [image]  # type: ignore[list-item]
+    (image_HWC, *guests), clip = [as_picture(each) for each in pictures], as_motion(motion, chosen, progress)
     draws = draws or chosen.preset == "preview"
     shape, replaces = (image_HWC.shape[0], image_HWC.shape[1]), chosen.background == DRIVER
     shaped_like = clip.size if replaces else shape
@@ -165,6 +166,9 @@ def prepare_job(
     picture_HWC = fit_picture(image_HWC, place(shape, size, "contain" if replaces else chosen.fit))
     if draws:
         clip = with_body(clip, progress)
+    if guests and (replaces or not draws):
+        what = "--background driver shows one person" if replaces else f"{config.name} makes the whole picture anew"
+        raise InputError(f"{what}, so only one picture can be given.")
     if replaces and (wrong := timing_edits(chosen)):
         raise InputError(f"background: driver shows the video as it is, so {wrong[0]} cannot change the motion in it.")
     clip = edited(clip, chosen, progress)
@@ -188,7 +192,11 @@ def prepare_job(
     if draws:
         if progress:
             progress("layers", 0, 1)
-        scene = build_scene(cut_HWC, aligned, signal.parts_FHW, signal.report.people, clip.fps, warnings, backdrop)
+        people = signal.report.people
+        if guests:
+            scene = _joint_scene(cut_HWC, guests, signal, fps, backdrop)
+        else:
+            scene = build_scene(cut_HWC, aligned, signal.parts_FHW, people, clip.fps, warnings, backdrop)
     if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
         raise InputError(NOBODY)
     drawn_alone = scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends))
@@ -215,6 +223,18 @@ def prepare_job(
         parts_agreement=clip.agreement,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )
+
+
+def _joint_scene(
+    cut_HWC: np.ndarray, guests: Sequence[np.ndarray], signal: Signal, fps: float, backdrop: Backdrop | None
+) -> Scene:
+    """The people of several pictures before the first one's background."""
+    cut = [cut_HWC]
+    for image_HWC in guests:
+        shape = (image_HWC.shape[0], image_HWC.shape[1])
+        own = choose_size(shape, shape, shape, "auto", like_picture=True)
+        cut.append(fit_picture(image_HWC, place(shape, own, "cover")))
+    return build_joint_scene(cut, signal.parts_FHW, signal.report.people, fps, backdrop)
 
 
 def _taking_place(

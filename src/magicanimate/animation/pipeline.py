@@ -6,7 +6,7 @@ Shape legend: B sample, F video frames, C / c image / latent channels, H W pixel
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
@@ -63,7 +63,7 @@ class MagicAnimatePipeline(LoadedModel):
     @overload
     def __call__(
         self,
-        image: PictureInput,
+        image: PictureInput | Sequence[PictureInput],
         motion: MotionInput,
         *,
         stream: Literal[False] = False,
@@ -76,7 +76,7 @@ class MagicAnimatePipeline(LoadedModel):
     @overload
     def __call__(
         self,
-        image: PictureInput,
+        image: PictureInput | Sequence[PictureInput],
         motion: MotionInput,
         *,
         stream: Literal[True],
@@ -89,7 +89,7 @@ class MagicAnimatePipeline(LoadedModel):
     @overload
     def __call__(
         self,
-        image: PictureInput,
+        image: PictureInput | Sequence[PictureInput],
         motion: MotionInput,
         *,
         stream: Literal[False] = False,
@@ -101,7 +101,7 @@ class MagicAnimatePipeline(LoadedModel):
 
     def __call__(
         self,
-        image: PictureInput,
+        image: PictureInput | Sequence[PictureInput],
         motion: MotionInput,
         *,
         stream: bool = False,
@@ -113,7 +113,8 @@ class MagicAnimatePipeline(LoadedModel):
         """Animate the person in a picture.
 
         Args:
-            image: path of a picture, Pillow image, or [H, W, 3] uint8.
+            image: path of a picture, Pillow image, or [H, W, 3] uint8; a list of them shows a person each, for
+                those who move from left to right.
             motion: path of anything that `magicanimate animate` takes (video of a person, DensePose clip, animation,
                 folder of frames, keypoints, BVH, arrays), a `Clip` or `MotionClip`, or frames [F, H, W, 3] uint8, at 25
                 fps unless `fps` says otherwise.
@@ -153,8 +154,9 @@ class MagicAnimatePipeline(LoadedModel):
         return on_step
 
     def prepare(
-        self, image: PictureInput, motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None
-    ) -> Job:
+        self, image: PictureInput | Sequence[PictureInput], motion: MotionInput, settings: AnimateSettings,
+        progress: Progress | None = None,
+    ) -> Job:  # fmt: skip
         """Stages 1 and 2: read and check everything, compute nothing yet."""
         draws = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
         return prepare_job(

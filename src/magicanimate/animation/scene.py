@@ -18,7 +18,8 @@ from magicanimate.motion.placing.fit_parts import fit_parts
 from magicanimate.parts.frame_store import PackedFrames
 from magicanimate.parts.skeleton import LENGTHS
 from magicanimate.person.find import Person, count_people, find_people
-from magicanimate.person.layers import build_layers
+from magicanimate.person.layers import LayeredPerson, build_layers
+from magicanimate.person.light import light_near, match_light, relit
 from magicanimate.person.matte import find_matte
 from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.person.track_people import divide
@@ -100,21 +101,12 @@ def _several(
     """Each person of the picture in the pose of one of those who move, from left to right."""
     size = (picture_HWC.shape[0], picture_HWC.shape[1])
     found = sorted(find_people(picture_HWC, people), key=_middle_of)
-    moving_FHW = divide(parts_FHW, people)
-    bodies: list[BodyMotion] = []
-    for k in range(1, people + 1):
-        try:
-            bodies.append(fit_parts(_only(parts_FHW, moving_FHW, k), fps).resized(size))
-        except InputError:  # nobody to be made out among these pixels
-            continue
+    bodies, middles = _moving_bodies(parts_FHW, people, fps, size)
     if not found or not bodies:
         warnings.append(NOBODY)
         return None
     if len(found) < len(bodies):
         warnings.append(f"{len(bodies)} people move and the picture shows {len(found)}, so only as many are drawn.")
-    middles = [float(np.median(body.project(body.points())[body.present_F, 0, 0])) for body in bodies]
-    order = np.argsort(middles)
-    bodies, middles = [bodies[i] for i in order], [middles[i] for i in order]
     if len(found) > len(bodies):
         found = [found[k] for k in matched(middles, [_middle_of(person) for person in found])]
     chosen = matched([_middle_of(person) for person in found], middles)
@@ -126,6 +118,62 @@ def _several(
         people_layers.append(build_layers(picture_HWC, matte.only(outlines[index], others_HW), person.body))
     motions = [bodies[k].with_shape(person.body.shape) for person, k in zip(found, chosen, strict=True)]
     return Scene(picture_HWC, people_layers, motions, backdrop)
+
+
+def _moving_bodies(
+    parts_FHW: PackedFrames, people: int, fps: float, size: tuple[int, int]
+) -> tuple[list[BodyMotion], list[float]]:
+    """The bodies of those who move, from left to right, in pixels of `size`, and the x of their middles."""
+    moving_FHW = divide(parts_FHW, people)
+    bodies: list[BodyMotion] = []
+    for k in range(1, people + 1):
+        try:
+            bodies.append(fit_parts(_only(parts_FHW, moving_FHW, k), fps).resized(size))
+        except InputError:  # nobody to be made out among these pixels
+            continue
+    middles = [float(np.median(body.project(body.points())[body.present_F, 0, 0])) for body in bodies]
+    order = np.argsort(middles)
+    return [bodies[i] for i in order], [middles[i] for i in order]
+
+
+def build_joint_scene(
+    pictures: Sequence[np.ndarray], parts_FHW: PackedFrames, people: int, fps: float, backdrop: Backdrop | None = None
+) -> Scene:
+    """The largest person of each picture before the first picture's background, each in the pose of one who moves.
+
+    Args:
+        pictures: [H, W, 3] uint8 each, for those who move from left to right; the first as the video shows it.
+        parts_FHW: the motion's part maps.
+        people: how many move.
+        fps: of the motion.
+        backdrop: instead of the first picture's background.
+
+    Raises:
+        InputError: a picture without a person, or more pictures than people who move.
+    """
+    size = (pictures[0].shape[0], pictures[0].shape[1])
+    bodies, _ = _moving_bodies(parts_FHW, people, fps, size) if people > 1 else ([], [])
+    if len(bodies) < len(pictures):
+        moving = max(1, len(bodies))
+        raise InputError(
+            f"{len(pictures)} pictures were given and {moving} {'person moves' if moving == 1 else 'people move'}; "
+            "give part maps of as many people, or a video with --extractor densepose."
+        )
+    layered: list[LayeredPerson] = []
+    light_3 = None
+    for number, picture_HWC in enumerate(pictures, 1):
+        found = next(iter(find_people(picture_HWC, 1)), None)
+        if found is None:
+            raise InputError(f"No person was recognized in picture number {number}; give one that shows somebody well.")
+        matte = find_matte(picture_HWC, found.parts_HW).only(found.parts_HW > 0)
+        person = build_layers(picture_HWC, matte, found.body)
+        own_3 = light_near(picture_HWC, matte.alpha_HW > 0)
+        if light_3 is not None and own_3 is not None:
+            (person,) = relit([person], match_light(own_3, light_3))
+        light_3 = own_3 if number == 1 else light_3
+        layered.append(person)
+    motions = [body.with_shape(person.body.shape) for person, body in zip(layered, bodies, strict=False)]
+    return Scene(pictures[0], layered, motions, backdrop, guests=len(layered) - 1)
 
 
 def matched(some: Sequence[float], others: Sequence[float]) -> list[int]:

@@ -55,8 +55,14 @@ def animate(
     picture: Picture = None,
     driver: Driver = None,
     image: Annotated[
-        Path | None,
-        typer.Option("--image", "-i", metavar="PATH", help="Instead of PICTURE.", rich_help_panel=MOTION),
+        list[Path] | None,
+        typer.Option(
+            "--image",
+            "-i",
+            metavar="PATH",
+            help="Instead of PICTURE. Given several times: a person each, for those who move from left to right.",
+            rich_help_panel=MOTION,
+        ),
     ] = None,
     motion: Annotated[
         list[Path] | None,
@@ -88,39 +94,38 @@ def animate(
     **options: Any,
 ) -> None:
     """Animate the person in a picture with the motion of a video."""
-    image, motions = _one("picture", "--image", picture, image), motion or []
-    motions = [_one("motion", "--motion", driver, motions[0] if motions else None), *motions[1:]]
+    images, motions = _some("picture", "--image", picture, image), _some("motion", "--motion", driver, motion)
     chosen = {name: options.pop(name) for name in ModelOptions.model_fields if name in options}
     settings, model = make_settings(**options), ModelOptions(**chosen)
     from magicanimate.animation.write import Output
     from magicanimate.media.claim import claimed
     from magicanimate.media.paths import output_path
 
-    about = {"image": str(image), "motion": ", ".join(map(str, motions))}
+    about = {"image": ", ".join(map(str, images)), "motion": ", ".join(map(str, motions))}
     transparent = settings.background == TRANSPARENT
-    path = output_path(out) if out else Path(f"{image.stem}_{motions[0].stem}.{'webm' if transparent else 'mp4'}")
+    path = output_path(out) if out else Path(f"{images[0].stem}_{motions[0].stem}.{'webm' if transparent else 'mp4'}")
     output = Output(
         path=path, about=about, overwrite=overwrite, compare=compare, resume=resume, transparent=transparent
     )
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         with nullcontext() if dry_run else claimed(path):
-            Animation(image, motions, settings, model, output, dry_run).run(None)
+            Animation(images, motions, settings, model, output, dry_run).run(None)
         return
     from magicanimate.engine.ranks import Ranks
 
     ranks = Ranks.from_environment()
     with ranks.together(), claimed(path) if ranks.first and not dry_run else nullcontext():
-        Animation(image, motions, settings, model, output, dry_run).run(ranks)
+        Animation(images, motions, settings, model, output, dry_run).run(ranks)
 
 
-def _one(what: str, option_name: str, argument: Path | None, option: Path | None) -> Path:
-    """The path that was given, by place or by option."""
-    given = [path for path in (argument, option) if path is not None]
-    if len(given) == 2:
-        raise InputError(f"The {what} is given twice, as {given[0]} and as {given[1]}; leave one of them out.")
+def _some(what: str, option_name: str, argument: Path | None, options: list[Path] | None) -> list[Path]:
+    """The paths that were given, one by place or some by option."""
+    if argument is not None and options:
+        raise InputError(f"The {what} is given twice, as {argument} and as {options[0]}; leave one of them out.")
+    given = options or ([] if argument is None else [argument])
     if not given:
         raise InputError(f"The {what} is missing: magicanimate animate PICTURE MOTION, or {option_name}.")
-    return given[0]
+    return given
 
 
 class Animation:
@@ -128,14 +133,14 @@ class Animation:
 
     def __init__(
         self,
-        image: Path,
+        images: list[Path],
         motions: list[Path],
         settings: AnimateSettings,
         model: ModelOptions,
         output: Output,
         dry_run: bool,
     ) -> None:
-        self._image, self._motions, self._settings, self._model = image, motions, settings, model
+        self._images, self._motions, self._settings, self._model = images, motions, settings, model
         self._output, self._dry_run = output, dry_run
 
     def run(self, ranks: Ranks | None) -> None:
@@ -160,7 +165,7 @@ class Animation:
         if first:
             out.check()
         provenance.configured()
-        image_HWC = load_picture(self._image)
+        pictures = [load_picture(path) for path in self._images]
         with ProgressDisplay(console) as progress:
             motion = joined_clips([as_motion(path, self._settings, progress) for path in self._motions], progress)
             progress("loading", 0, 1)
@@ -169,8 +174,8 @@ class Animation:
             options = self._model.model_dump(exclude={"model"})
             pipe = MagicAnimatePipeline.from_pretrained(self._model.model, ranks=ranks, **options)
             progress("loading", 1, 1)
-            job = pipe.prepare(image_HWC, motion, self._settings, progress=progress)
-            for line in _what_matters(job, pipe.model.config, (image_HWC.shape[0], image_HWC.shape[1])):
+            job = pipe.prepare(pictures, motion, self._settings, progress=progress)
+            for line in _what_matters(job, pipe.model.config, (pictures[0].shape[0], pictures[0].shape[1])):
                 console.print(line, markup=False)
             progress.expect(len(job), job.settings.steps)
             if self._dry_run:

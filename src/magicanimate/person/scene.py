@@ -60,26 +60,30 @@ class Scene:
         people: Sequence[LayeredPerson],
         motions: Sequence[BodyMotion],
         backdrop: Backdrop | None = None,
+        guests: int = 0,
     ) -> None:
         """
         Args:
             picture_HWC: uint8.
-            people: of that picture.
+            people: of that picture; the last ones may be guests.
             motions: one for each person, in pixels of the picture, or of the backdrop's frames.
             backdrop: instead of the picture's own background.
+            guests: number of people, at the end, who were cut out of other pictures. They have no shadow.
         """
         self.size = motions[0].size
         self.motions = list(motions)
         self._backdrop = backdrop
         self._transforms = [calm_heads(motion, person.body) for motion, person in zip(motions, people, strict=True)]
         size = (picture_HWC.shape[0], picture_HWC.shape[1])
-        alpha_HW = np.max([person.matte.alpha_HW for person in people], 0)
+        own = people[: len(people) - guests]
+        alpha_HW = np.max([person.matte.alpha_HW for person in own], 0)
         reach = max(3, round(_FRINGE * max(size)))
         person_HW = ndimage.distance_transform_edt(alpha_HW <= _FAINT) <= reach
-        shadows = [ContactShadow.near_feet(person, size) for person in people]
+        shadows = [ContactShadow.near_feet(person, size) for person in own]
         self._hole_HW = np.any([person_HW, *(shadow.region_HW for shadow in shadows)], 0)
         self.plate_HWC = complete_texture(picture_HWC, self._hole_HW)
         shadows = [shadow.measured(picture_HWC, self.plate_HWC, person_HW) for shadow in shadows]
+        shadows += [ContactShadow.none(size)] * guests
         self._gray = [
             shadow.gray(_scale(person, motion))
             for shadow, person, motion in zip(shadows, people, motions, strict=True)

@@ -38,6 +38,11 @@ class ContactShadow:
     a gray one [h, w, 1]."""
 
     @classmethod
+    def none(cls, size: tuple[int, int]) -> ContactShadow:
+        """No shadow at all."""
+        return cls(np.zeros((0, 2)), 1.0, np.zeros(size, bool))
+
+    @classmethod
     def near_feet(cls, person: LayeredPerson, size: tuple[int, int]) -> ContactShadow:
         """The regions in which the shadow is looked for."""
         body = person.body
