@@ -14,6 +14,8 @@ from magicanimate.person.matte import Matte
 
 _GAP = 0.02  # of the figure's height: cloth between the legs that no leg explains, from which it is a skirt
 _ROWS = 0.03  # of the figure's height: rows of it that make one
+_NARROWER, _AT_ONCE = 0.8, 0.015  # of a row's width, how little of it goes on; so far below, of the figure's height
+_LONG = 0.04  # of the figure's height: shortest cloth around both legs
 _BLUR = 0.05  # of the figure's height: how far sideways the legs' motion is mixed
 _ABOVE = 0.12  # of the figure's height: where the mixing begins above the first such row
 _LEGS = ("thigh", "shin", "foot")
@@ -56,15 +58,28 @@ def _skirt(
     both = has & (numbers > 0)
     wide = both & (gap * cell > _GAP * height)
     wide_rows = np.isin(runs, numbers[wide]).any(1)
-    if wide_rows.sum() * cell < _ROWS * height:
-        return None
     cloth = np.isin(runs, numbers[both])
-    last = np.flatnonzero(wide_rows).max()
+    hem = _hem(cloth, person, height / cell)
+    if hem is None and wide_rows.sum() * cell < _ROWS * height:
+        return None
+    last = max([hem or 0, *np.flatnonzero(wide_rows)])
     cloth[last + 1 :] = False
     top = int(np.flatnonzero(cloth.any(1)).min())
     start = max(0, top - round(_ABOVE * height / cell))
     cloth[start:top] |= person[start:top] & ndimage.binary_dilation(cloth[top], iterations=2)[None]
     return cloth
+
+
+def _hem(cloth: np.ndarray, person: np.ndarray, height: float) -> int | None:
+    """The lowest row [h, w] of cloth around both legs below which the person is much narrower at once; None if the rows
+    above it are few."""
+    below = max(1, round(_AT_ONCE * height))
+    rows = np.flatnonzero(cloth.any(1))
+    rows = rows[np.cumsum(np.diff(rows, prepend=rows[:1]) > 1) == 0]  # legs may touch again further down
+    rows = rows[(rows - rows[:1] > _LONG * height) & (rows + below < len(cloth))] if rows.size else rows
+    widths = ndimage.minimum_filter1d(cloth.sum(1), below + 1, origin=below // 2)  # of rows up to each; spurs are thin
+    narrower = [row for row in rows if (person[row + below] & cloth[row]).sum() < _NARROWER * widths[row]]
+    return int(max(narrower)) if narrower else None
 
 
 def _between(left: np.ndarray, right: np.ndarray) -> np.ndarray:

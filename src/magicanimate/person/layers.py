@@ -42,9 +42,7 @@ _SEAM = 0.004  # of the figure's height: rim of a hidden region that takes color
 _SOFT_CUT = 0.7  # pixels: softness of cuts between layers
 _OVERLAP = 0.015  # of the figure's height: how far layers share pixels where they move alike, at the shoulders
 _ALIKE = 0.35  # largest difference of skinning weights that moves alike
-_RIM = (
-    0.012  # of the figure's height: within it of the body's outline the surface is smooth too, which turns away there
-)
+_RIM = 0.012  # of the figure's height: this near the body's outline depth is smooth, as the surface turns away
 _LOOSE = 0.02  # of the figure's height: distance over which weights beside the body become smooth
 
 
@@ -253,10 +251,11 @@ def _mesh(label: int, texture_HWC: np.ndarray, own: Surface, posed: _Posed) -> L
     rest = np.zeros((rows.size, 3), np.float32)
     rest[keep_G] = own.sample(body.shape.rest.vertices, on_row[keep_G], on_column[keep_G])
     depth = own.depth_HW[on_row, on_column]
+    loose = np.clip(outside_HW[rows, columns] / loose_pixels, 0, 1)
     inside_HW = ndimage.distance_transform_edt(own.on_HW)
-    loose = np.clip((outside_HW + 1 - inside_HW / (_RIM * posed.height))[rows, columns], 0, 1)
+    turning = np.clip((outside_HW + 1 - inside_HW / (_RIM * posed.height))[rows, columns], 0, 1)
     weights = _smoothed(weights.reshape(*grid, -1), keep_G.reshape(grid), loose, loose_pixels / _CELL)
-    depth = _smoothed(depth.reshape(*grid, 1), keep_G.reshape(grid), loose, loose_pixels / _CELL)[..., 0]
+    depth = _smoothed(depth.reshape(*grid, 1), keep_G.reshape(grid), turning, loose_pixels / _CELL)[..., 0]
     if label == TRUNK:
         weights, rest = join_skirt(weights, rest.reshape(*grid, 3), own.on_HW, posed.matte, body, _CELL, posed.height)
         rest = rest.reshape(-1, 3)
