@@ -15,11 +15,14 @@ from PIL import Image
 import loopback_hub
 from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline
+from magicanimate.body.kinematics import angle_map, limits
 from magicanimate.models.model import DIFFUSERS_CLASSES
+from magicanimate.motion.placing.fit_parts import fit_parts
 from magicanimate.parts.densepose import render_parts
 
 PICTURE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-MOTION = render_parts(walking_parts(4))
+MOTION_PARTS = walking_parts(4)
+MOTION = render_parts(MOTION_PARTS)
 SHARED_BY_HABIT = """
 import sys
 import torch
@@ -143,6 +146,14 @@ def test_weights_in_8_bit_are_not_saved(model_folder, tmp_path):
     pipe = MagicAnimatePipeline.from_pretrained(model_folder, device="cpu", quantise="int8")
     with pytest.raises(InputError, match="8 bit or packed"):
         pipe.save_pretrained(tmp_path / "q")
+
+
+def test_bodies_are_fitted_in_inference_mode_too():
+    angle_map.cache_clear()
+    limits.cache_clear()
+    with torch.inference_mode():
+        first = fit_parts(MOTION_PARTS, 25)
+    assert np.array_equal(first.pose_FP, fit_parts(MOTION_PARTS, 25).pose_FP)
 
 
 @pytest.mark.parametrize(

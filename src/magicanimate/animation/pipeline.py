@@ -158,11 +158,15 @@ class MagicAnimatePipeline(LoadedModel):
         progress: Progress | None = None,
     ) -> Job:  # fmt: skip
         """Stages 1 and 2: read and check everything, compute nothing yet."""
-        draws = self.model.config.warp_input or (self.model.detail is not None and settings.detail)
         return prepare_job(
-            self.model.config, self.factor, image, motion, settings, progress, draws=draws,
+            self.model.config, self.factor, image, motion, settings, progress, draws=self.draws(settings),
             mends=self.model.detail is not None,
         )  # fmt: skip
+
+    def draws(self, settings: AnimateSettings) -> bool:
+        """Whether the picture's people are drawn as a body moves, for the networks or instead of them."""
+        mends = self.model.detail is not None and settings.detail
+        return self.model.config.warp_input or mends or settings.preset == "preview"
 
     def frames(
         self,

@@ -225,6 +225,7 @@ def _solve(
     return Unknowns(pose.detach(), position.detach(), lengths.detach())
 
 
+@torch.inference_mode(False)  # whoever animates may have it switched on, and this differentiates
 def fit_track(track: Track, progress: Progress | None = None) -> BodyMotion:
     """Fit a body to a track; to its masks too, where it has them.
 

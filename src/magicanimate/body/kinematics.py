@@ -91,6 +91,7 @@ POSE_NUMBERS = TURN + 6 + 2 * 15
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)  # what is kept may be differentiated later
 def angle_map() -> Tensor:
     """[A, J, 3]: what each angle adds to the joints' rotation vectors."""
     out = torch.zeros(len(angles()), len(JOINT_NAMES), 3)
@@ -101,6 +102,7 @@ def angle_map() -> Tensor:
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)  # what is kept may be differentiated later
 def limits() -> dict[str, Tensor]:
     """low, high, spread, usual: [A] each."""
     return {

@@ -74,6 +74,7 @@ class _Pairs:
     figure: float
 
 
+@torch.inference_mode(False)  # see `fit_track`
 def refine_to_parts_outlines(motion: BodyMotion, maps: Sequence[np.ndarray]) -> BodyMotion:
     """Refines pose, place, girths and lengths of a body.
 
@@ -85,6 +86,7 @@ def refine_to_parts_outlines(motion: BodyMotion, maps: Sequence[np.ndarray]) -> 
     return _refined(motion, [groups[parts_HW] for parts_HW in maps], groups[surface_parts()], _PARTS_WEIGHT, 0.0)
 
 
+@torch.inference_mode(False)  # see `fit_track`
 def refine_to_masks(motion: BodyMotion, track: Track) -> BodyMotion:
     """Refines pose, place and girths of a body to a track's masks, where it has them; its joints stay nearly.
 

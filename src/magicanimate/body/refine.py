@@ -47,6 +47,7 @@ class _Targets:
     figure: float
 
 
+@torch.inference_mode(False)  # see `fit_track`
 def refine_to_parts(motion: BodyMotion, maps: Sequence[np.ndarray]) -> BodyMotion:
     """Refines a motion that was fitted to joints.
 

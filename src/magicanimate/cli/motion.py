@@ -12,7 +12,6 @@ from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.cli.commands import Command
 from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError, why_not_written
-from magicanimate.files import write_json, write_npz
 from magicanimate.version import version
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from magicanimate.animation.parsing import Size
     from magicanimate.motion.clip import MotionClip
 
-_BODIES = (".bvh", ".openpose")  # endings of outputs that hold a body, and nothing else
-_DATA = (".npz", *_BODIES)
+_DATA = (".npz", ".bvh", ".openpose")
 KINDS = ("parts", "depth", "normals", "pose")
 _MAP_CRF = 6  # part maps have to survive: a quarter more bytes than at the usual quality of videos
 
@@ -58,6 +56,7 @@ def motion(
 
     from magicanimate.animation.edit_motion import edited, joined_clips, with_body
     from magicanimate.animation.job import as_motion
+    from magicanimate.animation.write_motion import BODIES, write_motion
     from magicanimate.cli.progress import ProgressDisplay
     from magicanimate.media import claimed, settings_path
     from magicanimate.media.paths import output_path
@@ -71,7 +70,7 @@ def motion(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with claimed(out), ProgressDisplay(console) as progress:
         found = joined_clips([as_motion(source, settings, progress) for source in sources], progress)
-        if out.suffix.lower() in _BODIES:
+        if out.suffix.lower() in BODIES:
             found = with_body(found, progress)
         found = edited(found, settings, progress)
         for sentence in (*found.notes, *(f"Warning: {warning}" for warning in found.warnings)):
@@ -80,7 +79,7 @@ def motion(
         about = _about(found, sources, kind, shown)
         if data:
             try:
-                _write_data(found, out, about, shown)
+                write_motion(found, out, about, shown)
             except OSError as error:
                 raise InputError(f"{out} could not be written ({why_not_written(error)}).") from error
         else:
@@ -145,28 +144,3 @@ def _write_frames(
     with open_writer(out, found.fps, about, overwrite, found.audio, crf=crf) as sink:
         for frame_HWC in frames:
             sink.write(frame_HWC)
-
-
-def _write_data(found: MotionClip, out: Path, about: dict[str, Any], size: Size | None) -> None:
-    """The body where there is one, otherwise part indices [F, H, W] uint8; and the settings beside it."""
-    import numpy as np
-
-    from magicanimate.media import settings_path
-    from magicanimate.motion.formats.bvh_bodies import write_bvh
-    from magicanimate.motion.formats.openpose_files import write_openpose
-    from magicanimate.parts.densepose import resize_parts
-
-    if found.body is not None:
-        body = found.body.resized(size) if size else found.body
-        if out.suffix.lower() == ".bvh":
-            write_bvh(body, out)
-        elif out.suffix.lower() == ".openpose":
-            write_openpose(body, out)
-        else:
-            body.save(out)
-    elif out.suffix.lower() in _BODIES:
-        raise InputError(f"{found.path} shows no single body, so nothing can be written as {out.suffix}.")
-    else:
-        parts_FHW = np.stack([resize_parts(parts_HW, size) if size else parts_HW for parts_HW in found])
-        write_npz(out, {"parts": parts_FHW})
-    write_json(settings_path(out), about)
