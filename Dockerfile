@@ -13,7 +13,7 @@ ENV PATH=/opt/magicanimate/bin:$PATH
 COPY constraints.txt ./
 # torch first and from its own index, so that the package index's CUDA build is never fetched for the CPU.
 RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src ./src
 RUN pip install ".[serve]"
 

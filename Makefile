@@ -14,7 +14,6 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PIP := $(VENV)/bin/python -m pip install -qq
 STAMPS := $(VENV)/.stamps
-ASSETS := src/magicanimate/assets/demo
 DEMO_VIDEO ?= outputs/demo.mp4
 # What the tests need beyond the package.
 TEST_PACKAGES := -e .[dev,eval,fast,heic,scale,serve,train,wholebody] onnx
@@ -23,10 +22,7 @@ TEST_PACKAGES := -e .[dev,eval,fast,heic,scale,serve,train,wholebody] onnx
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/package
-	@mkdir -p $(dir $(DEMO_VIDEO))
-	$(VENV)/bin/magicanimate animate --image $(ASSETS)/picture.png --motion $(ASSETS)/motion.mp4 \
-	    --out $(DEMO_VIDEO) --seed 1 --overwrite
-	@echo "The video is at $(CURDIR)/$(DEMO_VIDEO)"
+	$(VENV)/bin/magicanimate demo --out $(DEMO_VIDEO)
 	@echo "To have the command magicanimate at hand: source $(CURDIR)/$(VENV)/bin/activate"
 
 # One thread per process: the tests run in parallel, and their networks are tiny. Files in the order of tests/conftest.py.

@@ -19,6 +19,7 @@ BAD_INPUT, INTERRUPTED = 2, 3
 # Sub-commands that live in modules of their own: name -> module (which has `app`), and their line in the help.
 _LAZY = {
     "animate": ("magicanimate.cli.animate", "Animate the person in a picture with the motion of a video."),
+    "demo": ("magicanimate.cli.demo", "Animate the shipped picture; the first thing to try."),
     "check": ("magicanimate.cli.check", "What would go wrong with a picture and a motion, and what to do about it."),
     "motion": (
         "magicanimate.cli.motion",
@@ -32,6 +33,7 @@ _LAZY = {
     "serve": ("magicanimate.cli.serve", "Serve the web page and the HTTP API, with workers that compute the jobs."),
     "worker": ("magicanimate.cli.worker", "Compute the jobs of a service."),
     "verify": ("magicanimate.cli.verify", "Say whether a file is marked as AI-generated, and by whom."),
+    "info": ("magicanimate.cli.info", "Print versions, devices, models and extras of this installation."),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -83,5 +82,7 @@ def peak_memory(device: torch.device | None = None) -> int:
     """The most bytes used so far: on a CUDA device its allocator's, else this process's resident memory."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
