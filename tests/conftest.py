@@ -16,7 +16,8 @@ LONG_FILES = [
     "serve/test_page.py", "train/test_recipes.py", "serve/test_jobs.py", "train/test_loop.py", "test_train_fit.py",
     "test_benchmarks.py", "test_real_clips.py", "test_ranks.py", "test_checkpoint.py", "train/test_prepare.py",
     "test_check.py", "batch/test_batch.py", "synth/test_synth.py", "test_plain.py", "test_drawings.py",
-    "test_cli.py", "test_synthdance.py", "train/test_memory.py", "train/test_options.py", "train/test_distill.py",
+    "test_cli.py", "test_synthdance.py", "test_background.py", "test_comfyui.py", "test_diffusers_habits.py",
+    "train/test_memory.py", "train/test_options.py", "train/test_distill.py",
 ]  # fmt: skip
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
 

@@ -69,7 +69,7 @@ def test_the_dockerfile_is_one(docker):
 
 def test_what_is_copied_is_there(docker):
     copied = [path for name, rest in docker if name == "COPY" and "--from" not in rest for path in rest.split()[:-1]]
-    assert set(copied) == {"constraints.txt", "pyproject.toml", "README.md", "LICENSE", "src"}
+    assert set(copied) == {"constraints.txt", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src"}
     assert all((ROOT / path).exists() and not ignored(path) for path in copied)
     assert ignored("tests")
     assert ignored("data")
