@@ -32,7 +32,7 @@ from magicanimate.parts.densepose import HANDS, HEAD
 from magicanimate.parts.skeleton import GROUP_OF_PART
 
 _SIDE = 192  # pixels of the longer side at which contours are compared
-_LOOKS, _STEPS = 10, 14  # how often contours are matched anew; of the optimizer after each
+_LOOKS, _MASK_LOOKS, _STEPS = 10, 5, 14  # how often contours are matched anew; of the optimizer after each
 _FROM_BODY, _FROM_MAP = 220, 160  # points of a frame
 _TOGETHER = 120  # frames
 _REACH = 0.12  # of the figure: farther contours do not belong together
@@ -152,13 +152,14 @@ def _solve(
     if first:
         groups.append({"params": [girths, *([] if held else [log_lengths])], "lr": 0.02})
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    steps = _LOOKS * _STEPS
+    looks = _MASK_LOOKS if held else _LOOKS  # masks say less
+    steps = looks * _STEPS
     seen_FS2 = torch.from_numpy(motion.points()[..., [0, 2]] / motion.points()[..., 1:2])
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
     with torch.enable_grad():
-        for _ in range(_LOOKS):
+        for _ in range(looks):
             pairs = _matched(_result(motion, unknowns, girths), wanted, maps[0].shape, label_V)
             for _ in range(_STEPS):
                 optimizer.zero_grad()
