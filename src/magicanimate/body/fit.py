@@ -7,7 +7,6 @@ numbers, A angles.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +26,7 @@ from magicanimate.body.motion import BodyMotion
 from magicanimate.body.outline import refine_to_masks
 from magicanimate.body.rig import POINT_INDEX
 from magicanimate.body.track import RIG_POINTS, Track
-from magicanimate.body.unknowns import Unknowns, habits
+from magicanimate.body.unknowns import Unknowns, falling_rate, habits
 from magicanimate.errors import InputError
 from magicanimate.progress import Progress
 
@@ -212,9 +211,7 @@ def _solve(
     if fit_lengths:
         groups.append({"params": [lengths], "lr": 0.02})
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
-    )
+    schedule = falling_rate(optimiser, steps, 0.02)
     current = Unknowns(pose, position, lengths)
     with torch.enable_grad():  # whoever animates has gradients switched off
         for _ in range(steps):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,22 +19,21 @@ from torch import Tensor
 
 from magicanimate.body.bones import BONE_INDEX, Proportions, stretches
 from magicanimate.body.draw import surface_parts
-from magicanimate.body.kinematics import joint_frames, skin_transforms
+from magicanimate.body.kinematics import joint_frames
 from magicanimate.body.kinematics import points as rig_points
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.raster import rasterize
+from magicanimate.body.refinement import begin, refine, result, transforms
 from magicanimate.body.rig import triangles
 from magicanimate.body.skinning import skin, skin_weights, to_screen
-from magicanimate.body.smoothing import runs
 from magicanimate.body.track import Track
-from magicanimate.body.unknowns import Unknowns, habits
+from magicanimate.body.unknowns import Unknowns, falling_rate, habits
 from magicanimate.parts.densepose import HANDS, HEAD
 from magicanimate.parts.skeleton import GROUP_OF_PART
 
 _SIDE = 192  # pixels of the longer side at which contours are compared
 _LOOKS, _MASK_LOOKS, _STEPS = 10, 5, 14  # how often contours are matched anew; of the optimizer after each
 _FROM_BODY, _FROM_MAP = 220, 160  # points of a frame
-_TOGETHER = 120  # frames
 _REACH = 0.12  # of the figure: farther contours do not belong together
 _TURNED = 0.4  # cosine of the angle between normals of contours that belong together
 _NORMAL = 0.03  # of the figure: distance that counts as much as normals at a right angle
@@ -113,15 +112,12 @@ def _refined(
         weight: of distances against habits.
         held: how much the rig's points stay where they are seen; lengths stay then, too.
     """
-    shape, pose, position = motion.shape, motion.pose_FP.copy(), motion.position_F3.copy()
-    for run in runs(motion.present_F):
-        for start in range(run.start, run.stop, _TOGETHER):
-            some = slice(start, min(start + _TOGETHER, run.stop))
-            part = replace(motion.only(some), shape=shape, pose_FP=pose[some], position_F3=position[some])
-            small = [_shrunk(maps[index]) for index in range(some.start, some.stop)]
-            solved = _solve(part, small, label_V, weight, held, first=start == run.start)
-            shape, pose[some], position[some] = solved.shape, solved.pose_FP, solved.position_F3
-    return replace(motion, shape=shape, pose_FP=pose, position_F3=position)
+    return refine(
+        motion,
+        lambda part, frames, first: _solve(
+            part, [_shrunk(maps[index]) for index in frames], label_V, weight, held, first=first
+        ),
+    )
 
 
 def _shrunk(label_HW: np.ndarray) -> np.ndarray:
@@ -140,27 +136,18 @@ def _solve(
 ) -> BodyMotion:
     """Adam over some frames; the body's shape changes only with the `first` ones."""
     wanted = [_contours(label_HW) for label_HW in maps]
-    position = motion.position_F3.copy()
-    position[:, [0, 2]] /= position[:, 1:2]
-    position[:, 1] = np.log(position[:, 1])
-    pose = torch.from_numpy(motion.pose_FP.copy()).requires_grad_()
-    place = torch.from_numpy(position).requires_grad_()
-    log_lengths = torch.from_numpy(np.log(motion.shape.lengths)).requires_grad_(first and not held)
-    girths = torch.from_numpy(np.log(motion.shape.girths)).requires_grad_(first)
-    unknowns = Unknowns(pose, place, log_lengths)
-    groups = [{"params": [pose], "lr": 0.04}, {"params": [place], "lr": 0.012}]
+    unknowns, girths = begin(motion, lengths=first and not held, girths=first)
+    groups = [{"params": [unknowns.pose_FP], "lr": 0.04}, {"params": [unknowns.position_F3], "lr": 0.012}]
     if first:
-        groups.append({"params": [girths, *([] if held else [log_lengths])], "lr": 0.02})
+        groups.append({"params": [girths, *([] if held else [unknowns.log_lengths])], "lr": 0.02})
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
     looks = _MASK_LOOKS if held else _LOOKS  # masks say less
-    steps = looks * _STEPS
-    seen_FS2 = torch.from_numpy(motion.points()[..., [0, 2]] / motion.points()[..., 1:2])
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps))
-    )
+    seen_FS3 = motion.points()
+    seen_FS2 = torch.from_numpy(seen_FS3[..., [0, 2]] / seen_FS3[..., 1:2])
+    schedule = falling_rate(optimizer, looks * _STEPS, 0.05)
     with torch.enable_grad():
         for _ in range(looks):
-            pairs = _matched(_result(motion, unknowns, girths), wanted, maps[0].shape, label_V)
+            pairs = _matched(result(motion, unknowns, girths), wanted, maps[0].shape, label_V)
             for _ in range(_STEPS):
                 optimizer.zero_grad()
                 loss = weight * _distance(unknowns, girths, motion.shape, pairs) + habits(unknowns, 1 / motion.fps)
@@ -171,7 +158,7 @@ def _solve(
                 schedule.step()
             with torch.no_grad():  # hips are as thick as the trunk above them
                 girths[BONE_INDEX["hips"]] = girths[BONE_INDEX["trunk"]]
-    return _result(motion, unknowns, girths)
+    return result(motion, unknowns, girths)
 
 
 def _moved(unknowns: Unknowns, body: Proportions, seen_FS2: Tensor, figure: float) -> Tensor:
@@ -181,14 +168,6 @@ def _moved(unknowns: Unknowns, body: Proportions, seen_FS2: Tensor, figure: floa
     points_FS3 = rig_points(*frames, body.rest, stretch)
     away = points_FS3[..., [0, 2]] / points_FS3[..., 1:2].clamp_min(0.05) - seen_FS2
     return (away / (figure * _HELD)).square().sum(-1).mean()
-
-
-def _result(motion: BodyMotion, unknowns: Unknowns, girths: Tensor) -> BodyMotion:
-    shape = Proportions(
-        motion.shape.sliders, unknowns.log_lengths.detach().exp().numpy(), girths.detach().exp().numpy()
-    )
-    pose, place = unknowns.pose_FP.detach().numpy().copy(), unknowns.place().detach().numpy().copy()
-    return replace(motion, shape=shape, pose_FP=pose, position_F3=place)
 
 
 def _contours(label_HW: np.ndarray, depth_HW: np.ndarray | None = None) -> _Contours:
@@ -229,18 +208,15 @@ def _matched(motion: BodyMotion, wanted: Sequence[_Contours], size: tuple[int, i
     for f, transforms_J34 in enumerate(motion.transforms()):
         screen_V3 = to_screen(skin(weights_VJ, transforms_J34, rest_V3), motion.focal * scale, size)
         raster = rasterize(screen_V3, all_T3, size)
-        corners_HW3 = raster.triangles_T3[np.maximum(raster.triangle_HW, 0)]
-        nearest_HW = np.take_along_axis(corners_HW3, raster.barycentric_HW3.argmax(2)[..., None], 2)[..., 0]
-        drawn_HW = np.where(raster.triangle_HW >= 0, label_V[nearest_HW], 0).astype(np.uint8)
+        nearest_HW = np.take_along_axis(raster.corners_HW3, raster.barycentric_HW3.argmax(2)[..., None], 2)[..., 0]
+        drawn_HW = np.where(raster.on_HW, label_V[nearest_HW], 0).astype(np.uint8)
         own, other = _contours(drawn_HW, raster.depth_HW), wanted[f]
         mine, theirs = _pair(own, other, figure)
         if not len(mine):
             continue
         columns, rows = own.at_N2[mine].astype(int).T
-        corners, share = corners_HW3[rows, columns], raster.barycentric_HW3[rows, columns]
         n = len(mine)
-        weights[f, :n] = sum(weights_VJ[corners[:, k]] * share[:, k, None] for k in range(3))
-        rest[f, :n] = sum(rest_V3[corners[:, k]] * share[:, k, None] for k in range(3))
+        weights[f, :n], rest[f, :n] = (raster.sample(values, rows, columns) for values in (weights_VJ, rest_V3))
         at[f, :n], normal[f, :n], trust[f, :n] = other.at_N2[theirs], other.normal_N2[theirs], 1
     middle, focal = np.array([size[1] / 2, size[0] / 2], np.float32), motion.focal * scale
     upward = np.array([1, -1], np.float32)
@@ -279,10 +255,7 @@ def _spread(index: np.ndarray, most: int) -> np.ndarray:
 
 def _distance(unknowns: Unknowns, girths: Tensor, body: Proportions, pairs: _Pairs) -> Tensor:
     """Mean robust distance of the paired points, in units of the figure."""
-    lengths = unknowns.log_lengths.exp()
-    plain, thick = stretches(lengths, body.rest), stretches(lengths, body.rest, girths.exp())
-    frames = joint_frames(unknowns.pose_FP, unknowns.place(), body.rest, plain)
-    transforms_FJ34 = skin_transforms(*frames, body.rest, thick)
+    transforms_FJ34 = transforms(unknowns, girths, body)
     matrices = (pairs.weights_FPJ @ transforms_FJ34.flatten(2)).unflatten(2, (3, 4))
     points = (matrices[..., :3] @ pairs.rest_FP3[..., None]).squeeze(-1) + matrices[..., 3]
     away = (points[..., [0, 2]] / points[..., 1:2].clamp_min(0.05) - pairs.at_FP2) / pairs.figure

@@ -31,6 +31,21 @@ class Raster:
         """Indices of the covered pixels in row-major order. int64."""
         return np.flatnonzero(self.triangle_HW >= 0)
 
+    @cached_property
+    def on_HW(self) -> np.ndarray:
+        """[H, W] bool: covered pixels."""
+        return self.triangle_HW >= 0
+
+    @cached_property
+    def corners_HW3(self) -> np.ndarray:
+        """[H, W, 3] vertices of the nearest triangle; meaningless where there is none."""
+        return self.triangles_T3[np.maximum(self.triangle_HW, 0)]
+
+    def sample(self, values_VC: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Interpolates values of vertices at some covered pixels. [N, C]."""
+        corners, share = self.corners_HW3[rows, columns], self.barycentric_HW3[rows, columns]
+        return sum(values_VC[corners[:, k]] * share[:, k, None] for k in range(3))
+
     def interpolate(self, values_VC: np.ndarray) -> np.ndarray:
         """Interpolates values of vertices at the covered pixels. [N, C] float32."""
         return _interpolate(

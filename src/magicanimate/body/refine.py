@@ -8,29 +8,26 @@ Shape legend: F frames, H W pixels, V vertices, A parts, K points of a part in a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from magicanimate.body.bones import Proportions, stretches
+from magicanimate.body.bones import Proportions
 from magicanimate.body.draw import surface_parts
-from magicanimate.body.kinematics import joint_frames, skin_transforms
 from magicanimate.body.motion import BodyMotion
 from magicanimate.body.raster import rasterize
+from magicanimate.body.refinement import begin, refine, result, transforms
 from magicanimate.body.rig import triangles
 from magicanimate.body.skinning import skin, skin_weights, to_screen
-from magicanimate.body.smoothing import runs
-from magicanimate.body.unknowns import Unknowns, habits
+from magicanimate.body.unknowns import Unknowns, falling_rate, habits
 
 _SIDE = 192  # pixels of the longer side at which maps are compared
 _POINTS = 30  # K and M at most
 _STEPS, _LOOKS = 100, 4  # of the optimizer; how often it is found out what is visible
-_TOGETHER = 120  # frames
 _BEND = 0.02  # of the figure's size: distances beyond it count less and less
 _WEIGHT = 150.0  # of distances against habits
 _DEEP = 0.04  # meters: surface this far behind the nearest one is hidden
@@ -55,16 +52,7 @@ def refine_to_parts(motion: BodyMotion, maps: Sequence[np.ndarray]) -> BodyMotio
         motion: fitted roughly.
         maps: part maps [H, W] uint8 of its frames.
     """
-    shape, pose, position = motion.shape, motion.pose_FP.copy(), motion.position_F3.copy()
-    for run in runs(motion.present_F):
-        for start in range(run.start, run.stop, _TOGETHER):
-            some = slice(start, min(start + _TOGETHER, run.stop))
-            part = replace(
-                motion, shape=shape, pose_FP=pose[some], position_F3=position[some], present_F=motion.present_F[some]
-            )
-            solved = _solve(part, [maps[index] for index in range(some.start, some.stop)], first=start == run.start)
-            shape, pose[some], position[some] = solved.shape, solved.pose_FP, solved.position_F3
-    return replace(motion, shape=shape, pose_FP=pose, position_F3=position)
+    return refine(motion, lambda part, frames, first: _solve(part, [maps[index] for index in frames], first))
 
 
 @lru_cache(maxsize=1)
@@ -109,48 +97,29 @@ def _targets(motion: BodyMotion, maps: Sequence[np.ndarray]) -> _Targets:
 def _solve(motion: BodyMotion, maps: Sequence[np.ndarray], first: bool) -> BodyMotion:
     """Adam over some frames; proportions change only with the `first` ones."""
     targets = _targets(motion, maps)
-    position = motion.position_F3.copy()
-    position[:, [0, 2]] /= position[:, 1:2]
-    position[:, 1] = np.log(position[:, 1])
-    pose = torch.from_numpy(motion.pose_FP.copy()).requires_grad_()
-    place = torch.from_numpy(position).requires_grad_()
-    lengths = torch.from_numpy(np.log(motion.shape.lengths)).requires_grad_(first)
-    girths = torch.from_numpy(np.log(motion.shape.girths)).requires_grad_(first)
-    unknowns = Unknowns(pose, place, lengths)
-    groups = [{"params": [pose], "lr": 0.03}, {"params": [place], "lr": 0.01}]
+    unknowns, girths = begin(motion, lengths=first, girths=first)
+    groups = [{"params": [unknowns.pose_FP], "lr": 0.03}, {"params": [unknowns.position_F3], "lr": 0.01}]
     if first:
-        groups.append({"params": [lengths, girths], "lr": 0.01})
+        groups.append({"params": [unknowns.log_lengths, girths], "lr": 0.01})
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
+    schedule = falling_rate(optimizer, _STEPS, 0.05)
     visible = torch.zeros(1)
     with torch.enable_grad():
         for step in range(_STEPS):
-            for group in optimizer.param_groups:
-                group.setdefault("top", group["lr"])
-                group["lr"] = group["top"] * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / _STEPS)))
             if step % (_STEPS // _LOOKS) == 0:
-                visible = _visible(_result(motion, unknowns, girths), targets)
+                visible = _visible(result(motion, unknowns, girths), targets)
             optimizer.zero_grad()
             loss = _WEIGHT * _distance(unknowns, girths, motion.shape, targets, visible)
             loss = loss + habits(unknowns, 1 / motion.fps) + 0.5 * (girths / _THICK).square().mean()
             loss.backward()
             optimizer.step()
-    return _result(motion, unknowns, girths)
-
-
-def _result(motion: BodyMotion, unknowns: Unknowns, girths: Tensor) -> BodyMotion:
-    shape = Proportions(
-        motion.shape.sliders, unknowns.log_lengths.detach().exp().numpy(), girths.detach().exp().numpy()
-    )
-    pose, place = unknowns.pose_FP.detach().numpy().copy(), unknowns.place().detach().numpy().copy()
-    return replace(motion, shape=shape, pose_FP=pose, position_F3=place)
+            schedule.step()
+    return result(motion, unknowns, girths)
 
 
 def _distance(unknowns: Unknowns, girths: Tensor, body: Proportions, targets: _Targets, visible_FAM: Tensor) -> Tensor:
     """Mean robust distance between points of the maps and of the body, both ways."""
-    lengths = unknowns.log_lengths.exp()
-    plain, thick = stretches(lengths, body.rest), stretches(lengths, body.rest, girths.exp())
-    frames = joint_frames(unknowns.pose_FP, unknowns.place(), body.rest, plain)
-    transforms_FJ34 = skin_transforms(*frames, body.rest, thick)
+    transforms_FJ34 = transforms(unknowns, girths, body)
     index_AM = _samples()[0]
     weights = torch.from_numpy(skin_weights()[index_AM.ravel()])
     rest = torch.from_numpy(body.rest.vertices[index_AM.ravel()])

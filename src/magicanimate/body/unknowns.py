@@ -5,6 +5,7 @@ Shape legend: F frames, P pose numbers, A angles, B bones.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,13 @@ class Unknowns:
     def place(self) -> Tensor:
         distance = self.position_F3[:, 1].exp()
         return torch.stack([self.position_F3[:, 0] * distance, distance, self.position_F3[:, 2] * distance], 1)
+
+
+def falling_rate(optimizer: torch.optim.Optimizer, steps: int, least: float) -> torch.optim.lr_scheduler.LambdaLR:
+    """A schedule from the optimizer's learning rates down to the share `least` of them, along half a cosine."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: least + (1 - least) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
 
 
 def habits(unknowns: Unknowns, frame_seconds: float) -> Tensor:

@@ -46,7 +46,6 @@ def fetch_model(
         InputError: the hub has no such repository, cannot be reached, or the repository holds no model folder.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 
     try:
         folder = Path(
@@ -55,7 +54,7 @@ def fetch_model(
                 allow_patterns=_FILES,
             )
         )  # fmt: skip
-    except (HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+    except _hub_faults() as error:
         raise InputError(
             f"There is no model folder {name} here, and none can be fetched from the Hugging Face hub "
             f"({first_line(error)})."
@@ -69,11 +68,11 @@ def upload_model(
     folder: Path,
     name: str,
     *,
-    private: bool | None = None,
-    token: str | None = None,
-    revision: str | None = None,
-    commit_message: str = "Upload a magicanimate model",
-    create_pr: bool = False,
+    private: bool | None,
+    token: str | None,
+    revision: str | None,
+    commit_message: str,
+    create_pr: bool,
 ) -> str:
     """Put a model folder into a repository on the hub, which is made if it is not there. Returns the commit's address.
 
@@ -81,7 +80,6 @@ def upload_model(
         InputError: the hub cannot be reached or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 
     api = HfApi(token=token)
     try:
@@ -89,7 +87,7 @@ def upload_model(
         done = api.upload_folder(
             repo_id=name, folder_path=folder, revision=revision, commit_message=commit_message, create_pr=create_pr
         )
-    except (HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+    except _hub_faults() as error:
         raise InputError(f"The Hugging Face hub does not take the model {name} ({first_line(error)}).") from error
     return str(done)
 
@@ -119,3 +117,10 @@ def by_hand(root: Path) -> str:
     """One sentence for machines without a connection: all files, where from and where to."""
     lists = [f"{', '.join(first_alternatives(hub))} from {hub} into {root / folder}" for hub, folder in FOLDERS.items()]
     return f"The Hugging Face hub cannot be reached: connect, or get by hand {'; '.join(lists)}."
+
+
+def _hub_faults() -> tuple[type[Exception], ...]:
+    """What the hub's client raises where the hub refuses, has nothing, or cannot be reached."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+
+    return HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from magicanimate.body.motion import BodyMotion
-from magicanimate.body.raster import rasterize
+from magicanimate.body.raster import Raster, rasterize
 from magicanimate.body.rig import JOINT_INDEX, REGIONS, rig, triangles
 from magicanimate.body.skinning import blend, skin, skin_weights, to_screen
 from magicanimate.person.cloth import join_skirt
@@ -100,31 +100,6 @@ def _fine_labels(label_V: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Surface:
-    """The visible surface of some of the body's triangles in the picture."""
-
-    on_HW: np.ndarray
-    """[H, W] bool."""
-    corners_HW3: np.ndarray
-    """[H, W, 3] vertices of the nearest triangle."""
-    share_HW3: np.ndarray
-    """[H, W, 3] barycentric coordinates."""
-    depth_HW: np.ndarray
-
-    def sample(self, values_VC: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Values of the surface at some pixels that lie on it. [N, C]."""
-        corners, share = self.corners_HW3[rows, columns], self.share_HW3[rows, columns]
-        return sum(values_VC[corners[:, k]] * share[:, k, None] for k in range(3))
-
-
-def see_surface(screen_V3: np.ndarray, triangles_T3: np.ndarray, size: tuple[int, int]) -> Surface:
-    """What a picture of (height, width) shows of some triangles."""
-    raster = rasterize(screen_V3, triangles_T3, size)
-    corners_HW3 = raster.triangles_T3[np.maximum(raster.triangle_HW, 0)]
-    return Surface(raster.triangle_HW >= 0, corners_HW3, raster.barycentric_HW3, raster.depth_HW)
-
-
-@dataclass(frozen=True)
 class LayeredPerson:
     """A person ready to be drawn in other poses."""
 
@@ -150,9 +125,9 @@ class _Posed:
     height: float
     """Of the figure in pixels."""
 
-    def see(self, chosen_T: np.ndarray) -> Surface:
+    def see(self, chosen_T: np.ndarray) -> Raster:
         """What the picture shows of some triangles [T] bool, as if there were no others."""
-        return see_surface(self.screen_V3, triangles()[chosen_T], self.labels_HW.shape)
+        return rasterize(self.screen_V3, triangles()[chosen_T], self.labels_HW.shape)
 
 
 def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> LayeredPerson:
@@ -169,7 +144,7 @@ def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> Lay
     screen_V3 = to_screen(skin(weights_VJ, transforms_J34, rest_V3), body.focal, size)
     label_V = layer_of_vertices()
     label_T = np.where((label_V[all_T3] == TRUNK).sum(1) >= 2, TRUNK, label_V[all_T3].max(1))
-    whole = see_surface(screen_V3, all_T3, size)
+    whole = rasterize(screen_V3, all_T3, size)
     fine_V = _fine_labels(label_V)
     drawn_HW = np.where(whole.on_HW, _majority(fine_V[whole.corners_HW3]), NOBODY).astype(np.uint8)
     height = max(float(np.ptp(screen_V3[:, 1])), 16.0)
@@ -193,7 +168,7 @@ def _majority(label_HW3: np.ndarray) -> np.ndarray:
     return np.where(first == second, first, np.where(second == third, second, np.maximum(first, third)))
 
 
-def _shared(label: int, own: Surface, posed: _Posed) -> np.ndarray:
+def _shared(label: int, own: Raster, posed: _Posed) -> np.ndarray:
     """Pixels [H, W] bool of other layers, close to this one, that would move as this one does."""
     labels_HW = posed.labels_HW
     near_HW = (labels_HW != label) & (labels_HW != NOBODY)
@@ -213,7 +188,7 @@ def _shared(label: int, own: Surface, posed: _Posed) -> np.ndarray:
     return shared_HW
 
 
-def _texture(label: int, own: Surface, posed: _Posed) -> np.ndarray:
+def _texture(label: int, own: Raster, posed: _Posed) -> np.ndarray:
     """Color, alpha and kind of a layer. [H, W, 5] uint8."""
     matte, labels_HW = posed.matte, posed.labels_HW
     mine_HW = (labels_HW == label) | _shared(label, own, posed)
@@ -237,7 +212,7 @@ def _texture(label: int, own: Surface, posed: _Posed) -> np.ndarray:
     return np.dstack([color, np.rint(alpha_HW).astype(np.uint8), kind_HW.astype(np.uint8)])
 
 
-def _mesh(label: int, texture_HWC: np.ndarray, own: Surface, posed: _Posed) -> Layer:
+def _mesh(label: int, texture_HWC: np.ndarray, own: Raster, posed: _Posed) -> Layer:
     """The mesh of a layer over a grid of pixels."""
     size, body = posed.labels_HW.shape, posed.body
     weights_VJ, loose_pixels = skin_weights(), _LOOSE * posed.height

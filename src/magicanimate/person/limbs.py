@@ -25,7 +25,6 @@ _MISSED = 0.25  # of a core that is not in the mask, from which a limb is looked
 _FEWEST = 40  # pixels of known colors
 _OWN_COLOR = 0.55  # share of the missed core that must look like the person
 _NEAR, _FAR = 0.02, 0.06  # of the figure's height, beside the body: how far limbs may be, and what is the background
-_FLAT, _EDGE, _COLOR = 0.15, 6.0, 12.0  # costs of a step, see segments
 
 
 def add_limbs(picture_HWC: np.ndarray, soft_HW: np.ndarray, parts_HW: np.ndarray) -> np.ndarray:
@@ -65,9 +64,7 @@ def add_limbs(picture_HWC: np.ndarray, soft_HW: np.ndarray, parts_HW: np.ndarray
             continue
         reach_HW = (away_HW <= _NEAR * height + 1) & (soft_HW < 0.9) & np.isin(group_HW, (*groups, -1))
         inside_HW = reach_HW | around_HW
-        own, other = (
-            geodesic(image, share_HW, inside_HW, seeds_HW, _FLAT, _EDGE, _COLOR) for seeds_HW in (found_HW, around_HW)
-        )
+        own, other = (geodesic(image, share_HW, inside_HW, seeds_HW) for seeds_HW in (found_HW, around_HW))
         out = np.maximum(out, ((own < other) & reach_HW).astype(np.float32))
     return out
 

@@ -53,10 +53,7 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
         labels_HW[inside_HW] = TRUNK
         return labels_HW
     likelihood_HW = _arm_likelihood(image, seeds_HW, drawn_HW, height)
-    distances = [
-        geodesic(image, likelihood_HW, inside_HW, seeds_HW == label, _FLAT, _EDGE, _COLOR)
-        for label in (TRUNK, LEFT_ARM, RIGHT_ARM)
-    ]
+    distances = [geodesic(image, likelihood_HW, inside_HW, seeds_HW == label) for label in (TRUNK, LEFT_ARM, RIGHT_ARM)]
     for index, label in enumerate((LEFT_ARM, RIGHT_ARM), 1):
         far_HW = ndimage.distance_transform_edt(drawn_HW != label) > _REACH * height
         distances[index] = np.where(far_HW, np.inf, distances[index])
@@ -194,9 +191,14 @@ def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
     return out
 
 
+def geodesic(image: np.ndarray, likelihood_HW: np.ndarray, inside_HW: np.ndarray, seeds_HW: np.ndarray) -> np.ndarray:
+    """Lengths [H, W] of the shortest paths to a seed through the inside; inf: there is none."""
+    return _geodesic(image, likelihood_HW, inside_HW, seeds_HW, _FLAT, _EDGE, _COLOR)
+
+
 @compiled
-def geodesic(image, likelihood, inside, seeds, flat, edge, color):
-    """Length [H, W] of the shortest path to a seed through the inside, by alternating sweeps; inf: there is none."""
+def _geodesic(image, likelihood, inside, seeds, flat, edge, color):
+    """The same for given costs, by alternating sweeps."""
     height, width = inside.shape
     distance = np.where(seeds, 0.0, np.inf).astype(np.float32)
     for sweep in range(8):
