@@ -3,7 +3,7 @@
 The maps are those of DensePose clips with their contours smoothed (a majority of 7 by 7 pixels, three times), so that
 what is compared are parts and not the noise of the file they came from.
 
-    python benchmarks/motion_colours.py FOLDER [--frames 4] [--crf 16 23] [--out docs/results/motion_colours.md]
+    python benchmarks/motion_colours.py FOLDER [--frames 4] [--crf 16 23] [--out outputs/motion_colours.md]
 
 FOLDER holds DensePose videos in viridis.
 """
@@ -140,7 +140,7 @@ blocks of two by two pixels.
 Measured on {date}, {machine}, with
 
 ```
-python benchmarks/motion_colours.py FOLDER --frames {frames} --crf {crfs} --out docs/results/motion_colours.md
+python benchmarks/motion_colours.py FOLDER --frames {frames} --crf {crfs} --out outputs/motion_colours.md
 ```
 """
 

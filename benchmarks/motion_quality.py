@@ -1,6 +1,6 @@
 """How well motion is read from raw video: generated people of the held-out split, whose parts are known, and photos.
 
-python benchmarks/motion_quality.py --photos FOLDER --out docs/results/motion.json --sheet sheet.jpg
+python benchmarks/motion_quality.py --photos FOLDER --out outputs/motion.json --sheet sheet.jpg
 python benchmarks/motion_quality.py --photos FOLDER --clips 0 --sheet photos.jpg
 
 The bounds at the end of a run are this project's aims; the exit code is 1 if one is missed.

@@ -1,6 +1,6 @@
 """One video on several processes: measured on this machine, and on paper for more devices than it has.
 
-    python benchmarks/scaling.py --processes 1 2 --frames 100 --steps 4 --out docs/results/scaling
+    python benchmarks/scaling.py --processes 1 2 --frames 100 --steps 4 --out outputs/scaling
     python benchmarks/scaling.py --model official --size 512 --dtype float16 --frames 100 --processes 1 --out gpu
 
 Every process computes with one thread. The jobs take turns, `--repeat` times; figures are medians, and the frames of

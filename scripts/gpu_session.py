@@ -4,7 +4,7 @@
     python scripts/gpu_session.py temporal detail quality --work outputs/gpu --minutes 60
 
 Stages run in the given order; with --minutes they share them, and a further call with the same work folder goes on
-where they stopped. See docs/gpu-session.md.
+where they stopped. See docs/training.md.
 """
 
 from __future__ import annotations
