@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from benchmarks import gpu, launch_overhead, memory, non_gemm_time, speed
+from benchmarks import gpu, memory, speed
 from benchmarks.approximations import compared
 from benchmarks.machine import machine_name
+from benchmarks.profile import launch_overhead, non_gemm_time
 from scripts import gpu_session
 
 from magicanimate.engine.cuda_graphs import GraphCompute, Graphs

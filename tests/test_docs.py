@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import typer
+from scripts.settings_page import page as settings_page
 
 import magicanimate
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from scripts.settings_page import page as settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])

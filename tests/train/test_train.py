@@ -296,8 +296,7 @@ def test_shipped_configurations_parse_and_take_overrides():
     stages = {"warp": "appearance", "temporal_warp": "temporal", "pose": "appearance", "depth": "appearance"}
     named = ("vae", "appearance", "temporal", "detail", "distill", "decoder")
     stages |= {"vae_decoder": "vae"} | {name: name for name in named}
-    stages |= {"wide_vae": "vae", "wide_decoder": "vae", "wide": "appearance", "wide_detail": "detail"}
-    stages |= {"tolerant_detail": "detail"}
+    stages |= {"wide_vae": "vae", "wide_decoder": "vae", "wide": "appearance"}
     stages |= {"gpu_vae": "vae", "gpu": "appearance", "gpu_temporal": "temporal", "gpu_detail": "detail"}
     assert {name: s.stage for name, s in found.items()} == stages
     assert all(s.loop.steps == 7 for s in found.values())

@@ -19,7 +19,6 @@ from magicanimate.evaluate.report import Report, to_markdown, write_text
 from magicanimate.evaluate.result import Result, VideoRow
 from magicanimate.evaluate.tiktok import judge
 from magicanimate.progress import Progress
-from magicanimate.untrusted import read_json
 
 WEIGHTS: dict[Kind, str] = {"inception": "FID", "resnet3d": "FID-VID", "i3d": "FVD", "lpips-vgg": "LPIPS"}
 """Networks that need a weights file, and the figure of each."""
@@ -223,16 +222,3 @@ def _players(pairs: list[Pair], result: Result, request: Request) -> tuple[list[
         room -= len(player.data)
         players.append(player)
     return players, len(names) - len(players)
-
-
-def read_report(path: Path) -> Report:
-    """A report.json of an earlier evaluation.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    content = read_json(path, "The report", "evaluate again")
-    try:
-        return Report.model_validate(content)
-    except ValueError as error:
-        raise InputError(f"{path} is not a report of an evaluation.") from error

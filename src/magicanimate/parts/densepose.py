@@ -68,11 +68,6 @@ def render_parts(parts: np.ndarray) -> np.ndarray:
     return PALETTE_25[parts]
 
 
-def flip_parts(parts: np.ndarray) -> np.ndarray:
-    """Mirror maps [..., H, W] left to right and exchange left and right parts."""
-    return FLIP_TABLE[parts[..., ::-1]]
-
-
 def _nearest_indices(size: int, new_size: int) -> np.ndarray:
     return np.minimum(((np.arange(new_size) + 0.5) * size / new_size).astype(np.int64), size - 1)
 

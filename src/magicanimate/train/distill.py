@@ -1,4 +1,4 @@
-"""Stage 3: guidance and many steps of a teacher into few steps of one network (docs/training.md, "Distillation").
+"""Stage 3 distills guidance and many steps of a teacher into a network of few steps (docs/training-methods.md).
 
 The student starts as the teacher. For a place s on the few-step grid and the next one e, the teacher goes from x_s to
 x_e by several guided DDIM steps; the student is trained to arrive there in one, without guidance. That is progressive

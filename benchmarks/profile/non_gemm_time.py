@@ -1,6 +1,6 @@
-"""Processor seconds of a guided step without its convolutions, matrix products and attention, engine and plain twin.
+"""Measure a guided step without its convolutions, matrix products, and attention: engine and plain twin.
 
-    OMP_NUM_THREADS=1 python benchmarks/non_gemm_time.py --model official --size 256 --frames 16 --dtype bfloat16
+    OMP_NUM_THREADS=1 python benchmarks/profile/non_gemm_time.py --size 256 --frames 16 --dtype bfloat16
 
 Those three are not computed: memory of the result's shape takes their place. So a CPU without 16-bit arithmetic can
 tell what everything else costs in 16 bit, and any CPU can in seconds. Times are of the operations alone, without
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402

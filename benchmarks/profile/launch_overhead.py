@@ -1,9 +1,9 @@
-"""What the host does in a step whose work a GPU would replay: milliseconds of Python that it waits for.
+"""Measure the milliseconds of Python per denoising step that remain when a GPU replays the work.
 
-    python benchmarks/launch_overhead.py --steps 25
+    python benchmarks/profile/launch_overhead.py --steps 25
 
-The model has the official one's layers, only narrow; recorded work is replayed by nobody. So all that is left is what
-stands between one replay and the next.
+The model has the official layers at a small width, and replaying a recording does nothing, so all that is left is the
+host time between two replays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
 import torch  # noqa: E402
