@@ -31,7 +31,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def why_not_written(error: BaseException) -> str:
-    """Why something could not be written, for the inside of a sentence; PyTorch wraps what the disk says."""
+    """Return the reason for a failed write as a clause; PyTorch wraps the system's message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in DISK_FULL:

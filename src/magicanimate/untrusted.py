@@ -94,7 +94,7 @@ def read_json(path: Path, what: str, advice: str = "write it again") -> Any:
 
 
 def read_json_object(path: Path, what: str, advice: str = "write it again") -> dict[str, Any]:
-    """As `read_json`, of an object."""
+    """Read a JSON file that holds an object, as `read_json`."""
     content = read_json(path, what, advice)
     if not isinstance(content, dict):
         raise InputError(f"{what} {path} is not a JSON object; {advice}.")
@@ -261,7 +261,7 @@ _ZIP_FAULTS: tuple[type[Exception], ...] = (
     OSError, ValueError, EOFError, KeyError, IndexError, StopIteration, NotImplementedError, RuntimeError,
     UnicodeError, zipfile.BadZipFile, OverflowError,
 )  # fmt: skip
-"""What Python's zip reader raises on archives that are damaged, encrypted, or of kinds that it does not know."""
+"""Exceptions of Python's zip reader for archives that are damaged, encrypted, or of unknown kinds."""
 
 
 def _array_faults() -> tuple[type[Exception], ...]:
@@ -319,7 +319,7 @@ def _check_archive(path: Path) -> None:
 def read_pickled_object(
     path: Path, what: str, advice: str, names: Sequence[str], device: Any = "cpu"
 ) -> dict[str, Any]:
-    """As `read_tensors`, of a dictionary that has certain entries."""
+    """Read a dictionary with certain entries from a pickle, as `read_tensors`."""
     content = read_tensors(path, what, advice, device)
     if not isinstance(content, dict) or not all(name in content for name in names):
         raise InputError(f"{what} {path} has other content than it should ({', '.join(names)}); {advice}.")

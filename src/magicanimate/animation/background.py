@@ -1,4 +1,4 @@
-"""What is behind the people of a job: the picture's own background, or a backdrop made from the settings.
+"""Open the background of a job: the picture's own, or a backdrop made from the settings.
 
 Shape legend: F frames, H W pixels.
 """

@@ -55,7 +55,7 @@ class Job:
     size: tuple[int, int]
     """(height, width) of the video."""
     frame: Frame
-    """What the networks see; smaller than the video where the scene brings its detail."""
+    """Frame that the networks see; smaller than the video where the scene brings its detail."""
     picture_HWC: np.ndarray = field(repr=False)
     """The reference picture at the video's size."""
     cut_HWC: np.ndarray = field(repr=False)
@@ -66,14 +66,14 @@ class Job:
     scene: Scene | None = field(default=None, repr=False)
     """The picture's people as layers that move, for models that draw; None where that cannot be done."""
     drawn_alone: bool = False
-    """Whether the drawing is the video: no network would change it."""
+    """True if the drawing is the video, because no network would change it."""
     fps: float
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     audio: Audio | None = None
     """The motion's sound."""
     alignment: Alignment | None = field(default=None, repr=False)
-    """How the motion landed on the person in the picture."""
+    """Placement of the motion on the person in the picture."""
     parts_agreement: float | None = None
     """0..1, of a body that was fitted to the motion's part maps with them; None where none was."""
 
@@ -82,7 +82,7 @@ class Job:
 
     @property
     def transparent(self) -> bool:
-        """Whether frames have alpha."""
+        """True if frames have an alpha channel."""
         return self.settings.background == TRANSPARENT
 
     def part_map(self, index: int) -> np.ndarray:
@@ -275,7 +275,7 @@ def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:
 def _colours(
     config: ModelConfig, clip: MotionClip, aligned: Alignment, chosen: ChosenSettings
 ) -> Iterable[np.ndarray] | None:
-    """What the ControlNet gets instead of clean part maps [H, W, 3]: a skeleton or depth, or the maps as painted."""
+    """Return the ControlNet's frames other than clean part maps [H, W, 3]: skeleton, depth, or painted maps."""
     if config.control == "densepose":
         return clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None
     if aligned.control is None:

@@ -1,4 +1,4 @@
-"""Which model a pipeline runs, from where, and how: loaded, saved, moved."""
+"""Load, save, and move the model of a pipeline."""
 
 from __future__ import annotations
 

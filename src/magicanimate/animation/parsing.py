@@ -59,5 +59,5 @@ def parse_background(text: str) -> str:
 
 
 def is_path(background: str) -> bool:
-    """Whether a background, as parsed, names a file or folder."""
+    """Return True if a parsed background names a file or folder."""
     return background not in (PICTURE, DRIVER, TRANSPARENT) and not background.startswith("#")

@@ -164,7 +164,7 @@ class MagicAnimatePipeline(LoadedModel):
         )  # fmt: skip
 
     def draws(self, settings: AnimateSettings) -> bool:
-        """Whether the picture's people are drawn as a body moves, for the networks or instead of them."""
+        """Return True if the picture's people are drawn as a body moves, for the networks or instead of them."""
         mends = self.model.detail is not None and settings.detail
         return self.model.config.warp_input or mends or settings.preset == "preview"
 
@@ -278,7 +278,7 @@ class MagicAnimatePipeline(LoadedModel):
                 progress("decode", done, total)
 
     def _decode_chunk(self, job: Job) -> int:
-        """How many frames are decoded at once."""
+        """Return the number of frames per call of the decoder."""
         usual = 1 if self.sliced else frames_decoded_at_once(*job.frame.canvas, self.model.config.patch)
         return job.settings.decode_chunk or usual
 
@@ -306,7 +306,7 @@ def _finished(frame_HWC: np.ndarray, job: Job) -> np.ndarray:
 
 
 def frames_decoded_at_once(height: int, width: int, patch: int) -> int:
-    """How many frames of a size the VAE gets at once: few enough for little memory, one of the official model's."""
+    """Return the number of frames per VAE call: one at the official model's size."""
     return max(1, int(_DECODED_AT_ONCE * patch**2 / (height * width)))
 
 

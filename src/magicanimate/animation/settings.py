@@ -52,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class ModelOptions(BaseModel):
-    """Which model computes, and on what; arguments of `MagicAnimatePipeline.from_pretrained`."""
+    """Options that choose the model, device, and precision; arguments of `MagicAnimatePipeline.from_pretrained`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -375,7 +375,7 @@ class ChosenSettings(AnimateSettings):
 
 
 def _by_steps(preset: Preset, steps: int) -> dict[str, Any]:
-    """What `quality` and `fast` are for a model depends on the steps that it recommends."""
+    """Return the values of `quality` and `fast`, which depend on the steps that the model recommends."""
     if preset == "fast" and steps > 8:
         return {"steps": 8, "scheduler": "dpm++", "cache": 2, "guidance_every": 2}
     if preset == "fast":
@@ -428,7 +428,7 @@ class SettingArguments(TypedDict, total=False):
 
 
 class AccelerationArguments(TypedDict, total=False):
-    """How a model is run, as keyword arguments; see `ModelOptions` for what each is."""
+    """Options of model execution as keyword arguments; see `ModelOptions`."""
 
     quantise: Literal["none", "int8", "fp8"]
     offload: bool

@@ -1,4 +1,4 @@
-"""How front ends offer a setting: its group, unit and default in words, its control on the page."""
+"""Presentation of a setting in front ends: group, unit, default in words, control on the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS = MOTION, MODEL, LOOK, SOLVER, RUN = "Inputs and output", "Model", "The v
 
 @dataclass(frozen=True)
 class Shown:
-    """How front ends offer a setting.
+    """Presentation of a setting in front ends.
 
     group: of options in the help. unit: of the value, or how it is written. text: a number that may be written
     otherwise. reads: it is about reading the inputs, so that `check` and `motion` have it too. default: what an open

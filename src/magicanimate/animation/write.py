@@ -26,7 +26,7 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where a video goes, and what comes with it.
+    """Destination of a video, and the files written with it.
 
     path: of the video; its settings lie beside it. about: entries of the settings beside those of the job. overwrite:
     replace an existing video. compare: picture, motion and result side by side. resume: go on from finished steps, and
@@ -43,7 +43,7 @@ class Output:
 
     @property
     def steps_folder(self) -> Path:
-        """Where finished steps rest until the video is written."""
+        """Folder of the finished steps until the video is written."""
         return self.steps or resume_folder(self.path)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""How long an animation takes and how much memory it needs, before anything is computed. Imports no network.
+"""Estimate time and memory of an animation before computing it. Imports no network.
 
 Operations follow from the number of weights, because all models here share one architecture; the constants below are
 calibrated with the original's networks (39.9 TFLOP for 16 frames of 512x512 with guidance, 2.5 TFLOP to decode one)
@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `animate` is expected to need."""
+    """Expected time and memory of `animate`."""
 
     seconds: float
     memory: int
@@ -65,7 +65,7 @@ def count_weights(folder: Path) -> Weights | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be computed. positions, pixels: per frame; the others as in the settings."""
+    """Size of a computation. positions, pixels: per frame; the others as in the settings."""
 
     frames: int
     positions: int

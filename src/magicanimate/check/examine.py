@@ -28,7 +28,7 @@ _FACTOR = 8  # pixels per latent; only the invisible margin of the canvas depend
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found about a picture and a motion."""
+    """Findings about a picture and a motion."""
 
     findings: list[Finding]
     sheet_HWC: np.ndarray
@@ -91,7 +91,7 @@ def examine(
 
 
 def examine_job(job: Job, config: ModelConfig, picture: tuple[int, int]) -> list[Finding]:
-    """What can be told of a prepared job; `picture` is the given picture's (height, width)."""
+    """Return the findings about a prepared job; `picture` is the given picture's (height, width)."""
     return find(job, measure(job.signal.parts_FHW), config, picture)
 
 

@@ -1,4 +1,4 @@
-"""What is good, worth knowing, or wrong about one animation, a sentence each, with what to do about it."""
+"""Find what is good, notable, or wrong about an animation, one sentence each, with advice."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _jitter(measured: Measured) -> Iterator[Finding]:
 
 
 def _person(job: Job) -> Iterator[Finding]:
-    """Who was found in the picture, if somebody was looked for."""
+    """Report who was found in the picture, if somebody was looked for."""
     aligned = job.alignment
     looked_for = job.scene is not None or job.settings.align == "auto"
     if aligned is None or not looked_for:
@@ -174,7 +174,7 @@ def _person(job: Job) -> Iterator[Finding]:
 
 
 def _body(job: Job) -> Iterator[Finding]:
-    """How well fitted bodies agree with what they were fitted to."""
+    """Report the agreement of fitted bodies with what they were fitted to."""
     person = job.alignment.person if job.alignment else None
     if person is not None:
         text = f"The body that was fitted to the picture covers {person.agreement:.0%} of what it and the person cover."
@@ -191,7 +191,7 @@ def _body(job: Job) -> Iterator[Finding]:
 
 
 def _alignment(job: Job) -> Iterator[Finding]:
-    """How well the sizes of both persons go together, before and after alignment."""
+    """Report the sizes of both people, before and after alignment."""
     aligned = job.alignment
     if job.settings.background == DRIVER:
         return

@@ -19,7 +19,7 @@ _EVERY = 8  # frames of which people are counted
 
 @dataclass(frozen=True)
 class Measured:
-    """What the part maps of a video show; shares are 0..1."""
+    """Measurements of a video's part maps; shares are 0..1."""
 
     shares_25: np.ndarray
     """[25] mean share of the frame that each part covers."""

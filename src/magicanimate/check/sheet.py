@@ -46,7 +46,7 @@ def draw_sheet(job: Job) -> np.ndarray:
 
 
 def sheet_frames(count: int) -> list[int]:
-    """Which frames are shown: eight, evenly spread, or all if there are fewer."""
+    """Return the indices of eight evenly spread frames, or of all if there are fewer."""
     return sorted(set(np.linspace(0, count - 1, FRAMES).round().astype(int).tolist()))
 
 

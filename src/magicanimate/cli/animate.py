@@ -195,7 +195,7 @@ class Animation:
 
 
 def _what_matters(job: Job, config: ModelConfig, picture: tuple[int, int]) -> list[str]:
-    """What was done to the inputs, and what the check warns of; `picture` is the given one's (height, width)."""
+    """Return notes on the inputs and warnings of the check; `picture` is the given one's (height, width)."""
     from magicanimate.check.examine import examine_job
 
     found = [finding for finding in examine_job(job, config, picture) if finding.level in ("warning", "error")]

@@ -34,7 +34,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Everything as JSO
 
 
 def installation() -> dict[str, Any]:
-    """What is installed, and what there is to compute on. Paths below the user's home folder begin with ~."""
+    """Describe the installation and the devices. Paths below the user's home folder begin with ~."""
     from magicanimate.models.locations import named_models
     from magicanimate.version import version as own
 

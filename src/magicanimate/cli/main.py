@@ -70,7 +70,7 @@ class _Root(Group):
 
 
 def _tell(sentence: str) -> None:
-    """Of the processes that torchrun started, the first one speaks for all."""
+    """Print a sentence to stderr, in the first process of torchrun only."""
     if os.environ.get("RANK", "0") == "0":
         typer.echo(sentence, err=True)
 

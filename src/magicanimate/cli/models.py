@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 class Storage(StrEnum):
-    """How weights are stored."""
+    """Number formats in which weights are stored."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -45,7 +45,7 @@ def info(
     model: Annotated[str, typer.Argument(help="Name or folder of a model.")] = "tiny",
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
 ) -> None:
-    """What a model is: its description, and the size of its networks."""
+    """Print a model's description and the size of its networks."""
     from magicanimate.models.config import read_config
     from magicanimate.models.locations import is_model_folder, model_folder, network_size
     from magicanimate.models.official_files import PARTS, locate

@@ -63,7 +63,7 @@ def _about_marks(marks: Marks) -> list[str]:
 
 
 def _told(text: object) -> str:
-    """What a file says, fit for a terminal: no control characters, no end of it out of sight."""
+    """Make a file's text safe for a terminal: no control characters, bounded length."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text))[:_LONGEST_TOLD]
 
 

@@ -33,7 +33,7 @@ def drawing_planes(drawn: DrawnFrame, frame: Frame, stride: int) -> Tensor:
 
 
 def _means(frame: Frame, image: np.ndarray, step: int) -> np.ndarray:
-    """A picture [H, W, ...] uint8 on the canvas, one float32 value for each `step` pixels."""
+    """Average a picture [H, W, ...] uint8 on the canvas over blocks of `step` pixels, float32."""
     resized = np.asarray(Image.fromarray(image).resize(frame.size[::-1], Image.Resampling.BOX))
     padded = frame.pad(resized).astype(np.float32)
     height, width = padded.shape[0] // step, padded.shape[1] // step

@@ -1,1 +1,1 @@
-"""How the networks are run: device, processes, fused layers, kernels, CUDA graphs."""
+"""Execution of the networks: device, processes, fused layers, kernels, CUDA graphs."""

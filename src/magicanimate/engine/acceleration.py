@@ -1,4 +1,4 @@
-"""How a loaded model is run: int8 or fp8 weights, networks that rest on the host, compiled layers, another decoder.
+"""Configure how a loaded model runs: int8 or fp8 weights, offloading, compiled layers, another decoder.
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
 Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic and of
@@ -37,7 +37,7 @@ COMPILED_SHAPES = 128
 CONTROL_BUCKET = 4
 """Compiled, ControlNet sees a multiple of so many frames."""
 BANK_STEPS = 5
-"""On CUDA the appearance encoder works for so many steps at once: a single picture does not fill a GPU."""
+"""Timesteps that the appearance encoder computes at once on CUDA: one picture does not fill a GPU."""
 FP8_CAPABILITY = (8, 9)
 CAST = (nn.Linear, nn.Conv2d, nn.Embedding)
 """Layers that hold nearly all weights."""
@@ -45,7 +45,7 @@ CAST = (nn.Linear, nn.Conv2d, nn.Embedding)
 
 @dataclass(frozen=True, kw_only=True)
 class Acceleration:
-    """How to run a model.
+    """Options of model execution.
 
     quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
     layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
@@ -61,7 +61,7 @@ class Acceleration:
 
     @property
     def plain(self) -> bool:
-        """Whether the layers are called as they are."""
+        """True if the layers are called unchanged."""
         return not (self.offload or self.compile or self.quantise != "none")
 
 
@@ -131,7 +131,7 @@ def join_or_pack(model: Model, device: torch.device) -> Model:
 
 
 def wants_channels_last(network: Any, device: torch.device) -> bool:
-    """Whether a network runs faster with channels last: in 16 bit on tensor cores, and on CPUs."""
+    """Return True if a network is faster in channels-last: in 16 bit on tensor cores, and on CPUs."""
     return device.type == "cpu" or (device.type == "cuda" and network.dtype != torch.float32)
 
 

@@ -98,7 +98,7 @@ class Graphs:
         self._places.clear()
 
     def _worth(self, key: Hashable) -> bool:
-        """Whether work that is not recorded should be; not at first sight, when much is done that happens only once."""
+        """Return True if unrecorded work is worth recording; not at first sight, since much happens only once."""
         self._seen[key] += 1
         return self._seen[key] > 1 and (self.expected >= FEWEST_USES or self._seen[key] > OFTEN)
 
@@ -117,7 +117,7 @@ class Graphs:
         return recording
 
     def _place(self, x: Tensor, count: Counter[Hashable]) -> Tensor:
-        """Where inputs of this kind are read from; each of one call has its own. count: those of the call so far."""
+        """Return the input buffer for a tensor of this kind. count: tensors of the kind in this call so far."""
         place = (kind(x), count[kind(x)])
         count[kind(x)] += 1
         if place not in self._places:
@@ -178,7 +178,7 @@ class CudaRecorder:
 
 
 def kind(x: Any) -> Hashable:
-    """What has to be the same about an argument."""
+    """Return the key that arguments of one recording share: shape, strides, dtype, and device of tensors."""
     if isinstance(x, Tensor):
         return (x.shape, x.stride(), x.dtype, x.device)
     if isinstance(x, nn.Module):

@@ -46,8 +46,8 @@ def select_dtype(name: str = "auto", device: torch.device | None = None) -> torc
 
 
 def fast_on_cpu(dtype: torch.dtype) -> bool:
-    """Whether this CPU has convolutions and matrix products in a number format; else torch's are 5 to 100 times slower
-    than those in float32."""
+    """Return True if this CPU has convolutions and matrix products in a dtype; else torch's are 5 to 100 times
+    slower than in float32."""
     if dtype == torch.float32:
         return True
     supported = {
@@ -65,7 +65,7 @@ def to_device(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def to_model(x: Tensor, model: Model) -> Tensor:
-    """On the networks' device, in the format that they compute in."""
+    """Move a tensor to the networks' device and dtype."""
     return to_device(x, model.device, model.dtype)
 
 

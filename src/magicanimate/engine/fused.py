@@ -83,7 +83,7 @@ class FusedResnet(nn.Module):
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
-        """Whether this computes what the block does."""
+        """Return True if this layer computes the same as the block."""
         return (
             type(stock) is ResnetBlock2D
             and isinstance(stock.nonlinearity, nn.SiLU)
@@ -121,7 +121,7 @@ class FusedTransformer(nn.Module):
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
-        """Whether this computes what the transformer does."""
+        """Return True if this layer computes the same as the transformer."""
         return type(stock) is Transformer2DModel and stock.is_input_continuous
 
 
@@ -162,7 +162,7 @@ class FusedBlock(nn.Module):
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
-        """Whether this computes what the block does."""
+        """Return True if this layer computes the same as the block."""
         return (
             type(stock) is BasicTransformerBlock
             and (stock.norm_type, stock.only_cross_attention, stock.training) == ("layer_norm", False, False)

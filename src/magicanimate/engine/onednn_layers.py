@@ -23,12 +23,12 @@ _FEW = 16  # positions of a picture: 4x4
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether packing pays for weights of this format here. In float32 the products take nearly all the time anyway."""
+    """Return True if packing weights of this dtype pays here. In float32 products take nearly all the time anyway."""
     return dtype != torch.float32 and has_packed_layers() and fast_on_cpu(dtype)
 
 
 def has_packed_layers() -> bool:
-    """Whether this torch has the layers below."""
+    """Return True if this torch has the operations below."""
     names = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight")
     there = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
     return there and platform.machine() in _MACHINES
@@ -55,7 +55,7 @@ class PackedConv2d(nn.Module):
         return self.convolve(input, self.bias)
 
     def convolve(self, x_NChw: Tensor, bias_C: Tensor | None) -> Tensor:
-        """With a bias of the caller's."""
+        """Convolve with the caller's bias."""
         height, width = x_NChw.shape[2:]
         by_windows = self.simple and height * width <= _FEW
         if by_windows != self.by_windows:
@@ -79,7 +79,7 @@ class PackedConv2d(nn.Module):
 
     @staticmethod
     def replaces(stock: nn.Module) -> bool:
-        """Whether this computes what the convolution does."""
+        """Return True if this layer computes the same as the convolution."""
         return type(stock) is nn.Conv2d and stock.padding_mode == "zeros" and not isinstance(stock.padding, str)
 
 
@@ -112,7 +112,7 @@ class PackedGEGLU(GEGLU):
 
 
 def all_windows(x_NChw: Tensor) -> Tensor:
-    """What a convolution of 3x3 with padding sees at each of its positions: `[N*h*w, 9*C]`, channels last."""
+    """Unfold the windows of a padded 3x3 convolution: `[N*h*w, 9*C]`, channels last."""
     padded_NhwC = F.pad(rearrange(x_NChw, "n c h w -> n h w c"), (0, 0, 1, 1, 1, 1))
     return rearrange(padded_NhwC.unfold(1, 3, 1).unfold(2, 3, 1), "n h w c i j -> (n h w) (i j c)")
 

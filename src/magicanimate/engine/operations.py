@@ -29,7 +29,7 @@ WIDEST = 256
 
 @cache
 def has_triton() -> bool:
-    """Whether kernels can be compiled on this GPU: Triton needs a C compiler and Python's headers, so it is tried."""
+    """Return True if kernels compile on this GPU: Triton needs a C compiler and Python's headers, so it is tried."""
     if find_spec("triton") is None or not torch.cuda.is_available():
         return False
     from magicanimate.engine import triton_kernels as kernels
@@ -44,7 +44,7 @@ def has_triton() -> bool:
 
 
 def takes_kernel(x: Tensor) -> bool:
-    """Whether a kernel does the work on this tensor."""
+    """Return True if a kernel handles this tensor."""
     trained = torch.is_grad_enabled() and x.requires_grad
     return x.is_cuda and x.element_size() == 2 and x.numel() < MOST and not trained and has_triton()
 
@@ -87,7 +87,7 @@ def group_norm(
 
 
 def gated_gelu(x_ND: Tensor) -> Tensor:
-    """The first half of the channels times the second half's GELU: `[..., 2D] -> [..., D]`."""
+    """Multiply the first half of the channels by the GELU of the second: `[..., 2D] -> [..., D]`."""
     if takes_kernel(x_ND) and x_ND.is_contiguous():
         from magicanimate.engine import triton_kernels as kernels
 

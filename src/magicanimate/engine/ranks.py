@@ -40,18 +40,18 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that prints and writes."""
+        """True in the process that prints and writes."""
         return self.rank == 0
 
     def device(self, name: str = "auto") -> torch.device:
-        """As `select_device`; processes on one machine take its CUDA devices in turn."""
+        """Select a device by name; processes on one machine take its CUDA devices in turn."""
         device = select_device(name)
         if self.size == 1 or device.type != "cuda" or device.index is not None:
             return device
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
     def shard(self, count: int, rank: int | None = None) -> range:
-        """Which of `count` things in order a process does: a run of neighbours, as long as the others' or one more."""
+        """Return the contiguous share of `count` items of a process, at most one longer than the others."""
         rank = self.rank if rank is None else rank
         each, more = divmod(count, self.size)
         start = rank * each + min(rank, more)
@@ -80,7 +80,7 @@ class Ranks:
                 yield tensor
 
     def gather(self, item: Any) -> list[Any]:
-        """What every process gives, by rank, on the first one; nothing on the others."""
+        """Gather every process's item, by rank, on the first process; an empty list on the others."""
         if self.size == 1:
             return [item]
         self.barrier()
@@ -90,11 +90,11 @@ class Ranks:
         return gathered or []
 
     def all_gather(self, item: Any) -> list[Any]:
-        """What every process gives, by rank, on all of them."""
+        """Gather every process's item, by rank, on all processes."""
         return self.broadcast(self.gather(item))
 
     def broadcast(self, item: Any) -> Any:
-        """What the first process gives, on all of them."""
+        """Broadcast the first process's item to all."""
         if self.size == 1:
             return item
         self.barrier()
@@ -105,7 +105,7 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """If a process fails in the block, it fails on all of them, with the same sentence."""
+        """Make a failure in the block of one process fail all of them, with the same sentence."""
         if self.size == 1:
             yield
             return

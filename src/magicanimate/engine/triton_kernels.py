@@ -18,13 +18,13 @@ POSITIONS = 64
 CHANNELS = 64
 """Channels of one tile: 128 bytes of a position in 16 bit, a whole line of the cache."""
 PROGRAMS = 2048
-"""So many programs keep the largest GPUs busy; statistics of few rows are split among them."""
+"""Programs that keep the largest GPUs busy; statistics of few rows are split among them."""
 PARTS = 32
 """Partial sums that are read at once."""
 FLAT = 2048
 """Elements of a program that works element by element."""
 COLUMNS = 256
-"""Of them, of one row, where rows count: all inner widths of the official size are multiples of it."""
+"""Columns per program where rows count: all inner widths of the official size are multiples of it."""
 
 
 def group_norm(

@@ -46,7 +46,7 @@ def open_container(path: Path, what: str = "motion", container: str | None = Non
 
 
 def is_video(path: Path) -> bool:
-    """Whether FFmpeg sees a video in a file, not a picture."""
+    """Return True if FFmpeg finds a video in a file, not a picture."""
     try:
         with open_container(path) as container:
             return bool(container.streams.video) and not container.format.name.endswith(_PICTURES)

@@ -27,12 +27,12 @@ class Frame:
     """Multiples of the model's pixel factor; the frame sits in its upper left corner."""
 
     def pad(self, image: np.ndarray) -> np.ndarray:
-        """[H, W, ...] of the frame's size -> the canvas's, by repeating the border."""
+        """Pad an image [H, W, ...] of the frame's size to the canvas by repeating its border."""
         margins = [(0, self.canvas[0] - self.size[0]), (0, self.canvas[1] - self.size[1])]
         return np.pad(image, margins + [(0, 0)] * (image.ndim - 2), mode="edge")
 
     def crop(self, images: np.ndarray) -> np.ndarray:
-        """[..., H, W, 3] of the canvas's size -> the frame's."""
+        """Crop images [..., H, W, 3] of the canvas's size to the frame."""
         return images[..., : self.size[0], : self.size[1], :]
 
     def picture(self, image_HWC: np.ndarray, fit: Fit) -> np.ndarray:

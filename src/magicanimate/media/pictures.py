@@ -88,7 +88,7 @@ def open_picture(path: Path, formats: Sequence[str] | None = None) -> Image.Imag
 
 
 def picture_kind(path: Path) -> Literal["HEIC", "TIFF"] | None:
-    """What a file is by its first bytes, among pictures that FFmpeg takes for videos."""
+    """Detect pictures that FFmpeg takes for videos by their first bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(12)
@@ -100,7 +100,7 @@ def picture_kind(path: Path) -> Literal["HEIC", "TIFF"] | None:
 
 
 def can_read_heic() -> bool:
-    """Whether the package for HEIC is installed."""
+    """Return True if the package for HEIC is installed."""
     return find_spec("pillow_heif") is not None
 
 
@@ -113,7 +113,7 @@ def _register_heif() -> None:
 
 
 def _something_else(path: Path) -> str:
-    """What a file is that is no picture we can read, and what to do."""
+    """Return a sentence on an unreadable picture: what the file is, and what to do."""
     kind = picture_kind(path)
     if kind == "HEIC":
         return f"{HEIC_ADVICE}."
@@ -165,7 +165,7 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a source of one size lands in a frame of another.
+    """Placement of a source of one size in a frame of another.
 
     `box` is the part of the source that is seen (left, top, right, bottom, in source pixels), `inner` the rectangle
     (top, left, height, width) of the frame that it fills, `size` the frame (height, width) in pixels.

@@ -190,24 +190,24 @@ def _broken(path: Path, index: int, time: float) -> InputError:
 
 @dataclass(frozen=True)
 class _Video:
-    """What a video file says about itself."""
+    """Properties that a video file states."""
 
     line: Timeline
     origin: float
-    """When the first frame appears, on the file's own clock."""
+    """Time of the first frame on the file's own clock, seconds."""
     stored: int
     """Frames that can be expected to be readable."""
     declared: int
     """Frames that it should hold, counted or estimated by the duration."""
     whole: bool
-    """Whether all is there that its index or its count of frames promises."""
+    """True if everything is there that its index or its count of frames promises."""
     short: bool
-    """Whether far fewer frames are there than its duration promises, where that is all that promises any."""
+    """True if far fewer frames are there than its duration promises, where nothing else promises any."""
     aspect: float
     """Width of a pixel by its height."""
     sound: bool
     stamped: bool
-    """Whether frames carry times; without, the file cannot be entered in its middle."""
+    """True if frames carry times; without, the file cannot be entered in its middle."""
 
 
 def _inspect(path: Path) -> _Video:

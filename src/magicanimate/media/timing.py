@@ -1,4 +1,4 @@
-"""Which frames of a clip are wanted, and what is on the screen at which time.
+"""Select the frames of a clip, and resample it in time.
 
 Shape legend: H W pixels, C colour channels. Times are in seconds from the first frame.
 """
@@ -40,17 +40,17 @@ WHOLE = Span()
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the frames of a whole clip appear."""
+    """Times at which the frames of a whole clip appear."""
 
     times: Sequence[float]
     length: float
-    """When the last frame ends."""
+    """End of the last frame, seconds."""
     fps: float
     """The rate; of a variable one that of its most common gap."""
     even: bool
-    """Whether every frame stays equally long."""
+    """True if all frames last equally long."""
     holes: bool = False
-    """Whether the rate is even but for some frames that are missing: the ones before them stay on the screen."""
+    """True if the rate is even but for missing frames: the frames before them stay on the screen."""
 
 
 def timeline(times: Sequence[float], fps: float, length: float | None = None) -> Timeline:
@@ -73,7 +73,7 @@ def timeline(times: Sequence[float], fps: float, length: float | None = None) ->
 
 
 def _has_holes(gaps: np.ndarray) -> bool:
-    """Whether times between frames, in usual ones, are whole numbers, and few frames are missing."""
+    """Return True if gaps between frames are whole multiples of the usual one, and few frames are missing."""
     whole = np.rint(gaps)
     return bool((np.abs(gaps - whole) < _OFF).all() and whole.min() >= 1 and len(gaps) >= _UNBROKEN * whole.sum())
 
@@ -98,7 +98,7 @@ def cut_frames(line: Timeline, span: Span, frames: Iterable[Timed]) -> Iterator[
 
 
 def count_frames(line: Timeline, span: Span, path: object) -> int:
-    """How many frames `cut_frames` yields.
+    """Return the number of frames that `cut_frames` yields.
 
     Raises:
         InputError: the span lies behind the end of the clip.
@@ -122,7 +122,7 @@ def _as_stored(frames: Iterable[Timed], start: float, end: float) -> Iterator[np
 
 
 def on_screen(frames: Iterable[Timed], fps: float, start: float, end: float) -> Iterator[np.ndarray]:
-    """What is on the screen at start, start + 1/fps, start + 2/fps, ... as long as that is before end."""
+    """Yield the frame on the screen at start, start + 1/fps, start + 2/fps, and so on, before end."""
     tick, shown = start, None
     produced = 0
     for time, frame_HWC in frames:

@@ -76,7 +76,7 @@ class VideoStream:
         return Video(np.stack(list(self.source)), self.fps, self.settings, self.warnings, self.audio)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """As `Video.save`, holding only a few frames at a time."""
+        """Save the video as `Video.save`, holding only a few frames at a time."""
         return save_frames(self.source, path, self.fps, self.settings, overwrite=overwrite, audio=self.audio)
 
 

@@ -33,7 +33,7 @@ _BT709 = 1
 
 @dataclass(frozen=True)
 class _Encoder:
-    """How frames are encoded: FFmpeg's names of container and codec, their options, and pixel formats."""
+    """Encoding of frames: FFmpeg's names of container and codec, their options, and pixel formats."""
 
     container: str
     codec: str
@@ -58,7 +58,7 @@ _PICTURES = (".gif", ".webp", ".apng")
 SUFFIXES = (*_ENCODERS, *_PICTURES)
 """Endings of files that can be written."""
 ALPHA_SUFFIXES = (".webm", ".mov", ".webp", ".apng")
-"""Those that can hold frames with alpha; so can folders of PNG frames."""
+"""File types that hold frames with alpha; folders of PNG frames do too."""
 
 
 class Sink(Protocol):
@@ -75,7 +75,7 @@ class Sink(Protocol):
 
 
 class _About:
-    """What a file tells about how it was made, in the forms that its format takes."""
+    """Metadata on how a file was made, in the forms that its format takes."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.comment = json.dumps(dict(settings), ensure_ascii=True)
@@ -233,7 +233,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def settings_path(path: Path) -> Path:
-    """Where the settings of a video are written: beside it, `dance.mp4` -> `dance.mp4.json`."""
+    """Return the path of a video's settings, beside it: `dance.mp4` -> `dance.mp4.json`."""
     return path.with_name(path.name + ".json")
 
 

@@ -1,4 +1,4 @@
-"""What every motion source becomes: part maps that can be read any number of times.
+"""A motion of any source: part maps that can be read any number of times.
 
 Shape legend: H W pixels.
 """
@@ -26,7 +26,7 @@ class MotionClip:
 
     path: Path
     kind: Kind
-    """What the file held before anything was converted."""
+    """Kind of the file's content before conversion."""
     fps: float
     size: tuple[int, int]
     """(height, width) in pixels."""
@@ -34,7 +34,7 @@ class MotionClip:
     """Number of frames; None when that is not known."""
     start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
     notes: list[str] = field(default_factory=list)
-    """What was recognised and converted, a sentence each."""
+    """Recognitions and conversions, a sentence each."""
     warnings: list[str] = field(default_factory=list)
     colouring: str = "parts"
     """Name of the palette that a part map was painted with."""
@@ -47,7 +47,7 @@ class MotionClip:
     body: BodyMotion | None = None
     """The fitted body, where one was fitted."""
     agreement: float | None = None
-    """Of a body that was fitted to part maps with them, see `fit_parts.agreement`."""
+    """Agreement of a body with the part maps it was fitted to, see `fit_parts.agreement`."""
     audio: Audio | None = None
     """The sound that belongs to these frames."""
 

@@ -23,7 +23,7 @@ _REFLECTION = np.array([-1.0, 1.0, 1.0])  # of the axes, left and right exchange
 
 
 def smoothed(body: BodyMotion, seconds: float) -> BodyMotion:
-    """Without jitter: each number of the pose becomes a parabola's over a window of so many seconds."""
+    """Smooth a motion: fit a parabola to each number of the pose over a window of so many seconds."""
     half = round(seconds * body.fps / 2)
     pose_FP, position_F3 = body.pose_FP.copy(), body.position_F3.copy()
     for run in runs(body.present_F):
@@ -34,7 +34,7 @@ def smoothed(body: BodyMotion, seconds: float) -> BodyMotion:
 
 
 def sped(body: BodyMotion, speed: float) -> BodyMotion:
-    """So many times as fast, at the same frame rate."""
+    """Speed a motion up by a factor, at the same frame rate."""
     count = max(1, round(len(body) / speed))
     return _between(body, np.minimum(np.arange(count) * speed, len(body) - 1))
 
@@ -135,7 +135,7 @@ def _eased(share: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _other_side() -> tuple[np.ndarray, np.ndarray]:
-    """For each angle the index of its twin on the other side, and the sign with which it is taken over. [A] each.
+    """Return for each angle the index and sign of its twin on the other side, [A] each.
 
     A rotation about an axis, seen in a mirror, is the opposite one about the reflected axis.
     """

@@ -74,7 +74,7 @@ def open_motion(
 
 
 def _first_bytes(path: Path) -> bytes:
-    """What tells text and archives from pictures and videos; empty where `open_clip` has to say what is wrong."""
+    """Read the bytes that tell text and archives from pictures; empty where `open_clip` reports the error."""
     try:
         with path.open("rb") as file:
             return file.read(64)
@@ -176,7 +176,7 @@ def _painted(clip: Clip, found: Recognised) -> MotionClip:
 
 
 def _converted(colouring: Colouring, found: Recognised) -> list[str]:
-    """What was done to a part map, in a sentence."""
+    """Describe a conversion of a part map in a sentence."""
     if colouring is not VIRIDIS:
         return [colouring.note]
     if found.black > _BLACK_SHARE:

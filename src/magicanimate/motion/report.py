@@ -1,4 +1,4 @@
-"""What was found in a motion signal, and what would spoil the result.
+"""Report the content of a motion signal, and what would spoil the result.
 
 Shape legend: F frames, H W pixels, C colour channels.
 """
@@ -42,7 +42,7 @@ class ReportBuilder:
     """Counts frame by frame, so that a clip of any length needs no memory."""
 
     def __init__(self, colouring: str = "parts", near: float = 1.0) -> None:
-        """What the maps were painted with, and the share of pixels that had its colours (see `MotionReport`)."""
+        """colouring: palette of the maps. near: share of pixels that have its colors (see `MotionReport`)."""
         self._colouring, self._near = colouring, near
         self._shape = (0, 0)
         self._pixels = self._frames = self._empty = 0

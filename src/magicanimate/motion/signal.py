@@ -27,7 +27,7 @@ class Signal:
     raw_FHWC: PackedFrames | None = None
     """Colours as read, for models that the original's behaviour is asked of."""
     people_FHW: PackedFrames | None = None
-    """Whose each pixel of the parts is, 1, 2, ..., where several people take pixels from the picture (`crowd`)."""
+    """Person number of each pixel, from 1, where several people take pixels from the picture (`track_people`)."""
 
     def __len__(self) -> int:
         return len(self.parts_FHW)
@@ -37,7 +37,7 @@ class Signal:
         return render_parts(self.parts_FHW[frames]) if self.raw_FHWC is None else self.raw_FHWC[frames]
 
     def people(self, frames: Sequence[int] | slice) -> np.ndarray | None:
-        """Whose the pixels of some frames are, [F, H, W] uint8; None: all one person's."""
+        """Return the person numbers of some frames, [F, H, W] uint8; None if all are one person's."""
         return None if self.people_FHW is None else self.people_FHW[frames]
 
     def padded(self, multiple: int) -> Signal:

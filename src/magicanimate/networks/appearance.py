@@ -17,7 +17,7 @@ FUSION_BLOCKS = ("mid_block", "up_blocks")  # the original always uses these, wh
 
 
 class LastBankBlock(nn.Module):
-    """What is left of the encoder's last transformer block: the norm whose output is its bank entry.
+    """Remainder of the encoder's last transformer block: the norm whose output is its bank entry.
 
     Nothing behind that is read, so the encoder does not compute it, nor store its weights.
     """

@@ -20,7 +20,7 @@ class KeyValue(NamedTuple):
 
 
 JOINT = "joint"
-"""Where a self-attention has the weights of its three projections as one; see `fused.join_products`."""
+"""Attribute of a self-attention with its three projections as one weight; see `fused.join_products`."""
 
 ReferenceBank = dict[str, Tensor]  # module path of a self-attention -> its input in the appearance encoder [B, T, D]
 ProjectedBank = dict[str, KeyValue]  # the same, through the denoiser's own key and value projections
@@ -141,7 +141,7 @@ def install_attention(network: nn.Module) -> None:
 
 
 def reads_reference(path: str, blocks: tuple[str, ...]) -> bool:
-    """Whether a module is a spatial self-attention of one of the given top-level blocks.
+    """Return True if a module is a spatial self-attention of one of the given top-level blocks.
 
     Motion modules also have a layer called attn1: only paths through `.attentions.` count.
     """

@@ -17,7 +17,7 @@ from magicanimate.networks.coordinates import append_coordinates
 
 
 class Residuals(NamedTuple):
-    """What ControlNet adds to the denoiser's skip connections and middle block; rows as in the latents.
+    """ControlNet's additions to the denoiser's skip connections and middle block; rows as in the latents.
 
     A shallow call has only the first skips' and no middle.
     """

@@ -41,7 +41,7 @@ cache."""
 
 @dataclass
 class WindowShape:
-    """What the edited modules have to know about the call in progress; one object, shared within one denoiser."""
+    """State of the call in progress for the edited modules; one object shared within one denoiser."""
 
     frames: int = 1
     temporal: bool = True
@@ -146,7 +146,7 @@ class SlicedFeedForward(FeedForward):
 
 
 def slice_rows(x: Tensor) -> int:
-    """How many rows of this format a feed-forward layer works on at once on a CPU."""
+    """Return the rows of this dtype that a feed-forward layer processes at once on a CPU."""
     return SLICE_ROWS * torch.float32.itemsize // x.element_size()
 
 
@@ -225,7 +225,7 @@ class Denoiser(UNetMotionModel):
         return Trunk(x, tuple(skips), residuals.mid if residuals else None, emb_ND)
 
     def branch(self, trunk: Trunk, text: Text, bank: ProjectedBank | None, head: int = 1) -> Tensor:
-        """From a full trunk to what enters the last `head` layers of the way up, `[B*K, D, h, w]`."""
+        """Compute from a full trunk the input of the last `head` decoder layers, `[B*K, D, h, w]`."""
         x, mid = trunk.x_Ndhw, self.mid_block
         motion = getattr(mid, "motion_modules", [None] * len(mid.attentions))
         for attention, module, resnet in zip(mid.attentions, motion, mid.resnets[1:], strict=True):
@@ -298,7 +298,7 @@ def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") 
 
 
 class StemOptions(TypedDict, total=False):
-    """What is appended at the stem; see `stem_input`."""
+    """Channels appended at the stem; see `stem_input`."""
 
     coordinates: int
     reference_Bchw: Tensor | None
@@ -334,7 +334,7 @@ def stem_input(
     coordinates: int = 0,
     reference_Bchw: Tensor | None = None,
 ) -> Tensor:
-    """What enters the denoiser's stem: latents, coordinates, and the reference for models that take it there.
+    """Concatenate the denoiser's input: latents, coordinates, and the reference for models that take it there.
 
     Arguments and errors as for `predict`.
     """

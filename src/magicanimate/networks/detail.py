@@ -28,7 +28,7 @@ from magicanimate.networks.pixels import depth_to_space, space_to_depth
 from magicanimate.person.scene import COMPLETED, FILLED, GUESSED, KNOWN, DrawnFrame
 
 PATCH, CHANNELS = 2, (16, 32, 64, 96)
-"""Of a fresh network. Fine levels place edges to the pixel, narrow ones cost little."""
+"""Sizes of a fresh network. Fine levels place edges to the pixel, narrow ones cost little."""
 KINDS = (KNOWN, COMPLETED, GUESSED, FILLED)
 """Kinds of a drawing's pixels with a plane each."""
 SEEN = 3 + 3 + 2 + len(KINDS)
@@ -39,7 +39,7 @@ _SHARE = -2.0  # logit of the decoded frame's share before training
 
 
 class Inputs(NamedTuple):
-    """What the network sees: `planes_N12HW`, pictures in [-1, 1] and the rest in [0, 1]; and what it mends."""
+    """Network input: `planes_N12HW`, pictures in [-1, 1] and the rest in [0, 1]; and the drawing it mends."""
 
     planes: Tensor
     decoded_N3HW: Tensor
@@ -48,7 +48,7 @@ class Inputs(NamedTuple):
 
 
 def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
-    """From the arguments of UNet2DModel. Raises InputError for arguments that it does not have."""
+    """Build the network from arguments of UNet2DModel. Raises InputError for unknown arguments."""
     return build(UNet2DModel, config, "detail network")
 
 
@@ -88,7 +88,7 @@ def granularity(network: UNet2DModel) -> int:
 
 
 def unsure_pixels(drawn: DrawnFrame) -> np.ndarray:
-    """How far a drawing may be changed, [H, W] float32: 1 where it was completed or guessed and along outlines."""
+    """Return how much a drawing may change, [H, W] float32: 1 where completed or guessed and along outlines."""
     kind_HW = drawn.kind_HW
     guessed_HW = (kind_HW == COMPLETED) | (kind_HW == GUESSED)
     person_HW = guessed_HW | (kind_HW == KNOWN)

@@ -84,5 +84,5 @@ def reading_layers(denoiser: nn.Module) -> dict[str, int]:
 
 
 def build_global_embedding(config: Mapping[str, Any]) -> GlobalEmbedding:
-    """With fresh weights. Raises InputError for arguments that it does not have."""
+    """Build it with fresh weights. Raises InputError for unknown arguments."""
     return build(GlobalEmbedding, config, "global embedding")

@@ -55,7 +55,7 @@ AREAS = np.array([_ONE.get(part, part) for part in range(25)], np.uint8)
 """[25] what each part moves with, the number of one of its parts: both sides of a limb and of the head move as one."""
 
 LOOSE = 25
-"""In the map of a picture whose person's mask is known: hair and clothes beyond the parts."""
+"""Index of hair and clothes beyond the parts, in the map of a picture whose person's mask is known."""
 
 
 def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
 
 
 def render_parts(parts: np.ndarray) -> np.ndarray:
-    """[..., H, W] part indices 0..24 -> [..., H, W, 3] uint8 RGB, exactly the palette's colours."""
+    """Paint part indices 0..24 [..., H, W] in exactly the palette's colors: [..., H, W, 3] uint8 RGB."""
     return PALETTE_25[parts]
 
 
@@ -73,7 +73,7 @@ def _nearest_indices(size: int, new_size: int) -> np.ndarray:
 
 
 def resize_parts(parts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[..., H, W] -> [..., height, width] by nearest pixel centre: indices are names and must not be mixed."""
+    """Resize maps [..., H, W] to [..., height, width] by nearest pixel center: indices must not be mixed."""
     rows = _nearest_indices(parts.shape[-2], size[0])
     columns = _nearest_indices(parts.shape[-1], size[1])
     return parts[..., rows[:, None], columns[None, :]]

@@ -1,4 +1,4 @@
-"""Which of several people is meant, and staying with that one from frame to frame.
+"""Choose one of several people and follow them from frame to frame.
 
 Shape legend: N people.
 """

@@ -41,7 +41,7 @@ class PackedFrames:
         return np.stack([self._unpack(packed) for packed in chosen])
 
     def padded(self, count: int) -> PackedFrames:
-        """With the last frame repeated `count` times."""
+        """Append `count` copies of the last frame."""
         longer = PackedFrames()
         longer._packed, longer._shape = self._packed + self._packed[-1:] * count, self._shape
         return longer

@@ -16,7 +16,7 @@ _FRAGMENT = 0.1  # of the largest region's pixels: smaller ones are pieces of so
 
 
 def regions(mask_HW: np.ndarray) -> np.ndarray:
-    """[H, W] int: 1, 2, ... for the 4-connected regions of a mask, 0 outside."""
+    """Label the 4-connected regions of a mask: [H, W] int from 1, 0 outside."""
     labels_HW, _ = ndimage.label(mask_HW)
     return labels_HW
 

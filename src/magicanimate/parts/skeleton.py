@@ -41,7 +41,7 @@ LIMBS = {
     "leg": ("upper leg", "lower leg", "hip", "knee", "ankle"),
 }
 LENGTHS = ("head", "torso", "width", "upper arm", "lower arm", "upper leg", "lower leg")
-"""What is measured; `width` is the torso's."""
+"""Measured lengths; `width` is the torso's."""
 
 _SIDE = 160  # pixels of the longer side at which joints are looked for
 _END = 0.1  # of a part's pixels that make its end
@@ -171,7 +171,7 @@ class Skeleton:
         return high if crouching else float(y[0])
 
     def lowest(self, *joints: str) -> float:
-        """Where the lowest of some joints usually is."""
+        """Return the usual height of the lowest of some joints."""
         y = self.joints_FJ2[:, [JOINT[joint] for joint in joints], 1]
         y = y[~np.isnan(y).all(1)]  # [frames, joints]
         return float(np.median(np.nanmax(y, axis=1))) if len(y) else float("nan")

@@ -21,7 +21,7 @@ CERTIFICATE, KEY, TIMESTAMP = "MAGICANIMATE_C2PA_CERT", "MAGICANIMATE_C2PA_KEY",
 
 @dataclass(frozen=True)
 class Credentials:
-    """What signs."""
+    """Certificate and key for signing."""
 
     chain: bytes = field(repr=False)
     key: bytes = field(repr=False)
@@ -31,13 +31,13 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Signature:
-    """What was found of a signature."""
+    """Result of a signature's verification."""
 
     signer: str
     valid: bool
     """The signature is whole and fits the content."""
     trusted: bool
-    """Its certificate leads to one of the trusted ones."""
+    """True if its certificate leads to one of the trusted ones."""
     ai_generated: bool
     """The manifest says so."""
     problems: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from magicanimate.untrusted import parse_json
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """https://cv.iptc.org/newscodes/digitalsourcetype/: media made by a model that was trained on sampled content."""
 AI_GENERATED: dict[str, Any] = {"ai_generated": True, "digital_source_type": SOURCE_TYPE}
-"""What settings contain when what they made has to be marked."""
+"""Entries of settings whose result has to be marked."""
 
 _XMP = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -36,7 +36,7 @@ _DESCRIPTION = 0x010E  # Exif
 
 @dataclass(frozen=True)
 class Marks:
-    """What a file says about itself."""
+    """Marks found in a file."""
 
     settings: dict[str, Any]
     """The settings in its metadata; empty where there are none of ours."""

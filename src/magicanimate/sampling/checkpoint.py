@@ -20,12 +20,12 @@ _SAMPLED = 64  # values of each weight tensor that tell models apart
 
 
 def resume_folder(out: Path) -> Path:
-    """Where the finished steps of a video rest until it is written: beside it, `dance.mp4` -> `dance.mp4.resume`."""
+    """Return the folder of a video's finished steps until it is written: `dance.mp4` -> `dance.mp4.resume`."""
     return out.with_name(out.name + ".resume")
 
 
 def check_resume(out: Path, resume: bool, overwrite: bool) -> None:
-    """Without `resume`, finished steps of an interrupted run are in the way: removed with `overwrite`, else refused.
+    """Remove finished steps of an interrupted run with `overwrite`, refuse them without it and without `resume`.
 
     Raises:
         InputError: finished steps are there, and neither is asked for.
@@ -62,7 +62,7 @@ class Checkpoint:
         self._from = time.monotonic() + patience
 
     def load(self) -> dict[str, Any] | None:
-        """What was last saved; None if nothing was.
+        """Load what was last saved; None if nothing was.
 
         Raises:
             InputError: the file is damaged, or belongs to other settings or inputs.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELD_BYTES = 2**29
 """Condition features that are kept on the host; those of further frames are computed again in each step."""
 HELD_ON_GPU = 2**28
-"""Those that are kept on a GPU; from the host they would have to come again in each step."""
+"""Bytes of features that are kept on a GPU; from the host they would travel in each step."""
 
 
 class ControlSource(NamedTuple):
@@ -33,7 +33,7 @@ class ControlSource(NamedTuple):
 
     @classmethod
     def of(cls, control: Tensor | ControlSource) -> ControlSource:
-        """Of planes `[F, P, h', w']` or, with a batch of videos, `[B, F, P, h', w']`."""
+        """Make a source of planes `[F, P, h', w']` or, with a batch of videos, `[B, F, P, h', w']`."""
         if isinstance(control, ControlSource):
             return control
         control_BFPhw = control if control.ndim == 5 else control[None]

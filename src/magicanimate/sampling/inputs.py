@@ -1,4 +1,4 @@
-"""What all steps of a run have in common: the reference, the prompts, and ControlNet's condition features.
+"""Inputs that all steps of a run share: the reference, the prompts, and ControlNet's condition features.
 
 Legend: B samples, F frames of the video, c latent channels, h w latent size, T tokens, D width.
 """
@@ -36,7 +36,7 @@ class Prompts(NamedTuple):
 
     @classmethod
     def of(cls, model: Model, negative: Tensor, positive: Tensor) -> Prompts:
-        """From embeddings `[T, D]` or `[B, T, D]`."""
+        """Make prompts of embeddings `[T, D]` or `[B, T, D]`."""
         equal = negative is positive or torch.equal(negative, positive)
         positive_BTD, negative_BTD = (to_model(t if t.ndim == 3 else t[None], model) for t in (positive, negative))
         denoiser = project_text(model.denoiser, positive_BTD)

@@ -73,7 +73,7 @@ def sample_steps(
     settings: SampleSettings,
     run: Run | None = None,
 ) -> Iterator[Step]:
-    """As `sample`, step by step; with a checkpoint that holds one, the first step is the last finished one."""
+    """Sample step by step; with a checkpoint that holds one, the first step is the last finished one."""
     run, source = run or Run(), ControlSource.of(control)
     check_shapes(model, ref_latents_Bchw, source, noise_BcFhw)
     solver = VideoSolver(

@@ -34,7 +34,7 @@ class GuidanceInterval:
             raise InputError(f"The guidance interval must rise within 0 to 1, got {self.start:g} to {self.end:g}.")
 
     def guides(self, step: int, steps: int) -> bool:
-        """Whether a step is inside."""
+        """Return True if a step is inside."""
         return self.start <= step / steps < self.end
 
 
@@ -49,7 +49,7 @@ class Reuse:
             raise InputError(f"Something can be reused for 1 step or more, got {self.every}.")
 
     def fresh(self, step: int) -> bool:
-        """Whether a step computes it."""
+        """Return True if a step computes it."""
         return step % self.every == 0
 
 
@@ -74,7 +74,7 @@ EXACT = Policies()
 
 
 class StepPlan(NamedTuple):
-    """What one step does.
+    """Plan of one step.
 
     guidance: its scale; up to 1 only the conditional half is computed. new_difference: whether the unconditional half
     is computed, or else the difference to it taken over. shallow: only the last `layers` layers are computed.
@@ -96,8 +96,8 @@ class StepPlan(NamedTuple):
 
 @dataclass
 class StepCache:
-    """What later steps may take over: the bank on the device, and by window, on the host or where they were made, deep
-    features of both halves and their difference.
+    """Results that later steps may reuse: the bank on the device, and by window, on the host or where they were made,
+    deep features of both halves and their difference.
 
     times: the timesteps of all steps with a new bank, in order. ahead: banks that were encoded together, by timestep.
     """
@@ -108,7 +108,7 @@ class StepCache:
     ahead: dict[float, ProjectedBank] = field(default_factory=dict)
 
     def holds(self, *names: str) -> bool:
-        """Whether all of these are there for all windows so far."""
+        """Return True if all of these are cached for all windows so far."""
         return bool(self.windows) and all(name in tensors for tensors in self.windows.values() for name in names)
 
 
@@ -140,7 +140,7 @@ def plan_step(policies: Policies, step: int, steps: int, guidance: float, cache:
 
 
 def starts_anew(policies: Policies, step: int, steps: int, guidance: float, cache: StepCache) -> bool:
-    """Whether a step takes over nothing, so that a run can be interrupted before it without another result."""
+    """Return True if a step reuses nothing, so that a run can be interrupted before it without another result."""
     return step == steps or plan_step(policies, step, steps, guidance, cache) == plan_step(
         policies, step, steps, guidance, StepCache()
     )

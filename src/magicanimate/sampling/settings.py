@@ -1,4 +1,4 @@
-"""How a video is sampled, and what a run has beside its inputs."""
+"""Settings of sampling, and the context of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ StepHook: TypeAlias = "Callable[[int, Tensor, Tensor], Tensor]"
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """How to sample. The defaults that depend on the model come from `for_model`.
+    """Settings of sampling. The defaults that depend on the model come from `for_model`.
 
     steps: solver steps. guidance: classifier-free guidance on the reference; up to 1 only the conditional half is
     computed. window, overlap, wrap, fusion: see `plan_windows` and `fusion_weights`; the original wraps and takes
@@ -64,7 +64,7 @@ class SampleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run has beside its inputs and settings.
+    """Context of a run beside its inputs and settings.
 
     text: embeddings (negative, positive), each `[T, D]` or `[B, T, D]`; default: the model's empty prompt for both.
     progress: told (stage, done, total); it may raise to cancel. ranks: the processes that share the windows.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from magicanimate.models.model import Model
 
 CACHE_BYTES = 2**29
-"""What a GPU may keep for later steps; more than that rests on the host."""
+"""Bytes that a GPU keeps for later steps; more rests on the host."""
 
 
 class VideoDenoiser:
@@ -93,12 +93,12 @@ class VideoDenoiser:
             yield denoise(latents, time, added, self.cache.windows.setdefault(self.windows[index], {}))
 
     def plan(self, step: int) -> StepPlan:
-        """What a step computes, and what it takes over."""
+        """Return what a step computes and what it reuses."""
         plan = plan_step(self.settings.policies, step, self.steps, self.settings.guidance, self.cache)
         return plan._replace(on_device=self._on_device, temporal=self.settings.temporal)
 
     def starts_anew(self, step: int) -> bool:
-        """Whether a step takes over nothing, so that a run can be interrupted before it without another result."""
+        """Return True if a step reuses nothing, so that a run can be interrupted before it without another result."""
         return starts_anew(self.settings.policies, step, self.steps, self.settings.guidance, self.cache)
 
     def skip(self, steps: int) -> None:
@@ -112,8 +112,8 @@ class VideoDenoiser:
 
 
 def stays_on_device(model: Model, shape: torch.Size, windows: list[Window]) -> bool:
-    """Whether features that are kept for later steps have room on a GPU: nearly all of them are the denoiser's widest
-    maps, for both halves and every window."""
+    """Return True if features for later steps have room on a GPU: nearly all of them are the denoiser's widest maps,
+    for both halves and every window."""
     batch, _, _, height, width = shape
     elements = batch * sum(map(len, windows)) * height * width * model.denoiser.config["block_out_channels"][0]
     return model.device.type == "cuda" and 2 * elements * model.dtype.itemsize <= CACHE_BYTES

@@ -63,7 +63,7 @@ class WindowDenoiser:
 
 
 class WindowWork(NamedTuple):
-    """What is computed of a window; see `StepPlan`. unconditional: that half, too."""
+    """Work on a window; see `StepPlan`. unconditional: that half, too."""
 
     layers: int
     shallow: bool
@@ -74,8 +74,8 @@ class WindowWork(NamedTuple):
 
 
 class WindowInputs(NamedTuple):
-    """What is computed from. reference: for models that have it at their stem. negative: the other half's prompt, if
-    it says something else."""
+    """Inputs of a window. reference: for models that have it at their stem. negative: the unconditional half's prompt,
+    if it says something else."""
 
     latents_BcKhw: Tensor
     time: Tensor

@@ -1,4 +1,4 @@
-"""Which frames are denoised together, and how overlapping predictions are fused. Knows nothing of networks."""
+"""Plan the windows of frames denoised together, and fuse overlapping predictions. Knows nothing of networks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan_windows(frames: int, window: int = 16, overlap: int = 4, wrap: bool = F
 
 
 def position_weights(length: int, fusion: Fusion = "mean") -> list[float]:
-    """How much each position inside a window counts: all alike, or rising to the middle (1, 2, ..., 2, 1)."""
+    """Return the weight of each position in a window: all alike, or rising to the middle (1, 2, 3, 2, 1)."""
     if fusion == "mean":
         return [1.0] * length
     if fusion == "triangular":
@@ -54,7 +54,7 @@ def fusion_weights(windows: list[Window], fusion: Fusion = "mean") -> list[list[
 
 
 def frame_groups(windows: list[Window]) -> dict[int, tuple[int, ...]]:
-    """For each frame, its group: those that are new in the same window, and like it are in a later one or are not.
+    """Return each frame's group: frames that are new in the same window, and either all in a later one or none.
 
     Who begins with a later window needs all of the one kind and none of the other.
     """
@@ -69,7 +69,7 @@ def frame_groups(windows: list[Window]) -> dict[int, tuple[int, ...]]:
 
 
 def frames_needed_later(windows: list[Window]) -> list[frozenset[int]]:
-    """For each window, those of the frames seen so far that some later window holds again."""
+    """Return for each window the frames seen so far that some later window holds again."""
     last = _last_windows(windows)
     needed: list[frozenset[int]] = []
     live: frozenset[int] = frozenset()

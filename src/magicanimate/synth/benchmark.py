@@ -45,7 +45,7 @@ class Item:
 
 
 class RenderedItem(NamedTuple):
-    """What a clip consists of, uint8; frame 0 is the reference."""
+    """Pictures and maps of a clip, uint8; frame 0 is the reference."""
 
     rgb_FHWC: np.ndarray
     """[33,H,W,3]"""

@@ -24,7 +24,7 @@ _MOMENTS = 3  # frames that are averaged for one with motion blur
 
 @dataclass(frozen=True)
 class Filming:
-    """How one clip is filmed."""
+    """Camera effects of one clip."""
 
     shutter: float  # seconds; 0: no motion blur
     cover: np.ndarray | None  # [H,W,4] in [0,1], colour and opacity of what is in front

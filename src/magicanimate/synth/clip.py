@@ -85,7 +85,7 @@ def body_points(transforms: np.ndarray, shape: BodyShape) -> np.ndarray:
 
 
 def _projected(scene: list[tuple[RenderedPerson, np.ndarray]], camera: Camera) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Where the first person's joints are in the picture [J,2], and everybody's body points."""
+    """Project the first person's joints [J,2] and everybody's body points into the picture."""
     person, transforms = scene[0]
     world = np.stack([joint_position(transforms, person.shape, name) for name in JOINT_INDEX])
     points = [camera.project(body_points(transforms, person.shape)) for person, transforms in scene]

@@ -32,7 +32,7 @@ PERSON = "person"
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """What a data set contains. Clips i = 0..clips-1 have the seeds first_seed + i."""
+    """Contents of a data set. Clips i = 0..clips-1 have the seeds first_seed + i."""
 
     clips: int
     frames: int
@@ -57,7 +57,7 @@ class DatasetSettings:
 
 
 def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
-    """When the frames of a clip are taken, in seconds. [F]."""
+    """Draw the times of a clip's frames, [F] seconds."""
     rng = np.random.default_rng([seed, 77])
     if fps is None:
         slot = MOTION_SECONDS / frames
@@ -116,7 +116,7 @@ def _check(folder: Path, settings: DatasetSettings) -> None:
 
 
 def _holds(path: Path, clips: int) -> bool:
-    """Whether a shard is there with so many clips: the last one of a smaller data set has fewer."""
+    """Return True if a shard with so many clips exists: the last one of a smaller data set has fewer."""
     return path.exists() and len(np.load(path, mmap_mode="r")) == clips
 
 
@@ -158,7 +158,7 @@ class Dataset:
     person_shards: list[np.ndarray] = field(default_factory=list)
     """[N,F,H,W] bool, where people with hair and clothes are; none in older data sets."""
     clips: list[dict[str, Any]] = field(default_factory=list)
-    """Of prepared videos, what the index says about each clip (`train.prepare`)."""
+    """Entries of the index about each clip of prepared videos (`train prepare`)."""
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -193,7 +193,7 @@ class Dataset:
         return self._find(self.control_shards[kind], i)
 
     def times(self, i: int) -> np.ndarray:
-        """When the frames of clip i were taken, in seconds. [F]."""
+        """Return the times of the frames of clip i, [F] seconds."""
         if self.clips:
             return np.array(self.clips[i]["times"])
         return clip_times(self.settings.first_seed + i, self.settings.frames, self.settings.fps)

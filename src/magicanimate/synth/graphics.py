@@ -87,7 +87,7 @@ def shader(*files: Path) -> str:
 
 
 def body_vertices(shape: BodyShape) -> np.ndarray:
-    """What ATTRIBUTES need. [V, 31] float32: position, normal, joints, weights, regions, splits."""
+    """Return the values of ATTRIBUTES, [V, 31] float32: position, normal, joints, weights, regions, splits."""
     body = template()
     columns = (
         shape.vertices, shape.normals, body.joint_indices, body.joint_weights, body.region_weights, body.split,

@@ -1,4 +1,4 @@
-"""What a person looks like: skin, hair, face, clothes. Random, drawn from a seed; numbers the shader reads.
+"""Draw a person's looks from a seed: skin, hair, face, clothes, as numbers that the shader reads.
 
 Colours are linear-ish RGB in [0,1]. Lengths along limbs and trunk use the body's surface coordinates (body.py `along`).
 """

@@ -1,4 +1,4 @@
-"""Which batch a step sees, and batches that other processes draw ahead of the step that needs them.
+"""Draw the batches of each step, ahead of time in other processes if wanted.
 
 A batch is a function of the run's seed, the step and its number in the step alone. So it makes no difference who draws
 it and when, and a resumed run needs no stored random state.
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 Drawn = TypeVar("Drawn", bound=tuple[Any, ...])
 Random = tuple[np.random.Generator, int]
-"""For what is drawn on the host, and the seed of what is drawn on the device."""
+"""Generator for draws on the host, and seed of draws on the device."""
 
 
 class Prefetched(ABC):
@@ -58,7 +58,7 @@ def moved(drawn: Drawn, device: torch.device) -> Drawn:
 
 @dataclass(frozen=True)
 class Order:
-    """What decides the batches of a run from some step on; numbers: of each step's batches, this process's own."""
+    """Order of a run's batches from some step on; numbers: of each step's batches, this process's own."""
 
     seed: int
     batch: int

@@ -46,7 +46,7 @@ class LatentCache:
     stride: int = 1
     encoding: ControlEncoding | None = None
     small: SmallFrames | None = None
-    """For models that are shown the warped picture."""
+    """Small frames for models that see the drawn picture."""
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -89,7 +89,7 @@ class LatentCache:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
-    """What is cached. patch: of the VAE. stride, encoding, control: of the model's control planes."""
+    """Settings of a cache. patch: of the VAE. stride, encoding, control: of the model's control planes."""
 
     patch: int = 1
     stride: int = 1
@@ -126,7 +126,7 @@ def cache_latents(
 
 
 def _origin(vae: AutoencoderKL, data: Dataset, settings: CacheSettings) -> dict[str, Any]:
-    """What decides a cache's content."""
+    """Return everything that a cache's content depends on."""
     origin: dict[str, Any] = {"vae": encoder_fingerprint(vae), "clips": len(data), "stride": settings.stride}
     if settings.encoding != "parts":
         origin["control"] = settings.encoding if settings.control == "densepose" else settings.control

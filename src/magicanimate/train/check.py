@@ -1,4 +1,4 @@
-"""Whether a stage, a model and a data set go together, before any time is spent on them."""
+"""Check that a stage, a model, and a data set fit together before any time is spent on them."""
 
 from magicanimate.errors import InputError
 from magicanimate.models.model import Model

@@ -1,4 +1,4 @@
-"""What a training configuration (YAML) may say. Unknown keys are refused."""
+"""Settings of a training configuration (YAML). Unknown keys are refused."""
 
 from pathlib import Path
 from typing import Any, Literal

@@ -194,8 +194,8 @@ class DetailStage(Prefetched):
 
 @torch.no_grad()
 def nearest_truth(output_B3HW: Tensor, truth_B3HW: Tensor, body_B1HW: Tensor, tolerance: int) -> Tensor:
-    """For each pixel of the body, its true one at most `tolerance` rows and columns away whose surroundings are most
-    like those of the output's; for all others, the true one. [B,3,H,W]
+    """Return for each body pixel the true one at most `tolerance` rows and columns away whose surroundings are most
+    like the output's; for all others, the true one. [B,3,H,W]
 
     A warp is sharp, but some pixels off in places. Compared pixel by pixel it is worse than a blurred frame, which
     nobody would prefer; compared with this, it is not. Outlines have to be where they are.

@@ -24,7 +24,7 @@ from magicanimate.train.preview import Preview
 
 
 class BranchSettings(BaseModel):
-    """What a stage shows the networks."""
+    """Settings of the samples that a stage shows the networks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -142,7 +142,7 @@ def _far_first(rng: np.random.Generator, apart_BF: np.ndarray, gap: float) -> np
 
 @dataclass
 class SampleSource:
-    """Where batches come from: the videos, and the still pictures if there are any; and which batch is next."""
+    """Source of batches: the videos, and the still pictures if there are any; and which batch is next."""
 
     videos: LatentCache
     images: LatentCache | None = None

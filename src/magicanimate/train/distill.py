@@ -31,7 +31,7 @@ from magicanimate.train.trajectory import Trajectory, few_step_schedule
 
 
 class DistillSettings(BaseModel):
-    """What is distilled into how many steps."""
+    """Settings of distillation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -125,7 +125,7 @@ class DistillStage(Prefetched):
         return sampling_noise(clean_BcKhw, self._teacher.config.noise, generator)
 
     def _segments(self, count: int, generator: torch.Generator) -> Tensor:
-        """Which few step each sample is about, as evenly as the batch allows. [B]."""
+        """Draw each sample's segment, as evenly as the batch allows, [B]."""
         place = torch.rand(count, generator=generator, device=self._device)
         even = (torch.arange(count, device=self._device) + place) / count * self._path.steps
         return even.long().clamp(max=self._path.steps - 1)
@@ -133,7 +133,7 @@ class DistillStage(Prefetched):
     def _rollout(
         self, noise: Tensor, segment_B: Tensor, own_B: Tensor, reference: Tensor, planes: Tensor, temporal: bool
     ) -> Tensor:
-        """Where the student arrives from pure noise at the start of each sample's segment.
+        """Run the student from pure noise to the start of each sample's segment.
 
         In the distribution that it meets at sampling: errors of its earlier steps are then corrected by later ones.
         """
@@ -147,7 +147,7 @@ class DistillStage(Prefetched):
         return x
 
     def _teach(self, x: Tensor, start_B: Tensor, reference: Tensor, planes: Tensor, temporal: bool) -> Tensor:
-        """Where the teacher arrives at the end of the segment."""
+        """Run the teacher to the end of the segment."""
         for number in range(self._path.fine):
             place = start_B + number
             time = self._path.time(place)
@@ -172,5 +172,5 @@ class DistillStage(Prefetched):
 
 
 def _each(flag_B: Tensor, like: Tensor) -> Tensor:
-    """A flag for each sample of `[B, ...]`."""
+    """Reshape a flag for each sample to broadcast over `[B, ...]`."""
     return flag_B.view(-1, *[1] * (like.ndim - 1))

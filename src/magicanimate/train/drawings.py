@@ -77,7 +77,7 @@ def _joined(tracks: Sequence[Track]) -> Track:
 
 
 def open_drawings(folder: Path) -> Drawings:
-    """Those that `write_drawings` wrote."""
+    """Open the drawings that `write_drawings` wrote."""
     return Drawings(*(np.load(folder / f"drawn.{name}.npy", mmap_mode="r") for name in _ARRAYS))
 
 

@@ -65,7 +65,7 @@ def _residuals(model: Model, noisy_BcKhw: Tensor, t_B: Tensor, planes_NPhw: Tens
 
 
 def _rows(residuals: Residuals, chosen: Tensor, samples: int) -> Residuals:
-    """Those of some samples only; rows are frames, a sample's own beside each other."""
+    """Select the residuals of some samples; rows are frames, a sample's own beside each other."""
 
     def of(level: Tensor) -> Tensor:
         return level.unflatten(0, (samples, -1))[chosen].flatten(0, 1)

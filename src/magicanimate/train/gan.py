@@ -54,7 +54,7 @@ def adversarial_terms(
     planes_BPhw: Tensor,
     weight_B1HW: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What the generator and what the discriminator minimise; neither reaches the other's weights.
+    """Return the losses of generator and discriminator; neither reaches the other's weights.
 
     weight: of each pixel in the generator's term; alike by default.
     """

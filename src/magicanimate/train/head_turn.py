@@ -15,7 +15,7 @@ import numpy as np
 
 FEWEST = 12  # pixels of a head that say which way it faces
 TAKEN = 0.6
-"""Of the angle between both heads: the nose carries the seam, not the axis. Least error on generated people."""
+"""Share of the angle between both heads: the nose carries the seam, not the axis. Least error on generated people."""
 STEEPEST = np.radians(75.0)  # beyond it the picture shows a head's side too narrowly
 BACKWARDS = np.radians(45.0)  # off straight back: no head turns so far on its trunk
 _ANY = 1e-6  # radians: a turn, and no rounding
@@ -54,7 +54,7 @@ def facing(across_N: np.ndarray, second_N: np.ndarray, from_front: bool = False)
 
 
 class Turn(NamedTuple):
-    """From a target's head to the picture's. angle: by how much the target has turned against the picture."""
+    """Turn of a target's head against the picture's. angle: of the turn."""
 
     target: Ellipse
     source: Ellipse
@@ -68,7 +68,7 @@ class Turn(NamedTuple):
         return cls(target, source, TAKEN * float(_half_turn(looks - looked)))
 
     def moves(self, x_N: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How much farther away than by an affine map a target's pixels are found in the picture, (x, y) `[N,2]`; and
+        """Return how far from an affine map's result a target's pixels are in the picture, (x, y) `[N,2]`, and
         which of them it does not show, `[N]` bool."""
         up_N, across_N = self.target.places(x_N, y_N).T
         width_N = np.sqrt(np.maximum(1 - up_N**2, _FLATTEST))

@@ -43,7 +43,7 @@ OWN_CONTROL = ("controlnet_cond_embedding.", "controlnet_down_blocks.", "control
 
 
 class InitialWeights(BaseModel):
-    """Where pretrained weights lie."""
+    """Locations of pretrained weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

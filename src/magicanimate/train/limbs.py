@@ -25,12 +25,12 @@ STRAY = 0.1  # of a limb's largest area: what is no more is a misread edge of so
 LIMBS = ([16, 20, 3], [15, 19, 4], [7, 11, 6], [8, 12, 5])
 """Areas of a limb, from the trunk on: arms first."""
 ARMS = [*LIMBS[0], *LIMBS[1]]
-"""With their hands; they may lie before all other areas."""
+"""Areas of the arms with their hands; they may lie in front of all other areas."""
 
 
 class Areas(NamedTuple):
-    """Of each area: whether it is large enough, centre (x, y), principal axes (columns, the one along it first) and
-    extents along them, in pixels."""
+    """Measurements of areas: large enough or not, center (x, y), principal axes (columns, the one along it first),
+    and extents along them in pixels."""
 
     present_P: np.ndarray
     centre_P2: np.ndarray
@@ -75,8 +75,8 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
 
 
 def _outwards(centre_P2: np.ndarray, count_P: np.ndarray, body_2: np.ndarray) -> np.ndarray:
-    """From each area's end nearer to the trunk to the other one, roughly: along its limb where more of that is seen, as
-    the elbow of an arm beside the trunk may be nearer to its centre than the shoulder; else away from the trunk. [P,2]
+    """Point roughly from each area's end nearer to the trunk to the other one, [P,2]: along its limb where more of that
+    is seen (the elbow of an arm beside the trunk may be nearer than the shoulder), else away from the trunk.
     """
     away_P2 = centre_P2 - body_2
     for limb in LIMBS:
@@ -99,7 +99,7 @@ def box(parts_HW: np.ndarray) -> tuple[slice, slice]:
 
 
 def _behind(parts_HW: np.ndarray, area: int) -> np.ndarray:
-    """Where an area goes on behind other parts: these have it on both sides, in their row or column. [H,W] bool.
+    """Find where an area goes on behind other parts, which have it on both sides in their row or column. [H,W] bool.
 
     Without this, an arm that passes before the trunk would move and stretch what is on it.
     """

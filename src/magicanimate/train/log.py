@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `log.jsonl` always, TensorBoard's files beside it where that is installed."""
+"""Log a run: `log.jsonl` always, TensorBoard's files beside it where that is installed."""
 
 import json
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ _DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class LoopSettings(BaseModel):
-    """How long and how fast a stage trains."""
+    """Settings of the training loop."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,7 +86,7 @@ class LoopSettings(BaseModel):
 
 
 class Stage(Protocol):
-    """What a stage gives the loop."""
+    """Interface of a stage to the loop."""
 
     modules: dict[str, nn.Module]  # everything that the checkpoint keeps
 
@@ -156,7 +156,7 @@ def _random(
 def _loss(
     stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device, ahead: Ahead | None
 ) -> tuple[Tensor, dict[str, float | Tensor]]:
-    """Of one batch, which was drawn ahead or is drawn now."""
+    """Return the loss of one batch, which was drawn ahead or is drawn now."""
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
         if ahead is None or not isinstance(stage, Prefetched):
             return stage.loss(*_random(stage, settings, step, number, device), settings.batch)
@@ -183,7 +183,7 @@ def _passed(minutes: float | None, since: float) -> bool:
 
 
 def _share_passed(settings: LoopSettings, began: float, ranks: Ranks) -> float:
-    """Of the minutes, for runs whose rate falls by the clock; the same in all processes."""
+    """Return the share of the minutes that has passed, for rates that fall by the clock; equal in all processes."""
     if not settings.by_clock or settings.minutes is None:
         return 0.0
     return ranks.broadcast((time.perf_counter() - began) / (60 * settings.minutes))

@@ -19,7 +19,7 @@ from magicanimate.networks.denoiser import build_denoiser
 from magicanimate.networks.vae import NoiseMode
 
 _FIRST = "controlnet_cond_embedding.conv_in.weight"
-"""Where control planes enter the ControlNet."""
+"""Weights through which control planes enter the ControlNet."""
 _STEM, _HEAD = "conv_in.weight", ("conv_out.weight", "conv_out.bias")
 
 

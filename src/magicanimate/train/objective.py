@@ -1,4 +1,4 @@
-"""What the denoiser is trained for. One definition for all stages, from the schedule that the sampler uses too."""
+"""Objective of the denoiser: one definition for all stages, from the schedule that the sampler uses too."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,11 +38,11 @@ class Objective:
         )
 
     def noisy(self, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
-        """z_t of clean latents [B,...]."""
+        """Add noise to clean latents [B, ...]: z_t."""
         return self._scheduler.add_noise(clean, noise, t_B)
 
     def target(self, clean: Tensor, noise: Tensor, t_B: Tensor) -> Tensor:
-        """What the network has to predict: the noise, the clean latents or the velocity."""
+        """Return the network's target: the noise, the clean latents, or the velocity."""
         kind = self._scheduler.config["prediction_type"]
         if kind == "epsilon":
             return noise
@@ -93,7 +93,7 @@ def sampling_noise(clean_BcKhw: Tensor, mode: NoiseMode, generator: torch.Genera
 
 
 def offset_noise(noise: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    """Noise `[B, c, ...]` shifted by one normal draw for each sample and channel, times `spread`.
+    """Shift noise `[B, c, ...]` by one normal draw for each sample and channel, times `spread`.
 
     Without it, schedules whose last step still has signal learn to keep a picture's mean brightness.
     """
@@ -104,9 +104,9 @@ def offset_noise(noise: Tensor, spread: float, generator: torch.Generator) -> Te
 
 
 def person_share(planes_NPhw: Tensor, control: ControlKind = "densepose") -> Tensor:
-    """How much of each cell is the person, from part planes, RGB ones, or depth. [N,1,h,w] in [0,1].
+    """Return the person's share of each cell, from part planes, RGB ones, or depth. [N,1,h,w] in [0,1].
 
-    Of a skeleton only lines are drawn: the cells that they touch, and their neighbours, count as the person.
+    A skeleton has only lines: the cells that they touch, and their neighbors, count as the person.
     """
     if control == "depth":
         return (planes_NPhw > 0).to(planes_NPhw.dtype).mean(1, keepdim=True)

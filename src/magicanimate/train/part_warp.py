@@ -38,7 +38,7 @@ class Warped(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """For each part of a target, the affine map of its pixels into the picture; and heads that turn, by area."""
+    """Affine maps of the pixels of a target's parts into the picture; and heads that turn, by area."""
 
     turn_P22: np.ndarray
     shift_P2: np.ndarray
@@ -117,7 +117,7 @@ class PartWarp:
         return Warped(picture_HWC, known_HW)
 
     def _maps(self, parts_HW: np.ndarray, area_HW: np.ndarray) -> Maps:
-        """Of a target's parts. Areas too small for a direction take the colour of the source's centre."""
+        """Return the maps of a target's parts. Areas too small for a direction take the source center's color."""
         target = measure_areas(area_HW)
         source = Areas(*(values[self._source_P] for values in self._areas))
         scale_P2 = np.clip(source.extents_P2 / target.extents_P2, *SCALES)
@@ -132,7 +132,7 @@ class PartWarp:
 
 
 def _facing(parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> float | None:
-    """Which way a head faces; None where that is not seen."""
+    """Return the direction a head faces; None where that is not seen."""
     rows, columns = box(area_HW)
     cut, parts = area_HW[rows, columns], parts_HW[rows, columns]
     y, x = np.nonzero(cut == SKULL)
@@ -147,9 +147,9 @@ def _first_present(part: int, present_P: np.ndarray) -> int:
 
 
 def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each position of each part's box, the picture's nearest pixel inside the part, and not at the rim of an arm
-    before it: numbers of pixels, boxes one after the other; where each box starts [P]; and the boxes [P,4] (left, top,
-    right, bottom, all inside)."""
+    """Find for each position of each part's box the picture's nearest pixel inside the part, and off the rim of an arm
+    before it: numbers of pixels, boxes one after the other; where each box starts [P]; and the boxes [P,4] (left,
+    top, right, bottom, all inside)."""
     width, rim_HW = parts_HW.shape[1], _rim_of_arms(parts_HW)
     found, start_P, box_P4 = [], np.zeros(len(present_P), int), np.zeros((len(present_P), 4), int)
     total = 0

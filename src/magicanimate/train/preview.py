@@ -38,7 +38,7 @@ class HeldOut:
 
     @property
     def shown(self) -> np.ndarray:
-        """What the model gets as control."""
+        """Control frames as the model gets them."""
         return self.parts if self.control is None else self.control
 
 
@@ -130,7 +130,7 @@ def write_grid(
 
 @dataclass(frozen=True)
 class Preview:
-    """What a stage writes every so often."""
+    """Sample grids and held-out figures that a stage writes at intervals."""
 
     model: Model
     held: HeldOut

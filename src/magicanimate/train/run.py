@@ -1,4 +1,4 @@
-"""From a configuration to a finished stage."""
+"""Run a stage from its configuration."""
 
 import time
 from dataclasses import dataclass, replace
@@ -179,7 +179,7 @@ def _run_detail(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
 
 
 def _trained_vae(start: Path) -> AutoencoderKL:
-    """From diffusers' format, or from a model (name or folder) whose latents have the same patch."""
+    """Load a VAE in diffusers' format, or a model's (name or folder) whose latents have the same patch."""
     if (start / "config.json").is_file():
         return AutoencoderKL.from_pretrained(start)
     return load_model(start).vae.train().requires_grad_(True)
@@ -297,7 +297,7 @@ def _vae(folder: Path) -> AutoencoderKL:
 
 
 def _store_frozen(job: TrainingRun, stage: Stage, *models: Model) -> None:
-    """From here on, what the stage does not train is in the number format of loop.frozen."""
+    """Convert the layers that the stage does not train to the dtype of loop.frozen."""
     if job.settings.loop.frozen == "bfloat16":
         networks = [network for model in models for network in model.networks.values()]
         store_frozen(networks, [p for _, p in stage.trainable()])

@@ -44,7 +44,7 @@ class Trajectory:
         return self._times[place_B]
 
     def noisy(self, clean: Tensor, noise: Tensor, place_B: Tensor) -> Tensor:
-        """Clean latents `[B, ...]` with noise, at their places."""
+        """Add noise to clean latents `[B, ...]` at their places."""
         return _like(self._signal[place_B], clean) * clean + _like(self._noise[place_B], clean) * noise
 
     def step(self, x: Tensor, output: Tensor, start_B: Tensor, end_B: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Trajectory:
         return (x_end - _like(a, x) * x) / _like(b, x)
 
     def loss(self, output: Tensor, x: Tensor, x_end: Tensor, start_B: Tensor, end_B: Tensor) -> Tensor:
-        """The squared error of the velocity that goes from x to x_end, whatever the network predicts. `[B, ...]`.
+        """Return the squared error of the velocity from x to x_end, whatever the network predicts. `[B, ...]`.
 
         A velocity moves x by sin(phi_s - phi_e) on the circle x = cos(phi) x_0 + sin(phi) eps: the error of the
         step's end is that many times the velocity's.
@@ -81,5 +81,5 @@ class Trajectory:
 
 
 def _like(factor_B: Tensor, x: Tensor) -> Tensor:
-    """One number for each sample of `[B, ...]`."""
+    """Reshape a number for each sample to broadcast over `[B, ...]`."""
     return factor_B.to(x.dtype).view(-1, *[1] * (x.ndim - 1))

@@ -31,11 +31,11 @@ def decibels(error: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class VaeObjective:
-    """What the VAE is trained for."""
+    """Objective of the VAE."""
 
     decoder_only: bool = False
     body_weight: float = 2.0
-    """Of the body's pixels: a fifth of the picture is all that people look at."""
+    """Extra weight of the body's pixels: a fifth of the picture is all that people look at."""
     latent_noise: float = 0.05
     """The decoder meets latents that a denoiser made, not an encoder."""
 

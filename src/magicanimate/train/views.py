@@ -11,7 +11,7 @@ from magicanimate.models.config import ControlKind
 from magicanimate.parts.densepose import FLIP_TABLE, LOOSE
 
 MIRRORED_PARTS = np.append(FLIP_TABLE, np.uint8(LOOSE))
-"""Each part's index in a mirrored picture: left becomes right."""
+"""Index of each part in a mirrored picture: left becomes right."""
 
 
 class ViewSettings(BaseModel):

@@ -29,7 +29,7 @@ _SHIFT = 0.03  # of its height: how far it is moved at most
 
 
 def small_picture(picture_HWC: np.ndarray, stride: int) -> np.ndarray:
-    """Means of a picture's pixels [..., H, W, 3] uint8, as many for each cell as the planes have colours."""
+    """Average a picture's pixels [..., H, W, 3] uint8 over as many fields of each cell as the planes have colors."""
     step = stride // WARP_COLOURS
     *many, height, width, channels = picture_HWC.shape
     cut = picture_HWC.reshape(*many, height // step, step, width // step, step, channels)
@@ -37,7 +37,7 @@ def small_picture(picture_HWC: np.ndarray, stride: int) -> np.ndarray:
 
 
 def small_parts(parts_HW: np.ndarray, stride: int) -> np.ndarray:
-    """The same of part maps [..., H, W]: the pixel in the middle of each."""
+    """Reduce part maps [..., H, W] likewise, to the pixel in the middle of each field."""
     step = stride // WARP_COLOURS
     return parts_HW[..., step // 2 :: step, step // 2 :: step]
 
@@ -95,7 +95,7 @@ def with_errors(own_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def small_frames(data: Dataset, folder: Path, stride: int, views: ViewSettings, workers: int = 0) -> SmallFrames:
-    """Those of a data set; made where they are not there yet, by so many processes beside this one."""
+    """Return the small frames of a data set, made where missing by so many processes beside this one."""
     paths = [folder / f"small.{name}.npy" for name in ("pictures", "own", "parts")]
     if not all(path.exists() for path in paths):
         _write(data, paths, stride, views, workers)

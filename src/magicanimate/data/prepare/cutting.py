@@ -1,4 +1,4 @@
-"""From frame differences to scenes, from scenes to clips.
+"""Cut videos into scenes at frame differences, and scenes into clips.
 
 Shape legend: F frames, H W pixels, C colour channels.
 """

@@ -47,7 +47,7 @@ class Crop:
         return fit_picture(frame_HWC, Placement((left, top, right, bottom), inner, (size, size)))
 
     def control(self, drawn: np.ndarray, frame: tuple[int, int], size: int) -> np.ndarray:
-        """A control picture [H, W] or [H, W, C] of the whole frame, at any scale -> [size, size, ...]; 0 outside."""
+        """Crop a control picture [H, W(, C)] of the whole frame, at any scale, to [size, size(, C)]; 0 outside."""
         scale = drawn.shape[0] / frame[0]
         left, top, side = self.left * scale, self.top * scale, self.side * scale
         place = Placement((left, top, left + side, top + side), (0, 0, size, size), (size, size))

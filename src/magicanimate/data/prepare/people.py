@@ -1,4 +1,4 @@
-"""Who is in a stretch of video: found by an extractor, or read from part maps that came with it.
+"""Find the person in a stretch of video by an extractor or in part maps that came with it.
 
 Shape legend: F frames of the stretch, K chosen ones, H W pixels.
 """
@@ -41,7 +41,7 @@ class Found:
     seen_F: np.ndarray
     """[F] bool."""
     several: bool
-    """Whether there are others."""
+    """True if there are other people."""
     draw: Callable[[Sequence[int], Size, Sequence[str]], dict[str, np.ndarray]]
     """Frames, size of the whole picture, kinds -> kind: [K, H, W] or [K, H, W, 3] uint8."""
     outline: Callable[[int], np.ndarray | None]
@@ -116,7 +116,7 @@ class _Looks:
 
 
 def _another(frame_HWC: np.ndarray, track: Track, index: int) -> bool:
-    """Whether somebody is left in a frame when the person who was found is painted over."""
+    """Return True if a person remains in a frame after the one who was found is painted over."""
     from magicanimate.person.track_person import track_picture
 
     outline_HW = track.masks(index) if track.masks else None

@@ -1,4 +1,4 @@
-"""What can be chosen about prepared data, and the names of all reasons for leaving something out."""
+"""Settings of prepared data, and the names of all reasons for leaving something out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLIP, FILTER, SPLIT = "Clips", "What is left out", "Training and testing"
 
 
 class PrepareSettings(BaseModel):
-    """What decides the data; whoever changes one of these starts another data set."""
+    """Settings that determine the data; a change of any of them starts another data set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -53,7 +53,7 @@ class Kept:
 
 @dataclass
 class SourceOutcome:
-    """What became of a source's clips; what is kept is handed over stretch by stretch."""
+    """Outcome of a source's clips; kept clips are handed over stretch by stretch."""
 
     still: bool = False
     dropped: list[dict[str, Any]] = field(default_factory=list)
@@ -157,7 +157,7 @@ def _given_parts(source: Source, clip: Clip, count: int) -> Iterator[np.ndarray]
 def _pictures(
     frames: Iterator[np.ndarray], wanted: Sequence[tuple[ClipWindow, Crop]], size: int
 ) -> list[dict[int, np.ndarray]]:
-    """For each wanted clip, frame of the stretch -> picture [size, size, 3]."""
+    """Crop the wanted clips: for each, frame of the stretch -> picture [size, size, 3]."""
     out: list[dict[int, np.ndarray]] = [{} for _ in wanted]
     for index, frame_HWC in enumerate(frames):
         for (window, crop), pictures in zip(wanted, out, strict=True):
@@ -175,7 +175,7 @@ class _Scene:
     def look(
         self, frames: Iterator[np.ndarray], given: Iterator[np.ndarray] | None, rng: np.random.Generator
     ) -> tuple[Found | None, list[ClipWindow]]:
-        """Who is there, and which clips could be cut. (None, []): nothing can."""
+        """Find the person and the clips that can be cut; (None, []) if there are none."""
         settings, count = self._settings, len(self._stretch)
         still = self._outcome.still
         length = 1 if still else settings.frames - 1

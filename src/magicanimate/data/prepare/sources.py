@@ -1,4 +1,4 @@
-"""Which files of a folder are sources, which of them belong together, and on which side of the split they fall."""
+"""Collect the source files of a folder, group them, and assign each group to a side of the split."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ FOLDERS = ("train", "held_out", "images", "held_out_images")
 
 
 def _write_json(path: Path, content: Any) -> None:
-    """As `files.write_json`. Raises InputError if it cannot be written."""
+    """Write a JSON file. Raises InputError if it cannot be written."""
     try:
         write_json(path, content, indent=1)
     except OSError as error:
@@ -72,7 +72,7 @@ def open_output(out: Path, settings: PrepareSettings) -> None:
 
 
 def record_of(out: Path, source: Source) -> dict[str, Any] | None:
-    """What became of a source, if it is done and everything about it is still the same."""
+    """Return a source's record if it is finished and everything about it is unchanged, else None."""
     path = out / RECORDS / f"{source.key}.json"
     if not path.is_file():
         return None
@@ -96,7 +96,7 @@ def prune(out: Path, sources: Iterable[Source]) -> int:
 
 
 def folder_of(source: Source, still: bool) -> str:
-    """Which of FOLDERS a source's clips go to."""
+    """Return the one of FOLDERS that a source's clips go to."""
     return FOLDERS[2 * still + source.held_out]
 
 
@@ -157,7 +157,7 @@ def write_indexes(out: Path, done: Iterable[tuple[Source, dict[str, Any]]], sett
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What became of a folder."""
+    """Summary of a prepared folder."""
 
     sources: int
     failed: dict[str, list[str]]

@@ -1,4 +1,4 @@
-"""From pictures of people to part maps: extractors, and drawing the body that was fitted.
+"""Extract part maps from pictures of people: networks, and drawing the body that was fitted.
 
 Shape legend: H W pixels.
 """

@@ -1,4 +1,4 @@
-"""From joints found frame by frame to a smooth track.
+"""Make a smooth track of joints found frame by frame.
 
 Shape legend: F frames, J joints.
 """

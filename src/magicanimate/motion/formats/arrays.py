@@ -22,7 +22,7 @@ _LOSSLESS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", "")
 
 
 def is_array_file(start: bytes) -> bool:
-    """Whether a file's first bytes are those of an npz or npy file."""
+    """Return True if a file begins like an npz or npy file."""
     return start.startswith((b"PK\x03\x04", b"\x93NUMPY"))
 
 

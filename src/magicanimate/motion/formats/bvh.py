@@ -84,7 +84,7 @@ class Capture:
 
 
 def is_bvh(start: bytes) -> bool:
-    """Whether a file's first bytes are those of a BVH file."""
+    """Return True if a file begins like a BVH file."""
     return _decoded(start).lstrip("\ufeff \t\r\n").upper().startswith("HIERARCHY")
 
 

@@ -57,7 +57,7 @@ def write_bvh(body: BodyMotion, path: Path) -> None:
 
 
 def rest_offsets(shape: Proportions) -> np.ndarray:
-    """Where each joint lies from its parent in the rest pose. [J, 3] meters; the pelvis is at 0."""
+    """Return each joint's offset from its parent in the rest pose, [J, 3] meters; the pelvis is at 0."""
     rest, stretch_J33 = shape.rest, stretches(torch.from_numpy(shape.lengths), shape.rest).numpy()
     offsets_J3 = np.zeros((len(JOINT_NAMES), 3))
     for name, parent in PARENTS.items():

@@ -28,7 +28,7 @@ _LONELY = 40.0  # squared levels that each differing neighbour costs
 
 @dataclass(frozen=True)
 class Shades:
-    """What labels look like: colour and brightness of each, and the share of the picture beneath that shows through."""
+    """Appearance of labels: color and brightness of each, and the share of the picture beneath that shows through."""
 
     luma_L: np.ndarray
     chroma_LD: np.ndarray
@@ -36,20 +36,20 @@ class Shades:
 
 
 def shades(colours_LC: np.ndarray, share_L: np.ndarray) -> Shades:
-    """Of RGB colours [L, 3]."""
+    """Return the shades of RGB colors [L, 3]."""
     luma_L, chroma_LD = _to_ycc(colours_LC.astype(np.float32))
     return Shades(luma_L, chroma_LD, share_L.astype(np.float32))
 
 
 def _to_ycc(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[..., 3] RGB -> brightness [...] and chroma [..., 2], all in levels."""
+    """Convert RGB [..., 3] to brightness [...] and chroma [..., 2], all in levels."""
     luma = rgb @ np.array([_RED, 1 - _RED - _BLUE, _BLUE], np.float32)
     chroma = np.stack([(rgb[..., 2] - luma) / (2 * (1 - _BLUE)), (rgb[..., 0] - luma) / (2 * (1 - _RED))], -1)
     return luma, chroma
 
 
 def is_subsampled(frame_HWC: np.ndarray) -> bool:
-    """Whether colour, apart from brightness, is constant in blocks of two by two, as usual video leaves it."""
+    """Return True if chroma is constant in blocks of two by two pixels, as usual video leaves it."""
     blocks = _blocks(_even(frame_HWC))[::_EVERY]
     inside_hw = ((blocks > 0) & (blocks < 255)).all((2, 3))
     mixed_hw = np.ptp(blocks.max(-1), axis=-1) > _SPREAD
@@ -124,7 +124,7 @@ def _shifted(plane_HW: np.ndarray) -> list[np.ndarray]:
 
 
 def _alike(labels_HW: np.ndarray) -> np.ndarray:
-    """How many of the nine pixels around have the pixel's own label."""
+    """Count the pixels of each 3x3 neighborhood that have the central pixel's label."""
     return functools.reduce(np.add, [(labels_HW == other).view(np.uint8) for other in _shifted(labels_HW)])
 
 

@@ -46,7 +46,7 @@ class Colouring:
     """One way to paint parts."""
 
     name: str
-    """What people call it, for messages."""
+    """Common name, for messages."""
     colours_LC: np.ndarray = field(repr=False)
     """[25 + extra backgrounds, 3] float: the darkest shade of every label; labels from 25 on are background."""
     lightest_L: np.ndarray = field(repr=False)

@@ -1,4 +1,4 @@
-"""What a clip shows, told from a few of its frames: a part map in some colouring, IUV planes, depth, or a picture.
+"""Recognize a clip's content from a few frames: part map in some coloring, IUV planes, depth, or pictures.
 
 Shape legend: F frames, H W pixels, C colour channels, N pixels.
 """
@@ -33,12 +33,12 @@ _GREY = 6  # spread of the channels of what is grey
 
 @dataclass(frozen=True)
 class Recognised:
-    """What was seen; `colouring` only for parts."""
+    """Recognized content; `colouring` only for parts."""
 
     kind: Kind
     colouring: Colouring | None = None
     channel: int = 0
-    """Of the indices in IUV frames."""
+    """Channel of the indices in IUV frames."""
     near: float = 0.0
     """Share of pixels that have one of the colouring's colours."""
     black: float = 0.0
@@ -57,7 +57,7 @@ def sample(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 
 def recognise(frames: list[np.ndarray]) -> Recognised:
-    """What the sampled frames [H, W, 3] uint8 show."""
+    """Recognize the content of sampled frames [H, W, 3] uint8."""
     if not frames:
         return Recognised("empty")
     thinned = [frame[:: _stride(frame, len(frames)), :: _stride(frame, len(frames))] for frame in frames]
@@ -127,14 +127,14 @@ def _border_share(colouring: Colouring, border_NC: np.ndarray) -> float:
 
 
 def _is_smooth(frames: list[np.ndarray]) -> bool:
-    """Whether levels change slowly nearly everywhere, as in depth maps; grey pictures have texture."""
+    """Return True if levels change slowly nearly everywhere, as in depth maps; gray pictures have texture."""
     steps = [np.abs(np.diff(frame[..., 0].astype(np.int16), axis=1)) for frame in frames]
     changing = [step_HW[frame[:, 1:, 0] > NEAR] for step_HW, frame in zip(steps, frames, strict=True)]
     return float(np.mean([(step <= 2).mean() for step in changing if step.size] or [0.0])) > _SMOOTH
 
 
 def _is_flat(frames: list[np.ndarray]) -> bool:
-    """Whether frames are few flat colours on a constant background, as maps in any palette are and pictures are not."""
+    """Return True if frames are few flat colors on a constant background, as painted maps are."""
     return bool((np.median([_flatness(frame) for frame in frames], axis=0) > _FLAT).all())
 
 

@@ -54,7 +54,7 @@ SAME: Mapping[str, float] = dict.fromkeys(LENGTHS, 1.0)
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a motion lands in the frame."""
+    """Placement of a motion in the frame."""
 
     start: Callable[[], Iterator[np.ndarray]] = field(repr=False)
     """Part maps [H, W] of the frame's size."""
@@ -169,7 +169,7 @@ def placed_body(body: BodyMotion, placement: Placement) -> BodyMotion:
 
 
 def _same_pose(placed: BodyMotion, person: Person) -> bool:
-    """Whether the motion begins where the person in the picture is, as in a clip that the picture was taken from."""
+    """Return True if the motion begins in the picture's pose, as in the clip that the picture was taken from."""
     first = int(np.flatnonzero(placed.present_F)[0])
     at_S2, own_S2 = placed.project(placed.points())[first], person.body.project(person.body.points())[0]
     height, width = placed.size
@@ -289,7 +289,7 @@ def _onto(from_2: np.ndarray, onto_2: np.ndarray, scale: float) -> Similarity:
 
 
 def _differs(base: Similarity, usual: Similarity, point_2: np.ndarray, unit: float) -> bool:
-    """Whether two similarities differ enough in scale, or in where they put a point, to be worth a change."""
+    """Return True if two similarities differ enough in scale, or in where they put a point, to matter."""
     moved = float(np.linalg.norm(base(point_2) - usual(point_2))) / unit
     return abs(math.log(base.scale / usual.scale)) >= _WORTH or moved >= _WORTH
 

@@ -1,4 +1,4 @@
-"""What lies beyond the edge of a clip: a body that its lower edge cuts off goes on, and a cut head is completed.
+"""Extend bodies beyond the frame: legs cut off by the lower edge continue, a cut head is completed.
 
 Needed where a motion is made smaller or moved, so that its edges come to lie inside the frame.
 

@@ -79,7 +79,7 @@ def _joints(parts_HW: np.ndarray) -> np.ndarray:
 
 
 def _nose(parts_HW: np.ndarray) -> np.ndarray:
-    """Where the halves of the head meet, [2] pixels; NaN where that is not seen."""
+    """Find where the halves of the head meet, [2] pixels; NaN if unseen."""
     left_HW, right_HW = (parts_HW == part for part in HEAD)
     ys, xs = np.nonzero(left_HW | right_HW)
     middle_HW = ndimage.binary_dilation(left_HW) & ndimage.binary_dilation(right_HW)

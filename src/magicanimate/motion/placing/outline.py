@@ -1,4 +1,4 @@
-"""Where somebody stands, told by outlines: in a picture before a plain background, in a motion by its parts.
+"""Locate a person by outline: in a picture before a plain background, in a motion by its parts.
 
 Used where the person in the picture cannot be measured. Both figures must be seen from head to foot.
 
@@ -27,7 +27,7 @@ _EVERY = 4  # frames of the motion that are measured
 
 @dataclass(frozen=True)
 class Silhouette:
-    """Where a person stands, in shares of the frame: 0 is the upper or left edge, 1 the lower or right one."""
+    """Extent of a person in shares of the frame: 0 is the upper or left edge, 1 the lower or right one."""
 
     top: float
     bottom: float
@@ -88,7 +88,7 @@ def _largest(mask_HW: np.ndarray) -> np.ndarray:
 
 
 def find_in_motion(frames: Iterable[np.ndarray]) -> Silhouette | None:
-    """Where the driver stands: head and feet over the whole clip, the centre in its first frame.
+    """Locate the driver: head and feet over the whole clip, the center in its first frame.
 
     The height is that of the tallest tenth of frames, so that crouching does not count. None if the body is cut off
     in most frames, or if there is not exactly one person.

@@ -34,7 +34,7 @@ class Similarity:
     shift: tuple[float, float]
 
     def __call__(self, points_2: np.ndarray) -> np.ndarray:
-        """Points [..., 2], x and y."""
+        """Move points [..., 2], x and y."""
         return points_2 * self.scale + np.asarray(self.shift)
 
     def placement(self, size: tuple[int, int]) -> Placement:
@@ -70,7 +70,7 @@ def _stretch(start_2: np.ndarray, stop_2: np.ndarray, along: float, across: floa
 
 
 def _moves(joints_J2: np.ndarray, ratios: Mapping[str, float], on_feet: bool) -> dict[str, _Move]:
-    """How each group of parts moves; joints in pixels of the frame."""
+    """Return the move of each group of parts; joints in pixels of the frame."""
     at = {name: joints_J2[index] for name, index in JOINT.items()}
     neck = at["neck"] if not np.isnan(at["neck"]).any() else np.zeros(2)
     torso = _Move(_stretch(at["neck"], at["pelvis"], ratios["torso"], ratios["width"]), neck, neck)

@@ -20,7 +20,7 @@ _OFTEN = 0.3  # of the frames with a body that reach an edge
 
 @dataclass(frozen=True)
 class Survey:
-    """What a motion shows over its whole length."""
+    """Summary of a motion over its whole length."""
 
     skeleton: Skeleton
     people: int

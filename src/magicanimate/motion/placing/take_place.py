@@ -58,7 +58,7 @@ def _as_large(body: BodyMotion, other: BodyMotion) -> BodyMotion:
 
 
 def _height(body: BodyMotion) -> float:
-    """Of a body that stands upright, in meters."""
+    """Return the height of a body that stands upright, in meters."""
     rest = np.zeros_like(body.pose_FP[:1])
     rest[0, list(_REST_TURN)] = 1
     standing = replace(body, pose_FP=rest, position_F3=np.zeros((1, 3), np.float32), present_F=np.ones(1, bool))
