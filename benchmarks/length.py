@@ -20,7 +20,7 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 
 
 def motion(frames: int, size: int) -> Iterator[np.ndarray]:
-    """Palette-coloured frames [size, size, 3] of a walking figure, made one by one."""
+    """Palette-colored frames [size, size, 3] of a walking figure, made one by one."""
     from figures import walking_parts
     from magicanimate.parts.densepose import render_parts
 

@@ -71,7 +71,7 @@ def paint(parts_FHW: np.ndarray, how: str) -> np.ndarray:
 
 
 def near_share(found: np.ndarray, parts_FHW: np.ndarray) -> float:
-    """Share of body pixels whose index is that of the pixel or of one of its eight neighbours."""
+    """Share of body pixels whose index is that of the pixel or of one of its eight neighbors."""
     padded = np.pad(parts_FHW, ((0, 0), (1, 1), (1, 1)), mode="edge")
     height, width = parts_FHW.shape[1:]
     same = [padded[:, y : y + height, x : x + width] == found for y in range(3) for x in range(3)]
@@ -79,7 +79,7 @@ def near_share(found: np.ndarray, parts_FHW: np.ndarray) -> float:
 
 
 def measure(parts_FHW: np.ndarray, how: str, crf: int) -> tuple[str, float, float]:
-    """What the file was recognised as, and the shares of body pixels that are the same, exactly and within a pixel."""
+    """What the file was recognized as, and the shares of body pixels that are the same, exactly and within a pixel."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "map.mp4"
         with open_writer(path, 25, crf=crf) as sink:

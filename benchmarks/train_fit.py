@@ -5,7 +5,7 @@
     python benchmarks/train_fit.py --measure --device cuda          # a few real steps of each stage, peak memory
     python benchmarks/train_fit.py --size small --pixels 64 --measure --device cpu
 
-Optimiser, batch, frames and number formats are those of the recipes' files. Counting runs the networks on PyTorch's
+Optimizer, batch, frames and number formats are those of the recipes' files. Counting runs the networks on PyTorch's
 meta device: shapes only. Activations are what autograd keeps of one batch's forward pass, in bfloat16 under autocast;
 a block's, what it keeps of the largest checkpointed one while that is computed again.
 Measured on a CPU, the peak is the process's resident memory while it trains: measure one stage at a time.

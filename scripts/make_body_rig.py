@@ -18,7 +18,7 @@ import numpy as np
 
 from magicanimate.body.rig import JOINT_INDEX, JOINT_NAMES, POINT_NAMES, REGIONS, RIG_FILE, SLIDERS
 
-STEP = 1e-4  # metres: what the largest use of a component is rounded to
+STEP = 1e-4  # meters: what the largest use of a component is rounded to
 COMPONENTS = 112
 
 # joint -> (bone whose head is the joint, prefixes of the bones that it moves); every other bone is the head's

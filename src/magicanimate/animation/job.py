@@ -1,6 +1,6 @@
 """Stages 1 and 2: picture, motion and settings become one checked job, ready to be computed.
 
-Shape legend: F video frames, H W pixels, C colour channels.
+Shape legend: F video frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
     # The picture's own pixels moved with a body, and no network.
     "preview": {},
-    # The original's behaviour, defects included: see the last block of `AnimateSettings`.
+    # The original's behavior, defects included: see the last block of `AnimateSettings`.
     "original": {
         "steps": 25, "guidance": 7.5, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
         "window": 16, "overlap": 4, "fps": 25.0, "fit": "stretch", "align": "none", "wrap": True,

@@ -1,6 +1,6 @@
 """The input doctor: what would go wrong with a picture and a motion, why, and what to do about it.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The doctor's contact sheet: the picture and what was found in it, and frames of the motion as they will be used.
 
-Shape legend: H W pixels, C colour channels.
+Shape legend: H W pixels, C color channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAPER, _INK = (250, 250, 250), (40, 40, 40)
 
 
 def over(image_HWC: np.ndarray, parts_HW: np.ndarray, strength: float = 0.6) -> np.ndarray:
-    """Parts in their colours, laid over a picture of the same size."""
+    """Parts in their colors, laid over a picture of the same size."""
     mixed = image_HWC * (1 - strength) + render_parts(parts_HW) * strength
     return np.where((parts_HW != BACKGROUND)[..., None], np.rint(mixed), image_HWC).astype(np.uint8)
 

@@ -31,7 +31,7 @@ def prepare(
     ] = False,
     **options: Any,
 ) -> None:
-    """Cut videos into clips, leave out what cannot be learnt from, and find the control signal.
+    """Cut videos into clips, leave out what cannot be learned from, and find the control signal.
 
     Repeat the command to go on where it was interrupted, or after adding videos.
     """

@@ -1,6 +1,6 @@
 """Pictures and videos: read, fitted and written. Imports no network.
 
-Shape legend: F frames, H W pixels, C colour channels; everything is RGB uint8 unless said otherwise.
+Shape legend: F frames, H W pixels, C color channels; everything is RGB uint8 unless said otherwise.
 """
 
 from magicanimate.media.audio import Audio

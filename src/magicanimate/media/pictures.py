@@ -1,6 +1,6 @@
 """Pictures: loaded from any common file into plain RGB, and fitted to a frame.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 def load_picture(path: str | Path) -> np.ndarray:
     """Read a picture as `image_HWC` uint8 RGB, upright.
 
-    EXIF rotation is applied, pictures larger than LARGEST are scaled to it, colour profiles are converted to sRGB,
-    CMYK, palettes, grey and 16 bit are converted, transparency is laid over white, and of an animation the first frame
+    EXIF rotation is applied, pictures larger than LARGEST are scaled to it, color profiles are converted to sRGB,
+    CMYK, palettes, gray and 16 bit are converted, transparency is laid over white, and of an animation the first frame
     is taken.
 
     Raises:
@@ -140,7 +140,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _to_eight_bit(picture: Image.Image) -> Image.Image:
-    """16 bit and floating point grey to 8 bit; Pillow's own conversion clips at 255 instead of scaling."""
+    """16 bit and floating point gray to 8 bit; Pillow's own conversion clips at 255 instead of scaling."""
     values_HW = np.asarray(picture)
     highest = np.nanmax(values_HW) if values_HW.size else 0
     top = 65535.0 if highest > 255 or picture.mode in _SIXTEEN_BIT else 255.0 if highest > 1 else 1.0
@@ -151,7 +151,7 @@ def _to_eight_bit(picture: Image.Image) -> Image.Image:
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:
-    """Follow an embedded colour profile; one that is broken or of another kind of colour is ignored."""
+    """Follow an embedded color profile; one that is broken or of another kind of color is ignored."""
     profile = picture.info.get("icc_profile")
     if not profile or picture.mode not in ("RGB", "CMYK"):
         return picture
@@ -186,7 +186,7 @@ class Placement:
 def place(source: tuple[int, int], size: tuple[int, int], fit: Fit = "cover") -> Placement:
     """Fit a source (height, width) to a frame (height, width).
 
-    cover: fills the frame and crops what is over, aspect ratio kept; centred across, and with three quarters of
+    cover: fills the frame and crops what is over, aspect ratio kept; centered across, and with three quarters of
     the vertical loss taken at the bottom, since heads are near the top. contain: all is seen, the rest of the frame
     is filled. stretch: the aspect ratio is ignored (the original's way).
     """

@@ -1,6 +1,6 @@
 """A decoded video frame becomes upright RGB of 8 bit with square pixels, whatever it was stored as.
 
-Shape legend: H W pixels, C colour channels.
+Shape legend: H W pixels, C color channels.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What a file is, its content decides and not its name.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

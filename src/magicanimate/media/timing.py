@@ -1,6 +1,6 @@
 """Select the frames of a clip, and resample it in time.
 
-Shape legend: H W pixels, C colour channels. Times are in seconds from the first frame.
+Shape legend: H W pixels, C color channels. Times are in seconds from the first frame.
 """
 
 from __future__ import annotations

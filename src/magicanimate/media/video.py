@@ -1,6 +1,6 @@
 """The result: frames with their rate and the settings that made them.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

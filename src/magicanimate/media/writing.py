@@ -1,6 +1,6 @@
 """Videos written frame by frame, complete or not at all, with the settings that made them inside and beside.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every kind of motion becomes part maps: what a file holds is told by its content, converted, and said.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

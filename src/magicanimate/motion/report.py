@@ -1,6 +1,6 @@
 """Report the content of a motion signal, and what would spoil the result.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class MotionReport:
     colouring: str = "viridis"
     """Name of the palette that it was painted with; "parts" where it was never painted."""
     near: float = 1.0
-    """Share of pixels that have one of the palette's colours, among those looked at."""
+    """Share of pixels that have one of the palette's colors, among those looked at."""
     background: float = 0.0
     coverage: float = 0.0
     """Share of pixels that belong to a body."""

@@ -1,6 +1,6 @@
 """A motion clip becomes the control signal: part maps of the canvas's size, frame by frame, and what was found.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Signal:
     parts_FHW: PackedFrames
     report: MotionReport
     raw_FHWC: PackedFrames | None = None
-    """Colours as read, for models that the original's behaviour is asked of."""
+    """Colors as read, for models that the original's behavior is asked of."""
     people_FHW: PackedFrames | None = None
     """Person number of each pixel, from 1, where several people take pixels from the picture (`track_people`)."""
 

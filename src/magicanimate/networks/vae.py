@@ -48,7 +48,7 @@ def initial_noise(
 ) -> Tensor:
     """Standard normal noise `[1, c, F, h, w]` float32 on the CPU, so that a seed is the same on every device.
 
-    shape: (c, h, w). "shared", the published behaviour: one draw of `window` frames, repeated, so that frames k and
+    shape: (c, h, w). "shared", the published behavior: one draw of `window` frames, repeated, so that frames k and
     k + window start from identical noise. "independent": every frame its own. "static": all frames the same, so that
     what the motion does not touch stays as it is (less flicker, and texture sticks to the picture). In all modes the
     first frames do not depend on how many follow.

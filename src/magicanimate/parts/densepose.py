@@ -1,10 +1,10 @@
-"""DensePose maps: part indices, their names and colours, flips and resizing.
+"""DensePose maps: part indices, their names and colors, flips and resizing.
 
 A DensePose video of this project's convention paints each pixel with the fine part index 0..24 through the
-viridis colour map at level floor(i * 255 / 24); index 0 is the background (purple, not black). Left and right
-are the person's. `motion.palettes` goes the other way, from colours to indices.
+viridis color map at level floor(i * 255 / 24); index 0 is the background (purple, not black). Left and right
+are the person's. `motion.palettes` goes the other way, from colors to indices.
 
-Shape legend: F frames, H W pixels, C colour channels. Only numpy is needed here.
+Shape legend: F frames, H W pixels, C color channels. Only numpy is needed here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Frames that wait in memory for a long time, compressed: part maps shrink to about a hundredth.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

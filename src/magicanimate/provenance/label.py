@@ -1,6 +1,6 @@
 """The visible label, drawn into frames.
 
-Shape legend: H W pixels, C colour channels.
+Shape legend: H W pixels, C color channels.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _changing(scheduler: Any) -> dict[str, Any]:
 
 
 def host_tensor(shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """An uninitialised float32 tensor on the host: in memory, or mapped from a file that vanishes with it."""
+    """An uninitialized float32 tensor on the host: in memory, or mapped from a file that vanishes with it."""
     size = torch.Size(shape).numel()
     if size * 4 <= MAPPED_BYTES:
         return torch.empty(shape)

@@ -11,7 +11,7 @@ Fusion = Literal["mean", "triangular"]
 
 
 def plan_windows(frames: int, window: int = 16, overlap: int = 4, wrap: bool = False) -> list[Window]:
-    """Windows of `window` consecutive frames that share at least `overlap` with their neighbours.
+    """Windows of `window` consecutive frames that share at least `overlap` with their neighbors.
 
     Up to `window` frames make a single window. wrap=False: the last window is moved back to end at the last frame.
     wrap=True, the original's schedule: windows start at 0, window - overlap, ... as long as that is a frame, and

@@ -13,9 +13,9 @@ from magicanimate.synth.sheets import WORN, sheet
 
 Colour = tuple[float, float, float]
 Piece = tuple[np.ndarray, tuple[int, int]]
-HAT_EDGE = 0.045  # metres above the eyes
+HAT_EDGE = 0.045  # meters above the eyes
 _COLOUR_COLUMNS = slice(31, 34)  # `along`, which loose sheets do not need
-_BELOW_CHIN = 0.08  # metres below the mouth
+_BELOW_CHIN = 0.08  # meters below the mouth
 
 
 def shaded(colour: Colour, share: float) -> Colour:

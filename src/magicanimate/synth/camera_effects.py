@@ -27,10 +27,10 @@ class Filming:
     """Camera effects of one clip."""
 
     shutter: float  # seconds; 0: no motion blur
-    cover: np.ndarray | None  # [H,W,4] in [0,1], colour and opacity of what is in front
+    cover: np.ndarray | None  # [H,W,4] in [0,1], color and opacity of what is in front
     gamma: float
     tint: np.ndarray  # [3] gains
-    noise: float  # grey levels
+    noise: float  # gray levels
     quality: int  # of JPEG
 
 
@@ -102,7 +102,7 @@ def _covered(clip: GeneratedClip, cover_HW4: np.ndarray) -> GeneratedClip:
 
 
 def _developed(frame_HWC: np.ndarray, filming: Filming, rng: np.random.Generator) -> np.ndarray:
-    """Tone, noise (brightness more than colour) and JPEG's losses."""
+    """Tone, noise (brightness more than color) and JPEG's losses."""
     tones = 255 * (frame_HWC / 255.0) ** filming.gamma * filming.tint
     if filming.noise:
         height, width, _ = frame_HWC.shape

@@ -24,7 +24,7 @@ class GeneratedClip:
     rgb: np.ndarray  # [F,H,W,3] uint8
     parts: np.ndarray  # [F,H,W] uint8, DensePose part 0..24
     person: np.ndarray  # [F,H,W] bool, where people with their hair and clothes are
-    distance: np.ndarray  # [F,H,W] float32 metres, 0 where there is nobody
+    distance: np.ndarray  # [F,H,W] float32 meters, 0 where there is nobody
     joints: np.ndarray  # [F,J,2] float32, picture coordinates in [0,1] of the first person's joints (rig.JOINT_NAMES)
     stature: float  # the first person's standing height in heights of the picture
     people: int

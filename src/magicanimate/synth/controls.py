@@ -17,7 +17,7 @@ def check_controls(controls: tuple[str, ...]) -> None:
 
 
 def control_frames(clip: GeneratedClip, kind: str) -> np.ndarray:
-    """pose: [F,H,W,3] uint8, coloured limbs on black. depth: [F,H,W] uint8, 255 nearest, 1 farthest, 0 nobody."""
+    """pose: [F,H,W,3] uint8, colored limbs on black. depth: [F,H,W] uint8, 255 nearest, 1 farthest, 0 nobody."""
     if kind == "depth":
         return np.stack([depth_levels(distance_HW, _span(clip.distance)) for distance_HW in clip.distance])
     _, height, width = clip.parts.shape
@@ -27,7 +27,7 @@ def control_frames(clip: GeneratedClip, kind: str) -> np.ndarray:
 
 
 def _span(distance_FHW: np.ndarray) -> tuple[float, float]:
-    """Nearest distance and depth of a whole clip: an arm's length around the body's middle. Metres."""
+    """Nearest distance and depth of a whole clip: an arm's length around the body's middle. Meters."""
     middle = [float(np.median(frame[frame > 0])) for frame in distance_FHW if (frame > 0).any()] or [2 * ARM]
     near = max(0.1, min(middle) - ARM)
     return near, max(middle) + ARM - near

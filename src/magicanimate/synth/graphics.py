@@ -29,7 +29,7 @@ ATTRIBUTES = (
 )  # fmt: skip
 LAYOUT = "3f 3f 4f 4f 4f 4f 4f 2f 3f"
 NEAR_AND_DEPTH = (0.3, 12.0)
-"""Metres: the nearest distance that is drawn, and how far behind it the farthest is."""
+"""Meters: the nearest distance that is drawn, and how far behind it the farthest is."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class PartDrawer:
         return np.frombuffer(self._frame.read(components=1, alignment=1), np.uint8).reshape(self.size)
 
     def distance(self) -> np.ndarray:
-        """Distance to the camera plane [H,W] float32 metres, 0 background."""
+        """Distance to the camera plane [H,W] float32 meters, 0 background."""
         data = self._frame.read(components=1, attachment=1, dtype="f4", alignment=1)
         return np.frombuffer(data, np.float32).reshape(self.size)
 

@@ -1,6 +1,6 @@
 """Draw a person's looks from a seed: skin, hair, face, clothes, as numbers that the shader reads.
 
-Colours are linear-ish RGB in [0,1]. Lengths along limbs and trunk use the body's surface coordinates (body.py `along`).
+Colors are linear-ish RGB in [0,1]. Lengths along limbs and trunk use the body's surface coordinates (body.py `along`).
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Outfit:
 
     phenotype: dict[str, float]
     uniforms: dict[str, Any] = field(default_factory=dict)
-    hair_length: float = 0.0  # metres below the skull's middle; 0: no hanging hair
+    hair_length: float = 0.0  # meters below the skull's middle; 0: no hanging hair
     skirt_length: float = 0.0  # leg coordinate of the hem; 0: no skirt
     waist: float = 0.0  # trunk coordinate of the skirt's upper edge
     pieces: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # accessories.py's -> colour

@@ -37,7 +37,7 @@ MAX_PEOPLE = 2
 
 @dataclass(frozen=True)
 class Camera:
-    """Looks along +y. centre_x, centre_z: the point in the picture's middle (metres); distance from the plane y = 0."""
+    """Looks along +y. centre_x, centre_z: the point in the picture's middle (meters); distance from the plane y = 0."""
 
     centre_x: float
     centre_z: float

@@ -34,7 +34,7 @@ def module_weights(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tens
 
 
 def save_weights(path: Path, modules: Mapping[str, nn.Module], step: int, **more: Any) -> None:
-    """Write a checkpoint of `step` without an optimiser: from there, training goes on with a new warm-up."""
+    """Write a checkpoint of `step` without an optimizer: from there, training goes on with a new warm-up."""
     write_checkpoint(path, {"step": step, "modules": module_weights(modules), **more})
 
 

@@ -43,7 +43,7 @@ def _sum(flat: Tensor) -> Tensor:
 
 
 def buckets(tensors: list[Tensor], most: int = 2**25) -> Iterator[list[Tensor]]:
-    """Neighbours whose elements together are about `most`: few messages, and no second copy of all gradients."""
+    """Neighbors whose elements together are about `most`: few messages, and no second copy of all gradients."""
     bucket: list[Tensor] = []
     held = 0
     for tensor in tensors:

@@ -49,10 +49,10 @@ from magicanimate.train.gan import adversarial_terms
 from magicanimate.train.preview import HeldOut, Preview, generate
 
 _ELSEWHERE = 0.05  # weight of pixels that the network cannot change, which keep the weights' scale
-_HEAD = 15.0  # extra weight of heads in the discriminator's judgement: small, and what people look at
-_DRIFT = 0.12  # spread of the colours' errors in frames that are made worse
+_HEAD = 15.0  # extra weight of heads in the discriminator's judgment: small, and what people look at
+_DRIFT = 0.12  # spread of the colors' errors in frames that are made worse
 _TOGETHER = 8  # clips that the model is run on at once
-_EDGES = 0.5  # weight of differences between neighbouring pixels
+_EDGES = 0.5  # weight of differences between neighboring pixels
 _JUDGED = 4  # the discriminator's space-to-depth factor
 _ALIKE = 7  # side of the squares that are compared to find out where the truth is most like a frame
 

@@ -80,7 +80,7 @@ class GanStage:
         adversarial: float,
         device: torch.device,
     ) -> None:
-        """adversarial: weight of the discriminator's judgement against the pixels'."""
+        """adversarial: weight of the discriminator's judgment against the pixels'."""
         discriminator = PatchDiscriminator(patch_of(generator)).to(device)
         self.modules: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
         self._generator, self._discriminator = generator, discriminator

@@ -25,7 +25,7 @@ _SHARE = (np.pi / 2 + _SEAM * np.sqrt(1 - _SEAM**2) + np.arcsin(_SEAM)) / np.pi 
 
 
 class Ellipse(NamedTuple):
-    """A head in a picture, in pixels: centre (x, y), axes as columns (up, then across), half extents along them."""
+    """A head in a picture, in pixels: center (x, y), axes as columns (up, then across), half extents along them."""
 
     centre_2: np.ndarray
     axes_22: np.ndarray

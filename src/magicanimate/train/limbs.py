@@ -1,6 +1,6 @@
 """Areas: what moves together in a part map. Where each one is, which way it lies, and how far it reaches.
 
-Both sides of a limb, and of the head, are one area. Its place is its centre; its directions are its principal axes.
+Both sides of a limb, and of the head, are one area. Its place is its center; its directions are its principal axes.
 
 Legend: H W pixels, N points, P areas: 25.
 """
@@ -123,7 +123,7 @@ def sources_of(area: int) -> list[int]:
 
 
 def _body_centre(parts_HW: np.ndarray) -> np.ndarray:
-    """Centre (x, y) of the trunk, or of everything where no trunk shows."""
+    """Center (x, y) of the trunk, or of everything where no trunk shows."""
     mask = np.isin(parts_HW, TRUNK)
     if not mask.any():
         mask = parts_HW > 0

@@ -1,6 +1,6 @@
 """The picture, warped to a motion by body parts: no network, no training.
 
-Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centres and
+Each part of the target takes the pixels of the same part of the picture, moved, turned and scaled so that centers and
 principal axes of both areas agree (limbs.py; the motion model of first-order methods such as MRAA, with known parts). A
 head also turns around its own axis (head_turn.py). An area that the picture does not show takes one of the same kind.
 Behind the person is the picture's background, filled from its border.
@@ -167,7 +167,7 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
 
 
 def _rim_of_arms(area_HW: np.ndarray) -> np.ndarray:
-    """Pixels of trunks and legs beside arms and hands, whose colours they have: edges are soft and maps not exact. Not
+    """Pixels of trunks and legs beside arms and hands, whose colors they have: edges are soft and maps not exact. Not
     of heads, where what is nearest may be hair for skin. [H,W] bool"""
     arms_HW = np.isin(area_HW, ARMS)
     beside_HW = ndimage.binary_dilation(arms_HW, iterations=max(1, round(ASIDE * len(area_HW))))

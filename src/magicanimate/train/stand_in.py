@@ -21,7 +21,7 @@ HELD_OUT = 24
 
 
 def damaged(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blurred, noisy and re-coloured copies [N,3,H,W], as generated pictures are: parts are to be found there too."""
+    """Blurred, noisy and re-colored copies [N,3,H,W], as generated pictures are: parts are to be found there too."""
     out = []
     for picture in pictures:
         x = picture[None]

@@ -133,8 +133,8 @@ def _pass_through(conv: nn.Module, gain: float = 1.0, shrink: float = 0.3) -> No
 def start_from_components(vae: AutoencoderKL, patch: int, data: Dataset) -> None:
     """Start near a linear autoencoder: stems at the data's principal components, a clear path between, silent branches.
 
-    Brightness has many times the variance of colour, and a deep network from a random start learns it long before any
-    colour: grey pictures (18 dB) for the first 4,000 samples, where a linear autoencoder takes a hundred.
+    Brightness has many times the variance of color, and a deep network from a random start learns it long before any
+    color: gray pictures (18 dB) for the first 4,000 samples, where a linear autoencoder takes a hundred.
     """
     pixels = pixels_of(random_frames(data, np.random.default_rng(0), 96).pictures)
     folded = space_to_depth(pixels * 2 - 1, patch).movedim(1, -1).flatten(0, -2)
@@ -220,7 +220,7 @@ def build_vae(patch: int, channels: tuple[int, ...], latent_channels: int, group
         block_out_channels=channels,
         layers_per_block=1,
         latent_channels=latent_channels,
-        # few wide groups: with two channels each, the norms would take the picture's overall colour away
+        # few wide groups: with two channels each, the norms would take the picture's overall color away
         norm_num_groups=groups,
         mid_block_add_attention=False,
     )

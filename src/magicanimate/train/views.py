@@ -48,7 +48,7 @@ def apply_view(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crop all frames alike, enlarge them to the old size, and mirror pictures and control maps; parts left for right.
 
-    A drawn skeleton [F,H,W,3] keeps the colours of its sides, so it is not mirrored here (see `cache_latents`).
+    A drawn skeleton [F,H,W,3] keeps the colors of its sides, so it is not mirrored here (see `cache_latents`).
     """
     if view.side < 1:
         rgb_FHWC, control_FHW = _crop(view, rgb_FHWC, control_FHW)

@@ -1,6 +1,6 @@
 """Cut videos into scenes at frame differences, and scenes into clips.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations

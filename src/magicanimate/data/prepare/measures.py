@@ -1,6 +1,6 @@
 """The square around a person, and figures that tell a usable clip from a useless one. Needs numpy and Pillow only.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from magicanimate.parts.fit import fit_parts
 
 _MARGIN = 0.08  # of the person's extent, on each side
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_FLAT = 2.0  # grey levels of contrast below which nothing can be said to be sharp
+_FLAT = 2.0  # gray levels of contrast below which nothing can be said to be sharp
 
 
 @dataclass(frozen=True)

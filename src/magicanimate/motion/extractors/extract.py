@@ -86,7 +86,7 @@ def _of_video(clip: Clip, track: Track, notes: list[str], progress: Progress | N
 
 
 def _bridged(track: Track) -> list[str]:
-    """A sentence on frames without a person that were filled in from their neighbours."""
+    """A sentence on frames without a person that were filled in from their neighbors."""
     if track.masks is None:
         return []
     count = sum(bool(seen) and track.masks(frame) is None for frame, seen in enumerate(track.seen_F))

@@ -70,7 +70,7 @@ def roi_align(
         pooled_height: h.
         pooled_width: w.
         sampling_ratio: samples along each side of a bin; 0 or less: one per feature pixel.
-        aligned: whether pixel centres lie at halves.
+        aligned: whether pixel centers lie at halves.
 
     Returns:
         [N, C, h, w].

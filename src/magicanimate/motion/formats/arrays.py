@@ -17,7 +17,7 @@ from magicanimate.untrusted import read_array
 _PARTS = 24
 _NAMES = ("parts", "iuv", "I", "IUV", "labels", "arr_0")
 _LOST_IN_VIDEO = (7, 14, 21)
-"""Grey levels that video of limited range (16 to 235) cannot show: its steps are 255/219 wide and skip them."""
+"""Gray levels that video of limited range (16 to 235) cannot show: its steps are 255/219 wide and skip them."""
 _LOSSLESS = (".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", "")
 
 
@@ -66,7 +66,7 @@ def _are_indices(plane_HW: np.ndarray) -> bool:
 
 
 def check_lossless(clip: Clip, values: np.ndarray) -> None:
-    """Refuse raw indices that went through video compression: neighbouring ones cannot be told apart any more.
+    """Refuse raw indices that went through video compression: neighboring ones cannot be told apart any more.
 
     Args:
         clip: where they come from.

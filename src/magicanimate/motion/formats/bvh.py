@@ -21,7 +21,7 @@ from magicanimate.media.timing import Span, cut_frames, timeline
 _HEIGHT = 512  # pixels of the picture
 _WIDEST = 16 / 9  # of the picture
 _ROOM = 0.86  # share of the picture's height that the body takes
-_TRUNK_AND_THIGH = 0.93  # metres from the shoulders over the hips to the knees of a grown-up
+_TRUNK_AND_THIGH = 0.93  # meters from the shoulders over the hips to the knees of a grown-up
 _AXES = {f"{letter}{kind}": axis for kind in ("rotation", "position") for axis, letter in enumerate("xyz")}
 _LARGEST = 1e6  # of any number: units and degrees
 _SLOWEST, _FASTEST = 10.0, 1e-3  # seconds per frame
@@ -277,7 +277,7 @@ def track_of_capture(capture: Capture, span: Span, path: Path) -> Track:
 
 
 def _upright(places_FJ3: np.ndarray, capture: Capture, matched: dict[str, int]) -> np.ndarray:
-    """Metres with x to the right of the camera, y away from it, z up; the first pose faces the camera."""
+    """Meters with x to the right of the camera, y away from it, z up; the first pose faces the camera."""
     hips = (places_FJ3[:, matched["left_hip"]] + places_FJ3[:, matched["right_hip"]]) / 2
     chest = (places_FJ3[:, matched["left_shoulder"]] + places_FJ3[:, matched["right_shoulder"]]) / 2
     knees = (places_FJ3[:, matched["left_knee"]] + places_FJ3[:, matched["right_knee"]]) / 2

@@ -1,12 +1,12 @@
 """Part maps out of compressed video, exact at the contours too.
 
-Video keeps brightness for every pixel and colour for blocks of two by two only. Along a contour the nearest colour is
+Video keeps brightness for every pixel and color for blocks of two by two only. Along a contour the nearest color is
 then a mixture, and often that of a third part far away on the body. Here the labels of the pixels of a block are
-chosen together: their brightness has to fit pixel by pixel, their mean colour has to fit that of the block, and only
+chosen together: their brightness has to fit pixel by pixel, their mean color has to fit that of the block, and only
 labels that are certain nearby are allowed. This is solved by changing one pixel of each block at a time (iterated
 conditional modes; Besag, 1986).
 
-Shape legend: H W pixels, h w blocks, N pixels, L labels, C colour channels, D chroma channels (2).
+Shape legend: H W pixels, h w blocks, N pixels, L labels, C color channels, D chroma channels (2).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 _RED, _BLUE = 0.299, 0.114  # in brightness (ITU-R BT.601); those of BT.709 give the same parts within 0.03%
-_SPREAD, _MOST = 4.0, 0.9  # levels by which colour may differ inside a block of usual video, in most blocks
+_SPREAD, _MOST = 4.0, 0.9  # levels by which color may differ inside a block of usual video, in most blocks
 _EVERY = 4  # rows of blocks that are looked at
 _SWEEPS = 4
 _SURE, _LIKELY = 7, 3  # pixels of the nine around with the same label: at first, later
-_CHROMA = 0.1  # weight of the block's colour against a pixel's brightness
+_CHROMA = 0.1  # weight of the block's color against a pixel's brightness
 _TEXTURE = 0.4  # weight of brightness where an unknown picture is beneath
-_LONELY = 40.0  # squared levels that each differing neighbour costs
+_LONELY = 40.0  # squared levels that each differing neighbor costs
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _block_sums(planes_HWC: np.ndarray) -> np.ndarray:
 
 
 def refine(frame_HWC: np.ndarray, labels_HW: np.ndarray, near_HW: np.ndarray, look: Shades) -> np.ndarray:
-    """Labels that agree with brightness and block colour, starting from those of the nearest colour."""
+    """Labels that agree with brightness and block color, starting from those of the nearest color."""
     settled_HW = labels_HW.copy()
     labels = _even(settled_HW)  # a view: an odd last row or column keeps its labels
     near = _even(near_HW)
@@ -117,7 +117,7 @@ def _planes(frame_HWC: np.ndarray, wanted_HW: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _shifted(plane_HW: np.ndarray) -> list[np.ndarray]:
-    """The nine neighbours of every pixel, itself in the middle; the border repeats."""
+    """The nine neighbors of every pixel, itself in the middle; the border repeats."""
     padded = np.pad(plane_HW, 1, mode="edge")
     height, width = plane_HW.shape
     return [padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
@@ -160,7 +160,7 @@ def _update(
     beneath_HW: np.ndarray | None,
     look: Shades,
 ) -> None:
-    """Give N pixels, one of a block at most, the labels that fit best while their neighbours stay."""
+    """Give N pixels, one of a block at most, the labels that fit best while their neighbors stay."""
     height, width = labels_HW.shape
     count = len(look.luma_L)
     own = labels_HW[y, x]

@@ -1,11 +1,11 @@
 """The colours in which DensePose part maps are found, and how each is turned into part indices.
 
-A colouring paints a part with one colour, or with one colour laid over a grey picture: then every shade between
+A coloring paints a part with one color, or with one color laid over a gray picture: then every shade between
 `colour` and `colour + lightest * (1, 1, 1)` stands for the same part. Facts about detectron2's own drawing: the
 fine part index times 255/24, cut to 8 bits, goes through OpenCV's PARULA map and is blended with weight 0.7 over
-the grey version of the picture; pixels outside a body keep the picture.
+the gray version of the picture; pixels outside a body keep the picture.
 
-Shape legend: H W pixels, C colour channels, N pixels, L labels (a label is a colour; several may mean background).
+Shape legend: H W pixels, C color channels, N pixels, L labels (a label is a color; several may mean background).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARULA_25: np.ndarray = np.array(
 """[25, 3] RGB of OpenCV's PARULA map at the level of each part index."""
 
 OVERLAY = 0.7
-"""Weight of the part's colour where detectron2 lays it over the picture."""
+"""Weight of the part's color where detectron2 lays it over the picture."""
 _GREY_NEAR = 4.0  # two levels in each channel
 _UNSEEN, _FAR = 0xFF, 0x80
 _CHUNK = 1 << 15
@@ -50,7 +50,7 @@ class Colouring:
     colours_LC: np.ndarray = field(repr=False)
     """[25 + extra backgrounds, 3] float: the darkest shade of every label; labels from 25 on are background."""
     lightest_L: np.ndarray = field(repr=False)
-    """[L] float: how much grey may lie on top of that shade; 0 for plain colours."""
+    """[L] float: how much gray may lie on top of that shade; 0 for plain colours."""
     note: str = ""
     """One sentence for people; empty where nothing was converted."""
     near: float = NEAR
@@ -60,7 +60,7 @@ class Colouring:
 
     @cached_property
     def _labels_of_colours(self) -> np.ndarray:
-        """[2**24] uint8: label of each RGB colour, plus 128 where it is not near; filled as colours are met."""
+        """[2**24] uint8: label of each RGB color, plus 128 where it is not near; filled as colours are met."""
         return np.full(1 << 24, _UNSEEN, np.uint8)
 
     def distances(self, rgb_NC: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ class Colouring:
         return ((away_NLC - grey_NL[..., None]) ** 2).sum(-1)
 
     def labels(self, frame_HWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[H, W, 3] uint8 -> nearest label [H, W] uint8, and whether its colour is near [H, W] bool."""
+        """[H, W, 3] uint8 -> nearest label [H, W] uint8, and whether its color is near [H, W] bool."""
         r, g, b = (frame_HWC[..., i].astype(np.int32) for i in range(3))
         packed_HW = (r << 16) | (g << 8) | b
         table = self._labels_of_colours
@@ -95,7 +95,7 @@ class Colouring:
         return shades(self.colours_LC, self.lightest_L / 255)
 
     def _settled(self, frame_HWC: np.ndarray, labels_HW: np.ndarray, near_HW: np.ndarray) -> np.ndarray:
-        """Labels in which a pixel of mixed colour has the closest of the labels that are certain around it."""
+        """Labels in which a pixel of mixed color has the closest of the labels that are certain around it."""
         y, x = np.nonzero(~near_HW)
         if not 0 < y.size < 0.5 * near_HW.size:  # nothing to do, or no map at all
             return labels_HW
@@ -123,7 +123,7 @@ def _plain(name: str, parts_25C: np.ndarray, note: str, *backgrounds: tuple[int,
 
 
 def _over_grey(name: str, parts_25C: np.ndarray, note: str) -> Colouring:
-    """Parts laid over a grey picture: label 0 is never painted, so that any grey is background."""
+    """Parts laid over a gray picture: label 0 is never painted, so that any gray is background."""
     colours_LC = np.floor(parts_25C * OVERLAY)
     colours_LC[BACKGROUND] = 0
     lightest_L = np.full(25, (1 - OVERLAY) * 255)
@@ -132,7 +132,7 @@ def _over_grey(name: str, parts_25C: np.ndarray, note: str) -> Colouring:
 
 
 def _grey(name: str, step: float, note: str) -> Colouring:
-    """Grey levels lie so close together that only exact ones, up to compression, tell a map from a grey picture."""
+    """Gray levels lie so close together that only exact ones, up to compression, tell a map from a gray picture."""
     levels_LC = np.floor(np.arange(25) * step)[:, None].repeat(3, 1)
     return Colouring(name, levels_LC, np.zeros(25), note, _GREY_NEAR, exact=0.85)
 

@@ -1,6 +1,6 @@
 """Recognize a clip's content from a few frames: part map in some coloring, IUV planes, depth, or pictures.
 
-Shape legend: F frames, H W pixels, C colour channels, N pixels.
+Shape legend: F frames, H W pixels, C color channels, N pixels.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _PIXELS = 20_000  # that are looked at, of all samples together
 _PLAIN = 6  # levels: a frame that varies less shows nothing
 _EXPLAINED = 0.6  # share of pixels that must have a colouring's colours
 _BODY, _PARTS = 0.003, 3  # share of pixels, and number of parts, that a body has at least
-_COLOURED = 24  # spread of the channels of what is no grey
-_OUTSIDE = 0.7  # share of the background that must have a colour of backgrounds
+_COLOURED = 24  # spread of the channels of what is no gray
+_OUTSIDE = 0.7  # share of the background that must have a color of backgrounds
 _BORDER = 0.75  # of the frame's border that a body covers at most: people do not fill all four sides
 _FLAT = (0.5, 0.83, 0.8)  # least shares that `_flatness` has in a map; smooth pictures of one person come near
 _BASE_64, _BASE_16 = np.array([4096, 64, 1]), np.array([256, 16, 1])
-_SMOOTH = 0.9  # share of neighbouring pixels that differ by two levels at most
-_GREY = 6  # spread of the channels of what is grey
+_SMOOTH = 0.9  # share of neighboring pixels that differ by two levels at most
+_GREY = 6  # spread of the channels of what is gray
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _best_colouring(pixels_NC: np.ndarray, border_NC: np.ndarray) -> tuple[Colou
 
 
 def _labels(colouring: Colouring, pixels_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest label of every pixel, and whether its colour is near. [N], [N]."""
+    """Nearest label of every pixel, and whether its color is near. [N], [N]."""
     distances_NL = colouring.distances(pixels_NC)
     return distances_NL.argmin(1), distances_NL.min(1) <= colouring.near**2
 
@@ -139,7 +139,7 @@ def _is_flat(frames: list[np.ndarray]) -> bool:
 
 
 def _flatness(frame_HWC: np.ndarray) -> tuple[float, float, float]:
-    """Share of pixels in the commonest colour; of the others, those like their neighbour, and in the 25 commonest."""
+    """Share of pixels in the commonest color; of the others, those like their neighbor, and in the 25 commonest."""
     colours, counts = np.unique((frame_HWC >> 2).astype(np.int32) @ _BASE_64, return_counts=True)
     commonest = (colours[counts.argmax()] // _BASE_64 % 64) * 4 + 2
     away_HW = np.abs(frame_HWC.astype(np.int16) - commonest).max(-1)

@@ -4,7 +4,7 @@ A mismatch between picture and motion is behind many bad results, but a wrong gu
 differences are left alone, very large ones mean that something was misunderstood, and a motion that shows less of the
 body than the picture is not made so small that its cut edge hangs in the air.
 
-Shape legend: F frames, H W pixels, C colour channels, J joints, L lengths.
+Shape legend: F frames, H W pixels, C color channels, J joints, L lengths.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Used where the person in the picture cannot be measured. Both figures must be seen from head to foot.
 
-Shape legend: F frames, H W pixels, C colour channels.
+Shape legend: F frames, H W pixels, C color channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from magicanimate.motion.report import count_heads
 from magicanimate.parts.densepose import BACKGROUND
 
 _SMALL = 128  # pixels of the longer side at which the figure is looked for
-_STEP = 9.0  # RGB distance between neighbouring pixels that a background does not exceed
+_STEP = 9.0  # RGB distance between neighboring pixels that a background does not exceed
 _MARGIN = 0.01  # of the frame: a figure closer to the border may be cut off
 _AREA = (0.03, 0.6)  # share of the picture that a figure covers
 _SLENDER = 1.4  # height to width of a standing figure, at least
@@ -67,7 +67,7 @@ def find_in_picture(image_HWC: np.ndarray) -> Silhouette | None:
 
 
 def _background(image_HWC: np.ndarray) -> np.ndarray:
-    """Mask [H, W] of what is reached from the four corners without a sharp change of colour.
+    """Mask [H, W] of what is reached from the four corners without a sharp change of color.
 
     Not from the whole border: a figure that the border cuts off would then be taken for background from there up.
     """

@@ -1,7 +1,7 @@
 """Part maps of one person, given another person's proportions: every part is moved along its chain of joints.
 
 Each part goes by its own affine map: along its bone it becomes as long as the other person's, across it keeps the
-scale of the whole figure. Neighbouring parts share their joint, so they stay joined; the ratios are constant over a
+scale of the whole figure. Neighboring parts share their joint, so they stay joined; the ratios are constant over a
 clip, so nothing jumps. Where all ratios are one, the maps land exactly as `media.fit_parts` puts them.
 
 Shape legend: H W pixels, J joints.
@@ -22,7 +22,7 @@ from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS, JOINT, LIMBS, SID
 _SEAM = 2  # pixels: gaps between moved parts that are closed everywhere
 _HOLE = 0.15  # of the torso's length: gaps that are closed where a body was before
 _WIDEST = 16  # pixels
-_ALONE, _CLEANINGS = 4, 2  # neighbours of the same part that a pixel must have; how often that is looked for
+_ALONE, _CLEANINGS = 4, 2  # neighbors of the same part that a pixel must have; how often that is looked for
 _UNKNOWN = np.uint8(255)
 
 
@@ -145,7 +145,7 @@ def retarget(
 
 
 def _cleaned(parts_HW: np.ndarray) -> np.ndarray:
-    """Pixels that stand alone take a neighbour's label: borders get colours of parts elsewhere, which would fly off."""
+    """Pixels that stand alone take a neighbor's label: borders get colors of parts elsewhere, which would fly off."""
     group_HW = GROUP_OF_PART[parts_HW]
     for _ in range(_CLEANINGS):
         lone_HW = count_alike(group_HW) < _ALONE
