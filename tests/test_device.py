@@ -1,4 +1,4 @@
-"""Devices, number formats and memory."""
+"""Devices, dtypes, and memory."""
 
 from __future__ import annotations
 

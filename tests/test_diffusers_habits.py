@@ -175,7 +175,7 @@ def test_bad_arguments(pipe, arguments, message):
 def test_bad_ways_to_load(model_folder):
     with pytest.raises(InputError, match="dtype and torch_dtype are the same"):
         MagicAnimatePipeline.from_pretrained(model_folder, dtype="float32", torch_dtype=torch.float32)
-    with pytest.raises(InputError, match=r"Unknown number format 'torch\.int8'"):
+    with pytest.raises(InputError, match=r"Unknown dtype 'torch\.int8'"):
         MagicAnimatePipeline.from_pretrained(model_folder, torch_dtype=torch.int8)
 
 

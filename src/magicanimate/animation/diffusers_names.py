@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OutputType = Literal["np", "pil", "pt"]
 StepCallback: TypeAlias = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
-"""Called as callback(pipe, step, timestep, {"latents": latents}); latents that it returns are gone on with."""
+"""Called as callback(pipe, step, timestep, {"latents": latents}); latents that it returns replace the step's."""
 
 _NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance", "num_frames": "max_frames"}
 _SEEDS = 2**63 - 1
@@ -103,7 +103,7 @@ def _put(values: dict[str, Any], theirs: str, ours: str, value: Any) -> None:
 
 
 def draw_seed(generator: torch.Generator | list[torch.Generator]) -> int:
-    """A seed from a generator, which goes on from there as in diffusers. InputError: several generators."""
+    """Draw a seed from a generator, which advances as in diffusers. Raises InputError for several generators."""
     if isinstance(generator, list):
         if len(generator) != 1:
             raise InputError(f"A call makes one video, so it takes one generator instead of {len(generator)}.")

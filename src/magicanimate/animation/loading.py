@@ -79,7 +79,7 @@ def split_arguments(arguments: dict[str, Any]) -> tuple[Acceleration, dict[str, 
 
 
 def one_dtype(dtype: str | torch.dtype, torch_dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The networks' number format, by either of its two names. InputError: both are given, or it is none of ours."""
+    """Return the dtype, given by either of its two names. Raises InputError for both, or for an unknown one."""
     if torch_dtype is not None and dtype != "auto":
         raise InputError("dtype and torch_dtype are the same; give one of them.")
     chosen = dtype if torch_dtype is None else torch_dtype
@@ -91,7 +91,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def moved(targets: tuple[Any, ...], device: Any, dtype: Any) -> tuple[str | None, str | torch.dtype | None]:
-    """Device and number format among the arguments of `to`, which may come in any order."""
+    """Find device and dtype among the arguments of `to`, in any order."""
     for target in targets:
         if isinstance(target, torch.dtype):
             dtype = target
@@ -185,13 +185,13 @@ class LoadedModel:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Self:
-        """Run the model on another device or in another number format; in place, and returns the pipeline.
+        """Move the model to another device or dtype, in place; returns the pipeline.
 
-        How layers are put together depends on both, so the model is read from its folder again. One that was given to
+        Fused layers depend on both, so the model is read from its folder again. One that was given to
         the constructor is moved as it is.
 
         Raises:
-            InputError: a device that is not there, or a number format that is none of ours.
+            InputError: the device does not exist, or the dtype is not supported.
         """
         name, number_format = moved(targets, device, dtype)
         loading = self._loading

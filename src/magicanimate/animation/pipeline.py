@@ -122,7 +122,7 @@ class MagicAnimatePipeline(LoadedModel):
             progress: told (stage, done, total); raise in it to cancel.
             output_type: np, pil or pt: frames as diffusers' video pipelines return them.
             callback_on_step_end: called as (pipe, step, timestep, {"latents": [1, c, F, h, w]}) after every step; what
-                it returns as latents is gone on with.
+                it returns as latents replaces the step's.
             settings: see `AnimateSettings`; diffusers' names for some of them are in `CallArguments`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""A job becomes a file: frames, settings, marks, and finished steps to go on from. Used by CLI, batch and service."""
+"""Write the file of a job: frames, settings, marks, and steps to resume from. Used by CLI, batch, and service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Output:
     """Destination of a video, and the files written with it.
 
     path: of the video; its settings lie beside it. about: entries of the settings beside those of the job. overwrite:
-    replace an existing video. compare: picture, motion and result side by side. resume: go on from finished steps, and
+    replace an existing video. compare: picture, motion and result side by side. resume: from finished steps, and
     keep them from the first one on. steps: their folder; default: beside the video. transparent: frames have alpha.
     """
 
@@ -57,7 +57,7 @@ class Output:
 def write_video(pipe: MagicAnimatePipeline, job: Job, output: Output, progress: Progress | None = None) -> list[str]:
     """Compute a job's frames and write them, complete or not at all; of several processes the first one writes.
 
-    Finished steps of an interrupted run of the same job are gone on from, and removed when the video is there.
+    Resumes from finished steps of an interrupted run of the same job, and removes them when the video is written.
 
     Returns:
         Sentences on marks that could not be set.

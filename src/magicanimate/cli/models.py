@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 class Storage(StrEnum):
-    """Number formats in which weights are stored."""
+    """Dtypes in which weights are stored."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"

@@ -1,7 +1,7 @@
 """Configure how a loaded model runs: int8 or fp8 weights, offloading, compiled layers, another decoder.
 
 None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
-Memory format, layers that are put together anew (fused.py) and, on CPUs, the number format of the arithmetic and of
+Memory format, fused layers (fused.py), and, on CPUs, the dtype of the arithmetic and of
 packed weights (onednn_layers.py) are chosen here.
 """
 
@@ -110,7 +110,7 @@ def check_options(options: Acceleration, device: torch.device) -> None:
 
 
 def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
-    """Channels last where that is faster, and there with layers put together anew (fused.py) if asked for; in place."""
+    """Convert to channels-last where that is faster, and there to fused layers (fused.py) if asked for; in place."""
     for network in model.running:
         if wants_channels_last(network, device):
             network.to(memory_format=torch.channels_last)

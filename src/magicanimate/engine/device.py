@@ -1,4 +1,4 @@
-"""Device, number format and memory of the machine."""
+"""Device, dtype, and memory of the machine."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def select_device(name: str = "auto") -> torch.device:
 
 
 def select_dtype(name: str = "auto", device: torch.device | None = None) -> torch.dtype:
-    """The networks' number format; "auto" is float16 on CUDA and float32 elsewhere."""
+    """Return the networks' dtype; "auto" is float16 on CUDA and float32 elsewhere."""
     if name == "auto":
         return torch.float16 if device is not None and device.type == "cuda" else torch.float32
     if name not in DTYPES:
-        raise InputError(f"Unknown number format {name!r}: choose auto, {', '.join(DTYPES)}.")
+        raise InputError(f"Unknown dtype {name!r}: choose auto, {', '.join(DTYPES)}.")
     return DTYPES[name]
 
 

@@ -1,6 +1,6 @@
-"""Layers of the networks put together anew, so that little of what they compute passes through memory twice.
+"""Fused inference layers that save memory traffic.
 
-They take over the weights and the names of diffusers' layers, and compute the same with one rounding where there were
+They keep the weights and the names of diffusers' layers, and compute the same with one rounding where there were
 several. On a GPU the biases of convolutions join what is computed next; see `operations` for that. On a CPU they join
 the convolution, with the time embedding, and results are written over what nobody reads any more: new memory costs as
 much time as a sum. For inference alone: hooks on single convolutions (`--offload`) would never be called.

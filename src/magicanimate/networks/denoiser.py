@@ -5,7 +5,7 @@ entrance norm runs over single frames, and self-attention that reads the referen
 feed-forward layers work through their rows in slices.
 
 `forward` is diffusers' own. `trunk`, `branch` and `head` are the same computation in three parts: what both halves of
-guidance have in common, the middle and most of the way up, and the last layers, which are also the shallow way that
+guidance have in common, the middle and most of the decoder, and the last layers, which are also the shallow way that
 remains when deep features are reused.
 """
 
@@ -50,7 +50,7 @@ class WindowShape:
 class Trunk(NamedTuple):
     """A call up to its first read of the reference; rows are B*K frames.
 
-    x: what enters the rest of the middle block (of no use in a shallow call). skips: of the way down, ControlNet's
+    x: what enters the rest of the middle block (of no use in a shallow call). skips: of the encoder, ControlNet's
     residuals added; in a shallow call only the first ones. mid: ControlNet's residual of the middle block. emb: the
     time embedding.
     """
@@ -93,7 +93,7 @@ class FrameGroupNorm(nn.GroupNorm):
 
 
 class MotionModule(AnimateDiffTransformer3D):
-    """A temporal transformer with a per-frame entrance norm, which can be skipped; it takes over `stock`'s layers."""
+    """A temporal transformer with a per-frame entrance norm, which can be skipped; it keeps `stock`'s layers."""
 
     def __init__(self, stock: AnimateDiffTransformer3D, groups: int, window: WindowShape) -> None:
         nn.Module.__init__(self)
@@ -126,7 +126,7 @@ class MotionModule(AnimateDiffTransformer3D):
 
 
 class SlicedFeedForward(FeedForward):
-    """A feed-forward layer that never has its wide inner features of all rows at once; it takes over `stock`'s layers.
+    """A feed-forward layer that never has its wide inner features of all rows at once; it keeps `stock`'s layers.
 
     On a CPU memory that is new to the process costs as much time as the activation function itself.
     """
@@ -203,9 +203,9 @@ class Denoiser(UNetMotionModel):
         temporal: bool = True,
         shallow: int | None = None,
     ) -> Trunk:
-        """The stem, the way down and the middle's first residual block: nothing of it reads the reference.
+        """Compute the stem, the encoder, and the middle's first residual block, none of which reads the reference.
 
-        shallow: only as far as the last `shallow` layers of the way up need it; see `head`.
+        shallow: only as far as the last `shallow` layers of the decoder need it; see `head`.
         """
         self.window.frames, self.window.temporal = sample_BcKhw.shape[2], temporal
         emb_ND = self._embed_time(timestep_B, sample_BcKhw)
@@ -244,7 +244,7 @@ class Denoiser(UNetMotionModel):
         return x
 
     def head(self, trunk: Trunk, deep_Ndhw: Tensor, text: Text, bank: ProjectedBank | None, head: int = 1) -> Tensor:
-        """The last `head` layers of the way up and the output: the prediction `[B, c, K, h, w]`.
+        """Compute the last `head` layers of the decoder and the output: the prediction `[B, c, K, h, w]`.
 
         They need only the first `head` skips, so a shallow trunk is enough where `deep_Ndhw`, from `branch`, is known.
         """
@@ -265,7 +265,7 @@ class Denoiser(UNetMotionModel):
     def _layer(
         self, block: nn.Module, index: int, x_Ndhw: Tensor, emb_ND: Tensor, text: Text, bank: ProjectedBank | None
     ) -> Tensor:
-        """One layer of a way down or up: residual block, spatial transformer if there is one, motion module."""
+        """One layer of the encoder or decoder: residual block, spatial transformer if there is one, motion module."""
         x_Ndhw = block.resnets[index](x_Ndhw, emb_ND)
         if hasattr(block, "attentions"):
             x_Ndhw = _attend(block.attentions[index], x_Ndhw, text, bank)

@@ -1,4 +1,4 @@
-"""Approximations by name: what a step computes, and what it takes over from a step before.
+"""Approximations by name: policies that decide what a step computes and what it reuses from earlier steps.
 
 The networks know nothing of these. Each technique is a small object that answers one question about a step; together
 they make the step's plan. With the defaults every step computes everything, which is exact.
@@ -40,7 +40,7 @@ class GuidanceInterval:
 
 @dataclass(frozen=True)
 class Reuse:
-    """Something is computed at every `every`-th step and taken over in between."""
+    """Something is computed at every `every`-th step and reused in between."""
 
     every: int = 1
 
@@ -56,7 +56,7 @@ class Reuse:
 @dataclass(frozen=True)
 class FeatureReuse(Reuse):
     """Deep features of the denoiser (arXiv 2312.00858): in between, denoiser and ControlNet run only as far as the last
-    `layers` layers of the denoiser's way up need it, and the reference bank stays."""
+    `layers` layers of the denoiser's decoder need it, and the reference bank stays."""
 
     layers: int = 1
 
@@ -77,7 +77,7 @@ class StepPlan(NamedTuple):
     """Plan of one step.
 
     guidance: its scale; up to 1 only the conditional half is computed. new_difference: whether the unconditional half
-    is computed, or else the difference to it taken over. shallow: only the last `layers` layers are computed.
+    is computed, or else the difference to it reused. shallow: only the last `layers` layers are computed.
     keep_features, keep_difference: a later step wants them. new_bank: whether the appearance encoder's result is a new
     one. on_device: what is kept stays where it was made.
     temporal: the motion modules are computed.

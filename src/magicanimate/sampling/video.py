@@ -35,7 +35,7 @@ CACHE_BYTES = 2**29
 class VideoDenoiser:
     """Predicts the noise of all frames at one timestep: `denoise(latents, t, step)`.
 
-    Owns the windows, what a step takes over from earlier ones, and the processes' shares. Every process computes its
+    Owns the windows, the cache of earlier steps, and the processes' shares. Every process computes its
     run of windows; all add up all of them, in the windows' order.
 
     settings, run: see there. timesteps: of all steps. frames: of the video. Raises InputError for policies that the

@@ -22,10 +22,10 @@ class VaeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    patch: int = 4
-    channels: tuple[int, ...] = (32, 96, 192)
-    latent_channels: int = 16
-    start: Path | None = Field(None, description="a trained VAE (diffusers format), or a model whose VAE to go on from")
+    patch: int = Field(4, description="space-to-depth factor in front of the VAE")
+    channels: tuple[int, ...] = Field((32, 96, 192), description="channels of each level, the finest first")
+    latent_channels: int = Field(16, description="channels of the latents")
+    start: Path | None = Field(None, description="a trained VAE (diffusers format), or a model whose VAE is continued")
     further_channels: int = Field(0, ge=0, description="with start: so many latent channels more than it has")
     decoder_only: bool = Field(False, description="leave the encoder as it is, so that cached latents stay valid")
     body_weight: float = Field(2.0, ge=0, description="extra weight of the person's pixels")
@@ -39,7 +39,7 @@ class DecoderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: int = Field(64, ge=8)
+    channels: int = Field(64, ge=8, description="channels of every layer")
     blocks: tuple[int, ...] = Field((2, 2), description="residual blocks of each level, the coarsest first")
     body_weight: float = Field(2.0, ge=0, description="extra weight of the person's pixels")
     latent_noise: float = Field(0.05, ge=0, description="as for the VAE")
@@ -50,7 +50,7 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: tuple[int, ...] = (96, 128, 160)
+    channels: tuple[int, ...] = Field((96, 128, 160), description="channels of each level, the finest first")
     heads: int = Field(4, description="attention heads at every level")
     appearance: Literal["encoder", "global"] = Field(
         "encoder", description="global: one embedding of the whole picture instead of the appearance encoder"
@@ -67,8 +67,8 @@ class GeneratorSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    patch: int = 4
-    channels: tuple[int, ...] = (64, 96, 128)
+    patch: int = Field(4, description="space-to-depth factor of the pictures")
+    channels: tuple[int, ...] = Field((64, 96, 128), description="channels of each level, the finest first")
     adversarial: float = Field(0.2, ge=0, description="weight of the discriminator's judgement")
 
 
@@ -77,7 +77,9 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: Literal["vae", "appearance", "temporal", "distill", "detail", "decoder", "gan", "standin"]
+    stage: Literal["vae", "appearance", "temporal", "distill", "detail", "decoder", "gan", "standin"] = Field(
+        description="what is trained"
+    )
     out: Path = Field(description="folder of the run: checkpoint, log, grids, and at the end the result")
     data: Path = Field(description="training data set (magicanimate synth)")
     held_out: Path = Field(description="data set of people that are not in the training data")
@@ -94,8 +96,8 @@ class TrainSettings(BaseModel):
     generator: GeneratorSettings | None = Field(None, description="gan: the adversarial baseline")
     start: Path | None = Field(
         None,
-        description="the model folder to go on from: temporal: of stage 1; distill: of the teacher; detail, decoder: a "
-        "finished one; appearance: any, instead of vae_folder, model and networks",
+        description="model folder that training starts from: temporal: of stage 1; distill: the teacher; detail, "
+        "decoder: a finished one; appearance: any, instead of vae_folder, model and networks",
     )
     initial: InitialWeights | None = Field(
         None, description="appearance: pretrained weights of the original's size, instead of vae_folder and networks"
@@ -115,7 +117,7 @@ class TrainSettings(BaseModel):
     decoder: DecoderSettings | None = None
     views: ViewSettings = Field(default_factory=ViewSettings, description="mirrored and cropped copies")
     preview: dict[str, Any] = Field(default_factory=dict, description="SampleSettings of the sample grids")
-    preview_people: int = 8
+    preview_people: int = Field(8, description="held-out people or clips of the sample grids")
 
     @model_validator(mode="after")
     def _complete(self) -> "TrainSettings":
@@ -137,7 +139,7 @@ class TrainSettings(BaseModel):
         if len(sources) > 1:
             raise ValueError(f"only one of {' and '.join(sources)} can say where the networks come from")
         if self.noise and not self.start:
-            raise ValueError("noise changes a model that is gone on with; without start it is model.noise")
+            raise ValueError("noise changes the model that training starts from; without start set model.noise")
         if self.vae_folder and self.stage != "appearance":
             raise ValueError(f"stage {self.stage} has the VAE of the model that it starts from, not vae_folder")
         if self.vae and self.vae.further_channels and self.vae.start is None:

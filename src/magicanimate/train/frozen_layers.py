@@ -10,7 +10,7 @@ STORED = torch.bfloat16
 
 
 class StoredLinear(nn.Linear):
-    """A linear layer with weights in bfloat16 that computes in its input's number format; it takes over `stock`'s."""
+    """A linear layer with weights in bfloat16 that computes in its input's dtype; it keeps `stock`'s."""
 
     def __init__(self, stock: nn.Linear) -> None:
         nn.Module.__init__(self)
@@ -22,7 +22,7 @@ class StoredLinear(nn.Linear):
 
 
 class StoredConv2d(nn.Conv2d):
-    """A convolution with weights in bfloat16 that computes in its input's number format; it takes over `stock`'s."""
+    """A convolution with weights in bfloat16 that computes in its input's dtype; it keeps `stock`'s."""
 
     def __init__(self, stock: nn.Conv2d) -> None:
         nn.Module.__init__(self)
@@ -53,7 +53,7 @@ def store_frozen(networks: Iterable[nn.Module], trained: Iterable[nn.Parameter])
     """Keep linear layers and convolutions of which nothing is trained in bfloat16, in place. Networks may come twice.
 
     Under autocast results stay the same to the bit; without it they are those of rounded weights. Norms and tables,
-    a thousandth of a network, stay as they are, and so does the first layer, which tells diffusers the number format.
+    a thousandth of a network, stay as they are, and so does the first layer, which tells diffusers the dtype.
     """
     kept = {id(p) for p in trained}
     for network in networks:

@@ -49,7 +49,7 @@ class InitialWeights(BaseModel):
 
     folder: Path = Field(description="holds one folder for each of SOURCES; those that are missing are downloaded")
     control: Path | None = Field(
-        None, description="a trained ControlNet in diffusers' format; default: the UNet's way down, silent outputs"
+        None, description="trained ControlNet (diffusers format); default: the UNet's encoder with zero outputs"
     )
 
 
@@ -95,7 +95,7 @@ def initial_denoiser(folder: Path, unet: dict, spatial: State, config: ModelConf
 
 
 def initial_control(folder: Path | None, unet: dict, spatial: State, source: Path) -> Control:
-    """A trained ControlNet, or a copy of the UNet's way down with a fresh condition embedding and silent outputs."""
+    """A trained ControlNet, or a copy of the UNet's encoder with a fresh condition embedding and zero outputs."""
     if folder is not None:
         trained = accepted(ControlNetModel, read_json(folder / CONFIG))
         return fill(on_meta(lambda: build_control(trained)), read_state(folder / WEIGHTS), folder / WEIGHTS)

@@ -40,48 +40,44 @@ class LoopSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, description="optimizer steps")
     batch: int = Field(8, ge=1, description="samples computed together")
     accumulate: int = Field(
         1, ge=1, description="batches whose gradients make one step, shared out among the processes"
     )
-    lr: float = Field(3e-4, gt=0)
+    lr: float = Field(3e-4, gt=0, description="highest learning rate")
     warmup: int = Field(100, ge=0, description="steps of linear warm-up")
     decay: float = Field(
         0.4, ge=0, le=1, description="last share of the steps, over which the rate falls to a twentieth"
     )
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    weight_decay: float = Field(0.01, description="weight decay of the optimizer")
+    clip_norm: float = Field(1.0, description="largest norm of the gradients")
     optimizer: OptimiserName = Field(
-        "adamw", description="adafactor: hardly any memory for moments, and no momentum; the same meaning of lr"
+        "adamw", description="adamw, or adafactor: hardly any memory for moments, no momentum"
     )
     ema: float = Field(
         0.999, ge=0, lt=1, description="cap of the EMA decay, which grows as (n+1)/(n+15); 0: no average is kept"
     )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast; weights stay float32")
     frozen: Literal["float32", "bfloat16"] = Field(
-        "float32", description="number format of the layers of which a diffusion stage trains nothing"
+        "float32", description="dtype of the layers that a diffusion stage does not train"
     )
     checkpointing: bool = Field(False, description="gradient checkpointing: less memory for a third more time")
-    seed: int = 0
-    workers: int = Field(
-        0, ge=0, description="processes that draw batches ahead, for GPUs: warps are computed on the host; same result"
-    )
-    echo: int = Field(
-        1, ge=1, description="steps that see the same batch with other noise, where drawing it takes longer than a step"
-    )
-    save_every: int = Field(250, ge=1)
-    grid_every: int = Field(500, ge=1)
-    log_every: int = Field(20, ge=1)
-    minutes: float | None = Field(None, gt=0, description="stop after this long, with a checkpoint; repeat to go on")
+    seed: int = Field(0, description="seed of weights and samples")
+    workers: int = Field(0, ge=0, description="processes that prefetch batches, for GPUs; the result is the same")
+    echo: int = Field(1, ge=1, description="steps on each batch, with new noise, where drawing a batch takes longer")
+    save_every: int = Field(250, ge=1, description="steps between checkpoints")
+    grid_every: int = Field(500, ge=1, description="steps between sample grids and held-out figures")
+    log_every: int = Field(20, ge=1, description="steps between lines of the log")
+    minutes: float | None = Field(None, gt=0, description="stop after this long, with a checkpoint; repeat to resume")
     by_clock: bool = Field(
-        False, description="the rate falls by the share of the minutes that have passed, if that is ahead of the steps'"
+        False, description="decay the rate by the share of minutes that has passed, if that is ahead of the steps'"
     )
     save_minutes: float | None = Field(None, gt=0, description="also save when the last checkpoint is this old")
     best: tuple[str, ...] = Field(
-        ("part_accuracy", "psnr"), description="held-out figures that choose the best weights, the first one first"
+        ("part_accuracy", "psnr"), description="held-out figures that select the best weights, in order of priority"
     )
-    result: Literal["last", "best"] = Field("last", description="which weights the finished stage has")
+    result: Literal["last", "best"] = Field("last", description="weights of the result: last, or best")
     tensorboard: bool = Field(True, description="also write TensorBoard's files, if it is installed")
 
 
@@ -156,7 +152,7 @@ def _random(
 def _loss(
     stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device, ahead: Ahead | None
 ) -> tuple[Tensor, dict[str, float | Tensor]]:
-    """Return the loss of one batch, which was drawn ahead or is drawn now."""
+    """Return the loss of one batch, which was prefetched or is drawn now."""
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
         if ahead is None or not isinstance(stage, Prefetched):
             return stage.loss(*_random(stage, settings, step, number, device), settings.batch)

@@ -269,7 +269,7 @@ def _cache(job: TrainingRun, model: Model, data: Dataset, source: Path) -> Laten
 
 
 def _start(settings: TrainSettings, device: torch.device) -> Model:
-    """The model that a diffusion stage goes on from, pretrained weights, or fresh ones around a trained VAE."""
+    """Return the model that a diffusion stage starts from: a folder, pretrained weights, or fresh ones and a VAE."""
     if settings.start is not None:
         model = load_model(settings.start)
         if settings.vae_folder is not None:
