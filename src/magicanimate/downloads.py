@@ -10,13 +10,13 @@ from magicanimate.files import atomic_path, sha256
 
 
 def cache_folder() -> Path:
-    """The folder of everything fetched and converted: MAGICANIMATE_HOME, or a folder in the user's cache."""
+    """Return the folder of everything fetched and converted: MAGICANIMATE_HOME, or a folder in the user's cache."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "magicanimate"
     return Path(os.environ.get("MAGICANIMATE_HOME") or default).expanduser()
 
 
 def fetch_file(repository: str, name: str, expected: str) -> Path:
-    """The file, downloaded if it is not in the cache yet.
+    """Return the file, downloaded if it is not in the cache yet.
 
     Args:
         repository: owner/name on the hub.

@@ -25,7 +25,7 @@ class InputError(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest of some known names; empty if none is near."""
+    """Return a clause that names the nearest of some known names; empty if none is near."""
     nearest = get_close_matches(name.lower(), list(known), n=1, cutoff=_NEAR)
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
@@ -43,7 +43,7 @@ def why_not_written(error: BaseException) -> str:
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """The first line of a library's message, for the inside of a sentence."""
+    """Return the first line of a library's message, for the inside of a sentence."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:most].rstrip(". ")
 

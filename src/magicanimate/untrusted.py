@@ -170,7 +170,7 @@ def _read_bytes(path: Path, what: str, most: int) -> bytes:
 
 # ----------------------------------------------------------------------------------------------------------- arrays
 def array_names(path: Path) -> list[str]:
-    """Names of the arrays in an npz file; none for npy and for what cannot be read."""
+    """Return names of the arrays in an npz file; none for npy and for what cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
@@ -211,7 +211,7 @@ def read_named_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]
 
 
 def _open_member(files: ExitStack, path: Path, name: str) -> tuple[IO[bytes], int]:
-    """A member of an npz file, and how many bytes it has."""
+    """Return a member of an npz file, and how many bytes it has."""
     archive = files.enter_context(zipfile.ZipFile(path))
     about = next(member for member in archive.infolist() if member.filename in (f"{name}.npy", name))
     if about.file_size > _INFLATION * max(about.compress_size, 1):

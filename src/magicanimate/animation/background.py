@@ -30,7 +30,7 @@ _LOOKS = 8
 def open_backdrop(
     background: str, size: tuple[int, int], fit: Fit, fps: float, count: int, notes: list[str]
 ) -> Backdrop | None:
-    """The backdrop of a video; None where the picture's own background stays.
+    """Return the backdrop of a video; None where the picture's own background stays.
 
     Args:
         background: as parsed; not the driver.
@@ -59,7 +59,7 @@ def open_backdrop(
 
 
 def without_person(clip: MotionClip, size: tuple[int, int], fit: Fit, progress: Progress | None = None) -> Backdrop:
-    """The video of a motion without the person who moves in it.
+    """Return the video of a motion without the person who moves in it.
 
     Args:
         clip: with a body and the video in which it was found.
@@ -75,14 +75,14 @@ def without_person(clip: MotionClip, size: tuple[int, int], fit: Fit, progress: 
 
 
 def _light(frame: Callable[[int], np.ndarray], count: int) -> np.ndarray | None:
-    """Mean light [3] of some frames of a video."""
+    """Return the mean light [3] of some frames of a video."""
     looks = [mean_light(frame(index)) for index in range(0, count, max(1, count // _LOOKS))]
     lights = [light_3 for light_3 in looks if light_3 is not None]
     return np.mean(lights, 0) if lights else None
 
 
 def _opened(background: str, span: Span) -> Clip:
-    """A picture, which is a clip of one frame, or a video."""
+    """Return a picture, which is a clip of one frame, or a video."""
     try:
         return open_clip(existing_path(background, "background"), span)
     except InputError as error:
@@ -104,7 +104,7 @@ class PlayedClip:
         return self._count
 
     def __call__(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8."""
+        """Return [H, W, 3] uint8."""
         wanted = index % self._count
         if wanted == self._at:
             return self._shown_HWC

@@ -57,7 +57,7 @@ class AnimationOutput:
 
 
 def as_output(video: Video, output_type: str) -> AnimationOutput:
-    """Frames in the form that diffusers has for them. InputError: an unknown form."""
+    """Convert frames to a form of diffusers. Raises InputError for an unknown form."""
     check_output_type(output_type)
     if output_type == "pil":
         return AnimationOutput([_pictures(video.frames)], video)
@@ -80,7 +80,7 @@ def _pictures(frames_FHWC: np.ndarray) -> list[Image]:
 
 
 def to_settings(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments under the names of our settings. InputError: one is given under two names, or half a size."""
+    """Rename arguments to our settings. Raises InputError for two names of one setting, or half a size."""
     values = dict(arguments)
     for theirs, ours in _NAMES.items():
         if theirs in values:

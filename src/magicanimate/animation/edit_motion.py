@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def with_body(clip: MotionClip, progress: Progress | None = None) -> MotionClip:
-    """A clip of part maps with a body fitted to them, if they show one person; others as they are."""
+    """Return a clip of part maps with a body fitted to them, if they show one person; others as they are."""
     if clip.body is not None:
         return clip
     maps = list(clip)
@@ -40,7 +40,7 @@ def with_body(clip: MotionClip, progress: Progress | None = None) -> MotionClip:
 
 
 def timing_edits(settings: AnimateSettings) -> list[str]:
-    """Options that were given and make a motion another than that of its video."""
+    """Return options that were given and make a motion another than that of its video."""
     given = {
         "--speed": settings.speed != 1, "--mirror": settings.mirror, "--hold": settings.hold > 0,
         "--loop": settings.loop,
@@ -49,7 +49,7 @@ def timing_edits(settings: AnimateSettings) -> list[str]:
 
 
 def edited(clip: MotionClip, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
-    """A motion as the settings change it; without such settings the same object.
+    """Return a motion as the settings change it; without such settings the same object.
 
     Raises:
         InputError: it has no body that could be changed.
@@ -88,7 +88,7 @@ def _changed(body: BodyMotion, settings: AnimateSettings) -> BodyMotion:
 
 
 def joined_clips(clips: Sequence[MotionClip], progress: Progress | None = None) -> MotionClip:
-    """Several motions as one, blended from each to the next; one alone stays as it is.
+    """Return several motions as one, blended from each to the next; one alone stays as it is.
 
     Raises:
         InputError: one of them has no body.

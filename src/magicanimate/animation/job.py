@@ -86,16 +86,16 @@ class Job:
         return self.settings.background == TRANSPARENT
 
     def part_map(self, index: int) -> np.ndarray:
-        """One frame of the motion at the video's size, parts [H, W] uint8."""
+        """Return one frame of the motion at the video's size, parts [H, W] uint8."""
         return resize_parts(self.frame.crop(self.signal.parts_FHW[index][..., None])[..., 0], self.size)
 
     def motion_frames(self) -> Iterator[np.ndarray]:
-        """The motion as the video shows it, in clean palette colors."""
+        """Yield the motion as the video shows it, in clean palette colors."""
         for index in range(len(self)):
             yield render_parts(self.part_map(index))
 
     def describe(self) -> dict[str, Any]:
-        """Everything that made the video, for its metadata; sizes are (height, width)."""
+        """Return everything that made the video, for its metadata; sizes are (height, width)."""
         import torch
 
         return {
@@ -114,7 +114,7 @@ class Job:
         }
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         (height, width), found = self.size, self.signal.report
         if self.drawn_alone:
             made = "drawn with the picture's own pixels, without networks"
@@ -228,7 +228,7 @@ def prepare_job(
 def _joint_scene(
     cut_HWC: np.ndarray, guests: Sequence[np.ndarray], signal: Signal, fps: float, backdrop: Backdrop | None
 ) -> Scene:
-    """The people of several pictures before the first one's background."""
+    """Return the people of several pictures before the first one's background."""
     cut = [cut_HWC]
     for image_HWC in guests:
         shape = (image_HWC.shape[0], image_HWC.shape[1])
@@ -240,7 +240,7 @@ def _joint_scene(
 def _taking_place(
     clip: MotionClip, size: tuple[int, int], fit: Fit, image_HWC: np.ndarray
 ) -> tuple[Alignment, np.ndarray]:
-    """The picture's person in place of the motion's, and the picture at a size that shows both about as large.
+    """Return the picture's person in place of the motion's, and the picture at a size that shows both about as large.
 
     Raises:
         InputError: the motion is no video in which one person was found.
@@ -262,7 +262,7 @@ def _taking_place(
 
 
 def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Part maps of an alignment at another resolution."""
+    """Yield part maps of an alignment at another resolution."""
     if aligned.body is not None:
         from magicanimate.body.draw import draw_motion
 
@@ -287,7 +287,7 @@ def _colours(
 
 
 def as_picture(image: PictureInput) -> np.ndarray:
-    """Any picture (path, Pillow image, array) as `image_HWC` uint8. InputError: it is none."""
+    """Read any picture (path, Pillow image, array) as `image_HWC` uint8. Raises InputError for anything else."""
     if isinstance(image, str | Path):
         return load_picture(image)
     from PIL import Image
@@ -303,14 +303,14 @@ def as_picture(image: PictureInput) -> np.ndarray:
 
 
 def motion_span(settings: AnimateSettings) -> Span:
-    """The frames of the motion that these settings ask for."""
+    """Return the frames of the motion that these settings ask for."""
     chosen = PRESETS[settings.preset] | {name: getattr(settings, name) for name in settings.model_fields_set}
     fps = chosen.get("fps") if chosen.get("resample", True) else None
     return Span(settings.start, settings.end, fps, settings.max_frames)
 
 
 def as_motion(motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
-    """Any motion as part maps.
+    """Open any motion as part maps.
 
     Args:
         motion: path, `Clip`, `MotionClip`, or `frames_FHWC` uint8 (25 fps unless the settings say otherwise).

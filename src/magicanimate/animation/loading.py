@@ -58,7 +58,7 @@ class Loading:
 
 
 def find_folder(name_or_path: str | Path, hub: dict[str, Any]) -> Path:
-    """The folder of a model: given, shipped, cached, or fetched from the hub for a name like owner/name.
+    """Return the folder of a model: given, shipped, cached, or fetched from the hub for a name like owner/name.
 
     Raises:
         InputError: there is none.
@@ -69,7 +69,7 @@ def find_folder(name_or_path: str | Path, hub: dict[str, Any]) -> Path:
 
 
 def split_arguments(arguments: dict[str, Any]) -> tuple[Acceleration, dict[str, Any]]:
-    """Acceleration, and arguments for the hub. InputError: an argument that is neither."""
+    """Split arguments into acceleration and those of the hub. Raises InputError for others."""
     known = [*_ACCELERATION, "torch_dtype", *HUB_ARGUMENTS]
     if unknown := [name for name in arguments if name not in known]:
         others = f": choose from {', '.join(known)}."

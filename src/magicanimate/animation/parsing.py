@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 
 
 def parse_size(text: str) -> Size | Literal["auto", "motion"]:
-    """`auto`, `motion`, or WIDTHxHEIGHT as people write it -> (height, width)."""
+    """Parse `auto`, `motion`, or WIDTHxHEIGHT as people write it -> (height, width)."""
     if text.strip().lower() == "auto":
         return "auto"
     if text.strip().lower() == "motion":
@@ -25,7 +25,7 @@ def parse_size(text: str) -> Size | Literal["auto", "motion"]:
 
 
 def parse_interval(text: str) -> Interval:
-    """START-END, two numbers such as 0-0.5."""
+    """Parse START-END, two numbers such as 0-0.5."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*-\s*(\d*\.?\d+)\s*", text)
     if not match:
         raise ValueError(f"{text!r} is not an interval; write two numbers within 0 to 1 such as 0-0.5")
@@ -33,7 +33,7 @@ def parse_interval(text: str) -> Interval:
 
 
 def parse_time(text: str) -> float:
-    """Seconds, mm:ss or hh:mm:ss, the seconds with decimals if wanted -> seconds."""
+    """Parse seconds, mm:ss or hh:mm:ss, the seconds with decimals if wanted -> seconds."""
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?)", text.strip())
     if not match:
         raise ValueError(f"{text!r} is not a time; write seconds such as 12.5, or minutes and seconds such as 1:05")
@@ -42,7 +42,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_background(text: str) -> str:
-    """`picture`, `driver`, `transparent`, a color as #rrggbb in small letters, or a path as it is written."""
+    """Parse `picture`, `driver`, `transparent`, a color as #rrggbb, or a path, which stays as it is written."""
     word = text.strip()
     if not word:
         raise ValueError("is empty; write picture, driver, transparent, a color such as #00ff00, or a path")

@@ -157,7 +157,7 @@ class MagicAnimatePipeline(LoadedModel):
         self, image: PictureInput | Sequence[PictureInput], motion: MotionInput, settings: AnimateSettings,
         progress: Progress | None = None,
     ) -> Job:  # fmt: skip
-        """Stages 1 and 2: read and check everything, compute nothing yet."""
+        """Run stages 1 and 2: read and check everything, compute nothing yet."""
         return prepare_job(
             self.model.config, self.factor, image, motion, settings, progress, draws=self.draws(settings),
             mends=self.model.detail is not None,
@@ -176,7 +176,7 @@ class MagicAnimatePipeline(LoadedModel):
         patience: float = 0.0,
         on_step: StepHook | None = None,
     ) -> Iterator[np.ndarray]:
-        """Stages 3 to 7: yields frames [H, W, 3] uint8 (transparent ones [H, W, 4]) in order, as they are decoded.
+        """Run stages 3 to 7: yield frames [H, W, 3] uint8 (transparent: [H, W, 4]) in order, as they are decoded.
 
         resume_folder: keeps the last finished step, from which a further call with the same job and folder goes on,
         with the same result; the caller removes it when the video is written. patience: seconds before the first
@@ -214,7 +214,7 @@ class MagicAnimatePipeline(LoadedModel):
         return Checkpoint(folder, self._about(job), patience) if folder and self.ranks.first else None
 
     def _draw(self, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
-        """The drawing alone."""
+        """Yield the drawing alone."""
         assert job.scene is not None
         for index in range(len(job) if self.ranks.first else 0):
             frame_HWC = job.scene.cutout(index) if job.transparent else job.scene(index).frame_HWC
@@ -223,7 +223,7 @@ class MagicAnimatePipeline(LoadedModel):
                 progress("decode", index + 1, len(job))
 
     def _about(self, job: Job) -> dict[str, Any]:
-        """All that decides the frames of a job."""
+        """Return all that decides the frames of a job."""
         signal = job.signal
         motion = [signal.parts_FHW.tobytes(), *([signal.raw_FHWC.tobytes()] if signal.raw_FHWC else [])]
         described = {name: value for name, value in job.describe().items() if name in _DECIDING}
@@ -235,7 +235,7 @@ class MagicAnimatePipeline(LoadedModel):
         }
 
     def _control(self, job: Job, signal: Signal) -> ControlSource:
-        """Control planes `[1, K, P, H/stride, W/stride]`, made when they are asked for."""
+        """Return control planes `[1, K, P, H/stride, W/stride]`, made when they are asked for."""
         config, stride = self.model.config, self.model.config.control_stride
 
         def motion(frames: list[int]) -> Tensor:
@@ -253,13 +253,13 @@ class MagicAnimatePipeline(LoadedModel):
 
     @torch.no_grad()
     def _encode(self, image_HWC: np.ndarray) -> Tensor:
-        """Reference latents `[1, c, h, w]`."""
+        """Encode the reference as latents `[1, c, h, w]`."""
         model = self.model
         image_BCHW = torch.from_numpy(image_HWC.copy()).permute(2, 0, 1)[None].float() / 255
         return encode_images(model.vae, to_model(image_BCHW, model), model.config.patch)
 
     def _decode(self, latents_BcFhw: Tensor, job: Job, progress: Progress | None) -> Iterator[np.ndarray]:
-        """Frames of the visible size, a few at a time so that memory does not grow with the video.
+        """Yield frames of the visible size, a few at a time so that memory does not grow with the video.
 
         The processes take the chunks in turn, so that the first one can pass them on in order.
         """
@@ -284,7 +284,7 @@ class MagicAnimatePipeline(LoadedModel):
 
     @torch.no_grad()
     def _decode_frames(self, latents_BcFhw: Tensor, frames: range, job: Job) -> np.ndarray:
-        """[K, H, W, 3] uint8 of the video's size."""
+        """Decode frames [K, H, W, 3] uint8 of the video's size."""
         model = self.model
         latents_Bchw = to_model(latents_BcFhw[0, :, frames.start : frames.stop].transpose(0, 1), model)
         images_BCHW = decode_latents(model.decoder, latents_Bchw, model.config.patch)
@@ -301,7 +301,7 @@ class MagicAnimatePipeline(LoadedModel):
 
 
 def _finished(frame_HWC: np.ndarray, job: Job) -> np.ndarray:
-    """A frame as it is written."""
+    """Return a frame as it is written."""
     return labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
 
 
@@ -311,13 +311,13 @@ def frames_decoded_at_once(height: int, width: int, patch: int) -> int:
 
 
 def _to_bytes(images_BCHW: Tensor, truncate: bool) -> np.ndarray:
-    """[B, C, H, W] in [0, 1] -> [B, H, W, C] uint8."""
+    """Convert pictures [B, C, H, W] in [0, 1] to [B, H, W, C] uint8."""
     scaled = images_BCHW.float() * 255
     return (scaled if truncate else scaled.round()).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def sample_settings(settings: ChosenSettings) -> SampleSettings:
-    """The part of the settings that denoising is about."""
+    """Return the part of the settings that denoising is about."""
     values = settings.model_dump(include={"steps", "guidance", "window", "overlap", "fusion", "seed"})
     policies = Policies(
         interval=GuidanceInterval(*settings.guidance_interval),

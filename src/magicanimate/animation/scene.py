@@ -41,7 +41,7 @@ def build_scene(
     warnings: list[str],
     backdrop: Backdrop | None = None,
 ) -> Scene | None:
-    """The scene of one job; None, and a warning, where the picture's people cannot be moved.
+    """Return the scene of one job; None, and a warning, where the picture's people cannot be moved.
 
     Args:
         picture_HWC: uint8, as the video shows it.
@@ -86,7 +86,7 @@ def build_scene(
 
 
 def _drawn_parts(body: BodyMotion) -> np.ndarray:
-    """The parts [H, W] uint8 of a body of one frame."""
+    """Return the parts [H, W] uint8 of a body of one frame."""
     return next(iter(draw_motion(body)))["parts"]
 
 
@@ -98,7 +98,7 @@ def _several(
     warnings: list[str],
     backdrop: Backdrop | None,
 ) -> Scene | None:
-    """Each person of the picture in the pose of one of those who move, from left to right."""
+    """Return each person of the picture in the pose of one of those who move, from left to right."""
     size = (picture_HWC.shape[0], picture_HWC.shape[1])
     found = sorted(find_people(picture_HWC, people), key=_middle_of)
     bodies, middles = _moving_bodies(parts_FHW, people, fps, size)
@@ -123,7 +123,7 @@ def _several(
 def _moving_bodies(
     parts_FHW: PackedFrames, people: int, fps: float, size: tuple[int, int]
 ) -> tuple[list[BodyMotion], list[float]]:
-    """The bodies of those who move, from left to right, in pixels of `size`, and the x of their middles."""
+    """Return the bodies of those who move, from left to right, in pixels of `size`, and the x of their middles."""
     moving_FHW = divide(parts_FHW, people)
     bodies: list[BodyMotion] = []
     for k in range(1, people + 1):
@@ -139,7 +139,7 @@ def _moving_bodies(
 def build_joint_scene(
     pictures: Sequence[np.ndarray], parts_FHW: PackedFrames, people: int, fps: float, backdrop: Backdrop | None = None
 ) -> Scene:
-    """The largest person of each picture before the first picture's background, each in the pose of one who moves.
+    """Combine the largest person of each picture before the first one's background, each in the pose of one who moves.
 
     Args:
         pictures: [H, W, 3] uint8 each, for those who move from left to right; the first as the video shows it.
@@ -177,8 +177,8 @@ def build_joint_scene(
 
 
 def matched(some: Sequence[float], others: Sequence[float]) -> list[int]:
-    """For each of some people, at x positions from left to right, the index of one of the others, of whom there are at
-    least as many: in the same order, and otherwise as near as that allows."""
+    """Match people by x position from left to right to the nearest of the others, of whom there are at least as many:
+    indices that rise."""
     ways = combinations(range(len(others)), len(some))
     return list(min(ways, key=lambda way: sum(abs(others[k] - x) for k, x in zip(way, some, strict=True))))
 

@@ -334,7 +334,7 @@ class AnimateSettings(BaseModel):
         return value
 
     def for_model(self, config: ModelConfig) -> ChosenSettings:
-        """The same with nothing left open but `fps` and `size`, which depend on the motion.
+        """Return the same with nothing left open but `fps` and `size`, which depend on the motion.
 
         Raises:
             InputError: window and overlap do not go together.
@@ -438,7 +438,7 @@ class AccelerationArguments(TypedDict, total=False):
 
 
 def make_settings(**values: Any) -> AnimateSettings:
-    """Validated settings.
+    """Return validated settings.
 
     Raises:
         InputError: one sentence that names every setting at fault.
@@ -447,7 +447,7 @@ def make_settings(**values: Any) -> AnimateSettings:
 
 
 def validated(kind: type[Settings], values: dict[str, Any]) -> Settings:
-    """Settings of a kind; InputError with one sentence that names every setting at fault."""
+    """Return settings of a kind; InputError with one sentence that names every setting at fault."""
     try:
         return kind(**values)
     except ValidationError as error:

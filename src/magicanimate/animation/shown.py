@@ -38,7 +38,7 @@ class Shown:
 
 
 def shown(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo, Shown]]:
-    """The settings of a model that front ends offer, in order."""
+    """Yield the settings of a model that front ends offer, in order."""
     for name, about in model.model_fields.items():
         for note in about.metadata:
             if isinstance(note, Shown):
@@ -46,7 +46,7 @@ def shown(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo, Shown]]:
 
 
 def kinds(about: FieldInfo) -> tuple[Any, ...]:
-    """The types that a setting may have, without None."""
+    """Return the types that a setting may have, without None."""
     union = get_origin(about.annotation) in (Union, UnionType)
     return tuple(
         kind for kind in (get_args(about.annotation) if union else (about.annotation,)) if kind is not NoneType
@@ -54,6 +54,6 @@ def kinds(about: FieldInfo) -> tuple[Any, ...]:
 
 
 def literals(about: FieldInfo) -> tuple[str, ...]:
-    """The values of a setting that takes one of a few names; none for others."""
+    """Return the values of a setting that takes one of a few names; none for others."""
     (first, *others) = kinds(about)
     return get_args(first) if get_origin(first) is Literal and not others else ()

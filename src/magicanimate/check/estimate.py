@@ -52,7 +52,7 @@ class Estimate:
 
 
 def count_weights(folder: Path) -> Weights | None:
-    """The sizes of a model folder's networks, from the files' headers; None if they cannot be read."""
+    """Return the sizes of a model folder's networks, from the files' headers; None if they cannot be read."""
     names = ["denoiser", "appearance", "control", "vae"]
     if (folder / "detail").is_dir():
         names.append("detail")
@@ -77,7 +77,7 @@ class Work:
 
 
 def estimate(weights: Weights, work: Work, device: str = "cpu") -> Estimate:
-    """Time and memory of one animation. device: cpu or cuda."""
+    """Return the time and memory of one animation. device: cpu or cuda."""
     frames, positions, pixels, steps, window = work.frames, work.positions, work.pixels, work.steps, work.window
     repeated = window / max(1, window - work.overlap) if frames > window else 1.0
     evaluations = frames * repeated * steps
@@ -99,5 +99,5 @@ def estimate(weights: Weights, work: Work, device: str = "cpu") -> Estimate:
 
 
 def estimate_drawing(frames: int, pixels: int) -> Estimate:
-    """Time and memory of an animation that is drawn without networks; pixels per frame."""
+    """Return the time and memory of an animation that is drawn without networks; pixels per frame."""
     return Estimate(_START + _DRAW * frames * pixels, int(_PROCESS + _HELD * pixels))

@@ -41,7 +41,7 @@ class Examination:
     """Estimated bytes, likewise."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the sheet, for JSON."""
+        """Return everything but the sheet, for JSON."""
         facts = {"frames": self.frames, "fps": self.fps, "seconds": self.seconds, "memory": self.memory}
         return facts | {"findings": [asdict(finding) for finding in self.findings]}
 

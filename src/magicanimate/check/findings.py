@@ -45,7 +45,7 @@ class Finding:
 
 
 def find(job: Job, measured: Measured, config: ModelConfig, picture: tuple[int, int]) -> list[Finding]:
-    """Everything that can be told of a job without computing it.
+    """Return everything that can be told of a job without computing it.
 
     Args:
         job: as prepared.

@@ -18,14 +18,14 @@ _PAPER, _INK = (250, 250, 250), (40, 40, 40)
 
 
 def over(image_HWC: np.ndarray, parts_HW: np.ndarray, strength: float = 0.6) -> np.ndarray:
-    """Parts in their colors, laid over a picture of the same size."""
+    """Return parts in their colors, laid over a picture of the same size."""
     mixed = image_HWC * (1 - strength) + render_parts(parts_HW) * strength
     return np.where((parts_HW != BACKGROUND)[..., None], np.rint(mixed), image_HWC).astype(np.uint8)
 
 
 def draw_sheet(job: Job) -> np.ndarray:
-    """Two rows of five tiles: the picture with its parts, and under it the first frame as it is drawn, or its parts
-    over the picture where nobody can be drawn; eight frames of the motion."""
+    """Draw two rows of five tiles: the picture with its parts, below it the first frame as it is drawn (or its parts
+    where nobody can be drawn), and eight frames of the motion."""
     picture_HWC = job.picture_HWC
     maps = [job.part_map(index) for index in sheet_frames(len(job))]
     found = job.alignment.person.parts_HW if job.alignment and job.alignment.person else None

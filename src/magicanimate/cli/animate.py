@@ -119,7 +119,7 @@ def animate(
 
 
 def _some(what: str, option_name: str, argument: Path | None, options: list[Path] | None) -> list[Path]:
-    """The paths that were given, one by place or some by option."""
+    """Return the paths that were given, one by place or some by option."""
     if argument is not None and options:
         raise InputError(f"The {what} is given twice, as {argument} and as {options[0]}; leave one of them out.")
     given = options or ([] if argument is None else [argument])

@@ -24,7 +24,7 @@ class Command(TyperCommand):
         super().__init__(*arguments, **named)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The parameters, the help option included."""
+        """Return the parameters, the help option included."""
         return _plain_flags(super().get_params(ctx))
 
 
@@ -36,5 +36,5 @@ class Group(TyperGroup):
         super().__init__(*arguments, **named)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The parameters, the help option included."""
+        """Return the parameters, the help option included."""
         return _plain_flags(super().get_params(ctx))

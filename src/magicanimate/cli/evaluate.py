@@ -100,7 +100,7 @@ def evaluate(
 
 
 def told(context: typer.Context) -> str:
-    """The command with everything that was not left at its default."""
+    """Return the command with everything that was not left at its default."""
     words = ["magicanimate", "evaluate"]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")

@@ -53,7 +53,7 @@ def installation() -> dict[str, Any]:
 
 
 def installed(name: str) -> str | None:
-    """The version of a package; None if it is not installed."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -89,6 +89,6 @@ def devices() -> dict[str, str]:
 
 
 def without_home(folder: Path) -> str:
-    """A path in which the user's name does not stand."""
+    """Return a path in which the user's name does not stand."""
     home = Path.home()
     return str(Path("~") / folder.relative_to(home)) if folder.is_relative_to(home) else str(folder)

@@ -113,7 +113,7 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
 
 
 def readable(facts: dict[str, Any]) -> list[str]:
-    """One line per fact, nested ones indented."""
+    """Return one line per fact, nested ones indented."""
     lines = []
     for key, value in facts.items():
         if isinstance(value, dict) and value:
@@ -126,10 +126,10 @@ def readable(facts: dict[str, Any]) -> list[str]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def megabytes(count: int) -> str:
-    """Bytes in words."""
+    """Return bytes in words."""
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"

@@ -106,7 +106,7 @@ def _about(found: MotionClip, sources: list[Path], kind: str, size: Size | None)
 
 
 def _frames(found: MotionClip, kind: str, size: Size | None) -> Iterator[np.ndarray]:
-    """RGB frames of one kind of control."""
+    """Yield RGB frames of one kind of control."""
     from magicanimate.parts.densepose import render_parts, resize_parts
 
     if found.body is not None:

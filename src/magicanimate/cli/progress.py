@@ -80,7 +80,7 @@ class ProgressDisplay:
 
 
 def memory_text() -> str:
-    """Peak memory of this process so far, in words."""
+    """Return the peak memory of this process so far, in words."""
     try:
         import resource
     except ModuleNotFoundError:  # not on Windows

@@ -91,7 +91,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; InputError if the address is not this machine's or the port is taken."""
+    """Return a socket that listens; InputError if the address is not this machine's or the port is taken."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -99,7 +99,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def read_limits(given: list[str] | None) -> Limits:
-    """Limits from NAME=VALUE; InputError names what is wrong and what there is."""
+    """Return limits from NAME=VALUE; InputError names what is wrong and what there is."""
     values = dict(pair.partition("=")[::2] for pair in given or ())
     if unknown := set(values) - set(Limits.model_fields):
         raise InputError(f"There is no limit {min(unknown)!r}: choose from {', '.join(Limits.model_fields)}.")

@@ -23,7 +23,7 @@ _LEVELS[list(_CERTAINTY)] = list(_CERTAINTY.values())
 
 
 def drawing_planes(drawn: DrawnFrame, frame: Frame, stride: int) -> Tensor:
-    """Planes `[49, h, w]` of one drawing, for a canvas with `stride` pixels per cell."""
+    """Return planes `[49, h, w]` of one drawing, for a canvas with `stride` pixels per cell."""
     step = stride // WARP_COLOURS
     picture_HWC = _means(frame, drawn.frame_HWC, step)
     known_HWC = _means(frame, _LEVELS[drawn.kind_HW], step)[..., None]
@@ -48,7 +48,7 @@ class DrawingPlanes:
         self._planes: dict[int, Tensor] = {}
 
     def __call__(self, frames: list[int]) -> Tensor:
-        """`[F, 49, h, w]` float32; frames beyond the motion's end repeat its last one."""
+        """Return `[F, 49, h, w]` float32; frames beyond the motion's end repeat its last one."""
         if self._scene is None:
             height, width = (side // self._stride for side in self._frame.canvas)
             return torch.zeros(len(frames), WARP_PLANES, height, width)

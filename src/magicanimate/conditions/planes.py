@@ -31,7 +31,7 @@ def control_planes(control: Tensor, encoding: ControlEncoding, stride: int) -> T
 
 
 def nearest_parts(pictures_NHW3: Tensor) -> Tensor:
-    """Part indices `[N, H, W]` uint8 of pictures, uint8 or in [0, 1], by the nearest DensePose color."""
+    """Return part indices `[N, H, W]` uint8 of pictures, uint8 or in [0, 1], by the nearest DensePose color."""
     palette = torch.as_tensor(PALETTE_25, dtype=torch.float32, device=pictures_NHW3.device)
     pixels = _unit(pictures_NHW3).float() * 255
     # |x - p|^2 without its term |x|^2, which is the same for all colors
@@ -45,5 +45,5 @@ def _colors(parts_NHW: Tensor) -> Tensor:
 
 
 def _unit(levels: Tensor) -> Tensor:
-    """Levels of 8 bit as numbers in [0, 1]; others as they are."""
+    """Return levels of 8 bit as numbers in [0, 1]; others as they are."""
     return levels.float() / 255 if levels.dtype == torch.uint8 else levels

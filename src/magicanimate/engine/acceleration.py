@@ -119,7 +119,7 @@ def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
 
 
 def join_or_pack(model: Model, device: torch.device) -> Model:
-    """Matrix products of fused networks as the device likes them, in place. Not for weights in 8 bit."""
+    """Join or pack the matrix products of fused networks, as the device likes, in place. Not for weights in 8 bit."""
     packs = device.type == "cpu" and can_pack(model.dtype)
     name = model_fingerprint(model) if packs else None
     for network in model.running:
@@ -154,7 +154,7 @@ def widen_model(model: Model, casting: bool) -> Model:
 
 
 def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
-    """A decoder in diffusers' AutoencoderTiny format, checked against the model's latents."""
+    """Read a decoder in diffusers' AutoencoderTiny format, checked against the model's latents."""
     decoder = load_network(folder, build_small_decoder, model.dtype)
     channels, scale = decoder.config["latent_channels"], 2 ** (len(decoder.config["decoder_block_out_channels"]) - 1)
     wanted = (model.latent_channels, model.pixel_factor // model.config.patch, model.vae.config["out_channels"])
@@ -168,7 +168,7 @@ def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
 
 
 def build_small_decoder(config: Any) -> AutoencoderTiny:
-    """An AutoencoderTiny with fresh weights. Raises InputError for arguments that it does not have."""
+    """Build an AutoencoderTiny with fresh weights. Raises InputError for unknown arguments."""
     derived = "block_out_channels"  # which diffusers writes beside the arguments
     return build(AutoencoderTiny, {key: value for key, value in config.items() if key != derived}, "small decoder")
 
@@ -190,7 +190,7 @@ def quantise_model(model: Model, quantise: Quantise, device: torch.device) -> No
 
 
 def offload_model(model: Model, device: torch.device) -> Model:
-    """Every layer's weights rest on the host and are on the device only while that layer computes."""
+    """Keep every layer's weights on the host, and on the device only while that layer computes."""
     for network in model.running:
         apply_group_offloading(network, onload_device=device, offload_type="leaf_level")
     return replace(model, compute=replace(model.compute, device=device))

@@ -17,7 +17,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """The device to compute on; "auto" takes CUDA, then Apple's MPS, then the CPU. InputError if it is not there."""
+    """Choose the device; "auto" takes CUDA, then Apple's MPS, then the CPU. Raises InputError if it is not there."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -58,7 +58,7 @@ def fast_on_cpu(dtype: torch.dtype) -> bool:
 
 
 def to_device(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A tensor on a device; from the host to a GPU through pinned memory, so that nobody waits for the copy."""
+    """Move a tensor to a device; from the host to a GPU through pinned memory, so that nobody waits for the copy."""
     if device.type == "cuda" and x.device.type == "cpu":
         return x.to(dtype).pin_memory().to(device, non_blocking=True)
     return x.to(device, dtype)
@@ -79,7 +79,7 @@ def begin_window(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device | None = None) -> int:
-    """The most bytes used so far: on a CUDA device its allocator's, else this process's resident memory."""
+    """Return the peak memory in bytes: on a CUDA device its allocator's, else this process's resident memory."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     import resource  # not on Windows

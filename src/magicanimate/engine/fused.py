@@ -51,7 +51,7 @@ class FusedFrameNorm(nn.GroupNorm):
         self.weight, self.bias = stock.weight, stock.bias
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[B, C, K, h, w]`, a view of frames, to a view of contiguous `[B, h, w, K, C]`."""
+        """Return `[B, C, K, h, w]`, a view of frames, to a view of contiguous `[B, h, w, K, C]`."""
         frames = input.shape[2]
         x_NChw = rearrange(input, "b c k h w -> (b k) c h w")
         return group_norm(
@@ -184,7 +184,7 @@ class FusedGEGLU(GEGLU):
 
 
 def convolve(conv: nn.Conv2d | PackedConv2d, x_NChw: Tensor, shift_NC: Tensor) -> tuple[Tensor, Tensor | None]:
-    """A convolution with `shift`, `[N, C]` or `[1, C]`, in place of its bias; and what of that is left to be added.
+    """Convolve with `shift`, `[N, C]` or `[1, C]`, in place of the bias; return also what of it is left to be added.
 
     On a GPU that is all of it, since it joins what is computed next. On a CPU a bias costs nothing.
     """
@@ -196,7 +196,7 @@ def convolve(conv: nn.Conv2d | PackedConv2d, x_NChw: Tensor, shift_NC: Tensor) -
 
 
 def with_bias(conv: nn.Conv2d | PackedConv2d, x_NChw: Tensor, bias_C: Tensor | None) -> Tensor:
-    """A convolution with another bias than its own."""
+    """Convolve with another bias than the layer's own."""
     if isinstance(conv, PackedConv2d):
         return conv.convolve(x_NChw, bias_C)
     return F.conv2d(x_NChw, conv.weight, bias_C, conv.stride, conv.padding)
@@ -212,7 +212,7 @@ def layer_norm(
 
 
 def add_feed_forward(layer: nn.Module, x_NTC: Tensor, normed_NTC: Tensor) -> Tensor:
-    """`x + layer(normed)`; on CPUs slice by slice, as `SlicedFeedForward` does, in the memory of x."""
+    """Return Add `x + layer(normed)`; on CPUs slice by slice, as `SlicedFeedForward` does, in the memory of x."""
     if normed_NTC.is_cuda or torch.is_grad_enabled():
         return x_NTC + layer(normed_NTC)
     rows, given = (z.view(-1, z.shape[-1]).split(slice_rows(z)) for z in (x_NTC, normed_NTC))
@@ -222,7 +222,7 @@ def add_feed_forward(layer: nn.Module, x_NTC: Tensor, normed_NTC: Tensor) -> Ten
 
 
 def linear(layer: nn.Module, x_NTC: Tensor) -> Tensor:
-    """A linear layer, or a convolution of single positions as one; other layers as they are."""
+    """Apply a linear layer, or a convolution of single positions as one; other layers as they are."""
     if isinstance(layer, nn.Conv2d):
         return F.linear(x_NTC, layer.weight.flatten(1), layer.bias)
     return layer(x_NTC)

@@ -118,5 +118,5 @@ def all_windows(x_NChw: Tensor) -> Tensor:
 
 
 def pack(weight: Tensor) -> Tensor:
-    """The weight `[D', D]` of a linear layer."""
+    """Return the weight `[D', D]` of a linear layer."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())

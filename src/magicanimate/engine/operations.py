@@ -100,7 +100,7 @@ def gated_gelu(x_ND: Tensor) -> Tensor:
 
 
 def add_biased(x_NChw: Tensor, y_NChw: Tensor, bias_C: Tensor) -> Tensor:
-    """`x + y + bias`."""
+    """Add `x + y + bias`."""
     if takes_kernel(x_NChw):
         from magicanimate.engine import triton_kernels as kernels
 
@@ -110,7 +110,7 @@ def add_biased(x_NChw: Tensor, y_NChw: Tensor, bias_C: Tensor) -> Tensor:
 
 
 def add_to(x: Tensor, y: Tensor) -> Tensor:
-    """`x + y` in the memory of x, which nobody else may read any more; unless a gradient may be wanted."""
+    """Return `x + y` in the memory of x, which nobody else may read any more; unless a gradient may be wanted."""
     return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
@@ -123,7 +123,7 @@ def add_norm(
     places_TC: Tensor | None = None,
     later_C: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`x + y`, and its layer norm over the channels, plus the code of each place in the sequence if there is one.
+    """Add `x + y`, and take its layer norm over the channels, plus the position's code in the sequence if there is one.
 
     Without y the first result is x itself. later: with y only, what is added to the sum after the norm was taken.
     """
@@ -139,7 +139,7 @@ def add_norm(
 
 
 def short_attention(query_NgTd: Tensor, key_NgTd: Tensor, value_NgTd: Tensor) -> Tensor:
-    """Attention over a few frames. The fused attention of GPUs is made for long sequences: it would fill an eighth of
+    """Attend over a few frames. The fused attention of GPUs is made for long sequences: it would fill an eighth of
     each of its tiles. All three are `split_heads` of contiguous tensors, or of equal shares of one."""
     _, _, frames, width = query_NgTd.shape
     step = query_NgTd.stride(2)

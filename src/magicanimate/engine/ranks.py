@@ -63,7 +63,7 @@ class Ranks:
             self._exchange(None)
 
     def ordered_all_gather(self, own: Iterable[Tensor], count: int) -> Iterator[Tensor]:
-        """All of `count` tensors of one shape, in order, of which every process gives its `shard`.
+        """Yield all of `count` tensors of one shape, in order, of which every process gives its `shard`.
 
         Alone they pass through as they are made.
         """

@@ -54,7 +54,7 @@ class SoundTrack:
 
 
 def _stretch(audio: Audio) -> Iterator[np.ndarray]:
-    """Pieces [2, samples] float32 that follow each other from the stretch's start to its end, silence first if the
+    """Yield pieces [2, samples] float32 from the stretch's start to its end, silence first if the
     sound begins later. Where the sound is damaged it ends."""
     position, last = None, round(audio.seconds * _RATE)
     for time, piece_CN in _decoded(audio):

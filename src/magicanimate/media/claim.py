@@ -38,7 +38,7 @@ def claimed(path: Path) -> Iterator[None]:
 
 
 def _locked(lock: Path, path: Path) -> int | None:
-    """The handle of a locked file that is still under its name; None where files cannot be locked."""
+    """Return the handle of a locked file that is still under its name; None where files cannot be locked."""
     while True:
         try:
             handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -55,7 +55,7 @@ def is_video(path: Path) -> bool:
 
 
 def video_stream(container: InputContainer, path: Path) -> Any:
-    """The first video that can be decoded, cover pictures aside.
+    """Return the first video that can be decoded, cover pictures aside.
 
     Raises:
         InputError: there is none, or its codec is not known.

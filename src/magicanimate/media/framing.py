@@ -36,7 +36,7 @@ class Frame:
         return images[..., : self.size[0], : self.size[1], :]
 
     def picture(self, image_HWC: np.ndarray, fit: Fit) -> np.ndarray:
-        """A picture of any size, fitted and padded to the canvas."""
+        """Return a picture of any size, fitted and padded to the canvas."""
         height, width, _ = image_HWC.shape
         return self.pad(fit_picture(image_HWC, place((height, width), self.size, fit)))
 
@@ -45,7 +45,7 @@ def choose_size(
     picture: tuple[int, int], motion: tuple[int, int], resolution: tuple[int, int],
     size: tuple[int, int] | Literal["auto", "motion"], *, like_picture: bool,
 ) -> tuple[int, int]:  # fmt: skip
-    """The (height, width) of a video.
+    """Return the (height, width) of a video.
 
     Args:
         picture, motion: their (height, width).
@@ -66,7 +66,7 @@ def choose_size(
 def choose_frame(
     motion: tuple[int, int], resolution: tuple[int, int], size: tuple[int, int] | Literal["auto"], factor: int
 ) -> Frame:
-    """The frame for a motion of (height, width).
+    """Return the frame for a motion of (height, width).
 
     auto keeps the motion's aspect ratio and takes as many pixels as the model was trained with (its resolution's
     height times width), in even numbers: people then appear about as large as in training, and time and memory stay

@@ -12,7 +12,7 @@ _WILDCARDS = re.compile(r"[*?\[]")
 
 
 def existing_path(path: str | Path, what: str) -> Path:
-    """The path of an input, with `~` for the home folder; `what` names it in messages.
+    """Return the path of an input, with `~` for the home folder; `what` names it in messages.
 
     Raises:
         InputError: nothing is there; says so in particular for addresses, wildcards and `-`.
@@ -44,7 +44,7 @@ def existing_path(path: str | Path, what: str) -> Path:
 
 
 def output_path(path: str | Path) -> Path:
-    """The path of an output, with `~` for the home folder.
+    """Return the path of an output, with `~` for the home folder.
 
     Raises:
         InputError: it is an address, or `-`.

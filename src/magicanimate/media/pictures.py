@@ -125,7 +125,7 @@ def _something_else(path: Path) -> str:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow image, upright, as RGB over white; the longer side has at most LARGEST pixels."""
+    """Return any Pillow image, upright, as RGB over white; the longer side has at most LARGEST pixels."""
     picture.draft("RGB", (LARGEST, LARGEST))  # a JPEG is decoded at a half or a quarter of its size, if that is enough
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in _SIXTEEN_BIT or picture.mode in ("I", "F"):

@@ -20,7 +20,7 @@ _TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-
 
 
 def to_rgb8(frame: av.VideoFrame, aspect: float = 1.0) -> np.ndarray:
-    """`frame_HWC` uint8 RGB.
+    """Return `frame_HWC` uint8 RGB.
 
     Rotation stored beside the pixels is applied, transparency is laid over white, pixels that are not square
     (`aspect` is their width to height) are made so, more than 8 bit are rounded, and PQ or HLG (HDR) brightness
@@ -47,7 +47,7 @@ def over_white(frame_HWC: np.ndarray) -> np.ndarray:
 
 @cache
 def _light(transfer: int) -> np.ndarray:
-    """[65536] float32: light of each 16-bit level, 1 is graded white (SMPTE ST 2084; ITU-R BT.2100 HLG)."""
+    """Return the light of each 16-bit level, [65536] float32, 1 is graded white (SMPTE ST 2084; ITU-R BT.2100 HLG)."""
     level = np.arange(65536, dtype=np.float64) / 65535
     if transfer == _PQ:
         root = level ** (1 / 78.84375)

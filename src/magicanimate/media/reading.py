@@ -83,7 +83,7 @@ def open_clip(path: str | Path, span: Span = WHOLE) -> Clip:
 
 
 def _clip(path: Path, size: tuple[int, int], line: Timeline, span: Span, timed: Callable[[], Iterator[Timed]]) -> Clip:
-    """A clip of the frames of a span."""
+    """Return a clip of the frames of a span."""
     count = count_frames(line, span, path)
     notes = [] if line.even or line.holes else [
         f"{path.name} has a variable frame rate; it was read as {span.fps or line.fps:.4g} fps by its time stamps."
@@ -92,7 +92,7 @@ def _clip(path: Path, size: tuple[int, int], line: Timeline, span: Span, timed: 
 
 
 def clip_of_frames(frames_FHWC: np.ndarray, fps: float, span: Span = WHOLE) -> Clip:
-    """A clip of frames that are in memory, [F, H, W, 3] uint8."""
+    """Return a clip of frames that are in memory, [F, H, W, 3] uint8."""
     line = _even(len(frames_FHWC), fps)
     name = Path("array")
     return _clip(name, _size(frames_FHWC[0]), line, span, lambda: zip(line.times, frames_FHWC, strict=True))
@@ -119,7 +119,7 @@ def by_number(path: Path | str) -> list[tuple[int, str]]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Files and folders in a folder, sorted by name, without hidden ones such as the `._*` that macOS leaves."""
+    """Return files and folders in a folder, sorted by name, without hidden ones such as the `._*` that macOS leaves."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -179,7 +179,7 @@ def _open_animation(path: Path, span: Span) -> Clip:
 
 
 def _broken(path: Path, index: int, time: float) -> InputError:
-    """The sentence for a clip whose frame `index`, at `time`, cannot be read."""
+    """Return the sentence for a clip whose frame `index`, at `time`, cannot be read."""
     if index == 0:
         return InputError(f"The motion {path} is damaged: not one frame can be read; give a complete file.")
     return InputError(
@@ -246,7 +246,7 @@ def _inspect(path: Path) -> _Video:
 
 
 def _video_frames(path: Path, about: _Video, begin: float) -> Iterator[Timed]:
-    """Frames from the one at `begin`, or from one before it, on."""
+    """Yield frames from the one at `begin`, or from one before it, on."""
     start = about.origin + begin if begin > 0 and about.stamped else None
     index, time = 0, -1 / about.line.fps if start is None else begin
     try:
@@ -262,7 +262,7 @@ def _video_frames(path: Path, about: _Video, begin: float) -> Iterator[Timed]:
 
 
 def _of_one_size(frames: Iterator[Timed], size: tuple[int, int]) -> Iterator[Timed]:
-    """Frames scaled to (height, width), as players do where a broadcast changes its size."""
+    """Yield frames scaled to (height, width), as players do where a broadcast changes its size."""
     for time, frame_HWC in frames:
         if _size(frame_HWC) == size:
             yield time, frame_HWC

@@ -79,13 +79,13 @@ def _has_holes(gaps: np.ndarray) -> bool:
 
 
 def _common(rate: float) -> float:
-    """A measured rate, rounded to one in use if one is near."""
+    """Return a measured rate, rounded to one in use if one is near."""
     nearest = min(_COMMON_RATES, key=lambda common: abs(common / rate - 1))
     return nearest if abs(nearest / rate - 1) < _CLOSE else rate
 
 
 def cut_frames(line: Timeline, span: Span, frames: Iterable[Timed]) -> Iterator[np.ndarray]:
-    """The frames of a span, at its rate."""
+    """Yield the frames of a span, at its rate."""
     end = line.length if span.end is None else min(span.end, line.length)
     if line.even and (span.fps is None or abs(span.fps - line.fps) < 1e-3):
         cut = _as_stored(frames, span.start, end)

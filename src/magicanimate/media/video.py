@@ -34,7 +34,7 @@ class Video:
         return len(self.frames)
 
     def _repr_html_(self) -> str:
-        """The video as notebooks show it: a player with the whole file in it."""
+        """Return the video as notebooks show it: a player with the whole file in it."""
         with tempfile.TemporaryDirectory() as folder:
             kind = "webm" if self.frames.shape[3] == 4 else "mp4"
             data = self.save(Path(folder) / f"video.{kind}").read_bytes()
@@ -72,7 +72,7 @@ class VideoStream:
         return self.source
 
     def collect(self) -> Video:
-        """All frames in memory."""
+        """Return all frames in memory."""
         return Video(np.stack(list(self.source)), self.fps, self.settings, self.warnings, self.audio)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -83,7 +83,7 @@ class _About:
         self.xmp = xmp_packet(settings)
 
     def png(self) -> PngInfo:
-        """Chunks of a PNG file."""
+        """Return chunks of a PNG file."""
         info = PngInfo()
         info.add_text("Comment", self.comment)
         if self.xmp:
@@ -336,7 +336,7 @@ def open_writer(
 
 
 def side_by_side(*images_HWC: np.ndarray) -> np.ndarray:
-    """Frames of one height next to each other, with a thin white line between; with alpha, if one of them has it."""
+    """Join frames of one height side by side, with a thin white line between; with alpha, if one of them has it."""
     channels = max(image_HWC.shape[2] for image_HWC in images_HWC)
     line = np.full((images_HWC[0].shape[0], 4, channels), 255, np.uint8)
     pieces: list[np.ndarray] = []

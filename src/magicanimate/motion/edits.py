@@ -40,7 +40,7 @@ def sped(body: BodyMotion, speed: float) -> BodyMotion:
 
 
 def mirrored(body: BodyMotion) -> BodyMotion:
-    """Left and right exchanged, in the pose and in the picture."""
+    """Exchange left and right, in the pose and in the picture."""
     other, sign = _other_side()
     rotation = rotation_from_turn(torch.from_numpy(body.pose_FP[:, :TURN])).numpy()
     turn = turn_from_rotation(rotation * np.outer(_REFLECTION, _REFLECTION))
@@ -50,13 +50,13 @@ def mirrored(body: BodyMotion) -> BodyMotion:
 
 
 def held(body: BodyMotion, seconds: float) -> BodyMotion:
-    """The last pose stays for so many seconds more."""
+    """Hold the last pose for so many seconds."""
     last = np.flatnonzero(body.present_F)[-1]
     return body.only(np.concatenate([np.arange(len(body)), np.full(round(seconds * body.fps), last)]))
 
 
 def looped(body: BodyMotion) -> BodyMotion:
-    """The end goes over into the beginning, in place and speed: what would follow the last frame is the first one.
+    """Blend the end into the beginning, in place and speed: the first frame follows the last one.
 
     The last frames are blended with the beginning continued to before itself (reflected in the first pose).
     """
@@ -73,7 +73,7 @@ def looped(body: BodyMotion) -> BodyMotion:
 
 
 def joined(bodies: Sequence[BodyMotion]) -> BodyMotion:
-    """Motions one after the other, each beginning where the one before it ends, blended from one to the next.
+    """Join motions, each beginning where the one before it ends, blended from one to the next.
 
     All get the first one's body, camera and frame rate.
     """
@@ -108,7 +108,7 @@ def _followed(first: BodyMotion, second: BodyMotion) -> BodyMotion:
 
 
 def _between(body: BodyMotion, at_F: np.ndarray) -> BodyMotion:
-    """The motion at some times, in frames with fractions."""
+    """Return the motion at some times, in frames with fractions."""
     before = np.floor(at_F).astype(int)
     after = np.minimum(before + 1, len(body) - 1)
     part = (at_F - before)[:, None]
@@ -122,7 +122,7 @@ def _between(body: BodyMotion, at_F: np.ndarray) -> BodyMotion:
 
 
 def _turned(body: BodyMotion) -> BodyMotion:
-    """The same with the turn of the pelvis as columns of a rotation again."""
+    """Return the same with the turn of the pelvis as columns of a rotation again."""
     rotation = rotation_from_turn(torch.from_numpy(body.pose_FP[:, :TURN].astype(np.float32))).numpy()
     pose = np.concatenate([turn_from_rotation(rotation), body.pose_FP[:, TURN:]], 1)
     return replace(body, pose_FP=pose.astype(np.float32))

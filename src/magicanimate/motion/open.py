@@ -98,7 +98,7 @@ def _of_clip(clip: Clip, extractor: str, person: int | None, progress: Progress 
 
 
 def _numbers(clip: Clip, found: Recognised) -> MotionClip:
-    """Pictures whose values are part indices."""
+    """Return pictures whose values are part indices."""
     what = "IUV planes" if found.kind == "iuv" else "part indices as colour values"
     return MotionClip(
         clip.path, "densepose", clip.fps, clip.size, clip.count, lambda: plane_frames(clip, found.channel),
@@ -107,7 +107,7 @@ def _numbers(clip: Clip, found: Recognised) -> MotionClip:
 
 
 def _of_arrays(path: Path, span: Span) -> MotionClip:
-    """A file of arrays: a body motion that was saved, part indices or IUV planes."""
+    """Return a file of arrays: a body motion that was saved, part indices or IUV planes."""
     if "pose" in array_names(path):
         from magicanimate.body.motion import BodyMotion
 
@@ -125,7 +125,7 @@ def _of_arrays(path: Path, span: Span) -> MotionClip:
 
 
 def _cut(body: BodyMotion, span: Span, path: Path) -> BodyMotion:
-    """The frames of a span."""
+    """Return the frames of a span."""
     line = timeline([index / body.fps for index in range(len(body))], body.fps)
     count_frames(line, span, path)
     kept = np.array(list(cut_frames(line, span, zip(line.times, np.arange(len(body)), strict=True))))
@@ -164,7 +164,7 @@ def _of_bvh(path: Path, span: Span, progress: Progress | None) -> MotionClip:
 
 
 def _painted(clip: Clip, found: Recognised) -> MotionClip:
-    """A part map in a known palette, streamed."""
+    """Return a part map in a known palette, streamed."""
     colouring = found.colouring
     assert colouring is not None
     return MotionClip(
@@ -185,7 +185,7 @@ def _converted(colouring: Colouring, found: Recognised) -> list[str]:
 
 
 def _chosen(motion: MotionClip, person: int | None) -> MotionClip:
-    """The same with one person only, where one was asked for."""
+    """Return the same with one person only, where one was asked for."""
     if person is None or motion.body is not None:
         return motion
 

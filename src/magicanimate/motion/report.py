@@ -61,7 +61,7 @@ class ReportBuilder:
             self._heads.append(count_heads(parts_HW))
 
     def finish(self) -> MotionReport:
-        """The report, with its warnings in words. InputError: nobody was seen in any frame."""
+        """Return the report, with its warnings in words. Raises InputError: nobody was seen in any frame."""
         if self._frames and self._empty == self._frames:
             raise InputError("No person was found in the motion: every pixel of it is background; give another clip.")
         background = float(self._histogram[densepose.BACKGROUND] / max(self._pixels, 1))

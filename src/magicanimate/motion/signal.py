@@ -33,7 +33,7 @@ class Signal:
         return len(self.parts_FHW)
 
     def rgb(self, frames: Sequence[int]) -> np.ndarray:
-        """Some control frames as [F, H, W, 3] uint8."""
+        """Return some control frames as [F, H, W, 3] uint8."""
         return render_parts(self.parts_FHW[frames]) if self.raw_FHWC is None else self.raw_FHWC[frames]
 
     def people(self, frames: Sequence[int] | slice) -> np.ndarray | None:
@@ -41,7 +41,7 @@ class Signal:
         return None if self.people_FHW is None else self.people_FHW[frames]
 
     def padded(self, multiple: int) -> Signal:
-        """The last frame repeated until the count is a multiple."""
+        """Repeat the last frame until the count is a multiple."""
         missing = -len(self) % multiple
         if not missing:
             return self

@@ -45,7 +45,7 @@ class LastBankBlock(nn.Module):
 
 
 def build_appearance(config: Mapping[str, Any]) -> UNet2DConditionModel:
-    """An appearance encoder with fresh weights: a UNet2DConditionModel without its unread end.
+    """Build an appearance encoder with fresh weights: a UNet2DConditionModel without its unread end.
 
     config: the arguments of diffusers' UNet2DConditionModel. Raises InputError for arguments that it does not have.
     """
@@ -78,7 +78,7 @@ def reference_bank(
     coordinates: int = 0,
     blocks: tuple[str, ...] = FUSION_BLOCKS,
 ) -> ReferenceBank:
-    """The reference bank y_a = F_a(z_ref | I_ref, t): inputs `[B, T, D]` of the self-attentions in `blocks`.
+    """Compute the reference bank y_a = F_a(z_ref | I_ref, t): inputs `[B, T, D]` of the self-attentions in `blocks`.
 
     Keys are the module paths of those self-attentions, the same in encoder and denoiser. The reference latents are
     clean; timestep (one, or one per sample) and text are those of the denoiser's call. Differentiable.

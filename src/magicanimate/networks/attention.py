@@ -73,7 +73,7 @@ class SharedSourceAttention:
     def _project(
         self, attn: Attention, hidden_NTD: Tensor, source: Text | None
     ) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Query, if it comes with the others for nothing, key and value."""
+        """Return query, key, and value; the query only if it comes with the others."""
         joint = getattr(attn, JOINT, None)
         if source is None and joint is not None:
             query, key, value = (split_heads(x, attn.heads) for x in F.linear(hidden_NTD, joint).chunk(3, dim=-1))
@@ -83,7 +83,7 @@ class SharedSourceAttention:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Scaled dot-product attention over `[N, heads, T, d]`."""
+    """Compute scaled dot-product attention over `[N, heads, T, d]`."""
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad:
         # The fused kernel's backward is slower there than three plain matrix products.
         weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
@@ -102,7 +102,7 @@ def output_projection(attn: Attention, mixed: Tensor) -> Tensor:
 
 
 def project(attn: Attention, source_BTD: Tensor) -> KeyValue:
-    """Keys and values of `[B, T, D]` through one attention layer's projections."""
+    """Project `[B, T, D]` to keys and values of one attention layer."""
     return KeyValue(split_heads(attn.to_k(source_BTD), attn.heads), split_heads(attn.to_v(source_BTD), attn.heads))
 
 
@@ -117,7 +117,7 @@ def expand_rows(x_B: Tensor, rows: int) -> Tensor:
 
 
 def project_bank(network: nn.Module, bank: ReferenceBank | ProjectedBank) -> ProjectedBank:
-    """The bank as keys and values of `network`; entries that are projected already are kept."""
+    """Project the bank to keys and values of `network`; entries that are projected already are kept."""
     return {
         path: entry if isinstance(entry, KeyValue) else project(network.get_submodule(path), entry)
         for path, entry in bank.items()
@@ -125,7 +125,7 @@ def project_bank(network: nn.Module, bank: ReferenceBank | ProjectedBank) -> Pro
 
 
 def project_text(network: nn.Module, text_BTD: Tensor) -> ProjectedText:
-    """A prompt as keys and values of all cross-attentions of `network`: the same for all frames and steps."""
+    """Project a prompt to keys and values of all cross-attentions of `network`: the same for all frames and steps."""
     return {
         path: project(module, text_BTD)
         for path, module in network.named_modules()

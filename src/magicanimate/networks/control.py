@@ -80,7 +80,7 @@ class Control(ControlNetModel):
         scale: float,
         skips: int,
     ) -> Residuals:
-        """Only the residuals of the denoiser's first `skips` skip connections, which lie inside the first block."""
+        """Compute only the residuals of the denoiser's first `skips` skips, which lie inside the first block."""
         times_N = torch.as_tensor(timestep, device=sample_Nchw.device).expand(sample_Nchw.shape[0])
         emb_ND = self.time_embedding(self.time_proj(times_N).to(sample_Nchw.dtype))
         x = self.conv_in(sample_Nchw) + condition.features
@@ -98,7 +98,7 @@ class Control(ControlNetModel):
 
 
 def build_control(config: Mapping[str, Any]) -> Control:
-    """A ControlNet with fresh weights (zero residuals).
+    """Build a ControlNet with fresh weights (zero residuals).
 
     config: the arguments of diffusers' ControlNetModel. Raises InputError for arguments that it does not have, and
     for channel orders other than RGB.
@@ -109,7 +109,7 @@ def build_control(config: Mapping[str, Any]) -> Control:
 
 
 def embed_control(network: Control, planes_NPhw: Tensor) -> ConditionFeatures:
-    """The condition embedding, which depends on neither noise nor timestep: once per video is enough."""
+    """Compute the condition embedding, which depends on neither noise nor timestep: once per video is enough."""
     return ConditionFeatures(network.embed(planes_NPhw))
 
 
@@ -123,7 +123,7 @@ def control_residuals(
     coordinates: int = 0,
     shallow: int | None = None,
 ) -> Residuals:
-    """Residuals y_p = F_p(z_t | p, t) for N noisy frames, each with its own control planes (or features).
+    """Compute residuals y_p = F_p(z_t | p, t) for N noisy frames, each with its own control planes (or features).
 
     timestep: one for all, or B of them; text: B rows; N must be a multiple of B (frames of a sample adjacent).
     coordinates: as in the model's configuration. shallow: only those of the denoiser's first so many skips.

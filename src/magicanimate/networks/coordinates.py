@@ -11,7 +11,7 @@ CHANNELS_PER_FREQUENCY = 4  # sine and cosine, along the width and along the hei
 
 
 def coordinate_planes(height: int, width: int, channels: int, device: torch.device | None = None) -> Tensor:
-    """Sine and cosine coordinates of a picture of any size, `[channels, height, width]` float32.
+    """Return sine and cosine coordinates of a picture of any size, `[channels, height, width]` float32.
 
     With u, v in [-1, 1] the pixel-center coordinates along width and height of the whole picture, frequency i gives
     sin(pi/2 2^i u), cos(pi/2 2^i u), sin(pi/2 2^i v), cos(pi/2 2^i v). `channels` must be a multiple of 4.

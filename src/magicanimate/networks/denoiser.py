@@ -256,7 +256,7 @@ class Denoiser(UNetMotionModel):
         return rearrange(x, "(b k) c h w -> b c k h w", k=self.window.frames)
 
     def _embed_time(self, timestep_B: Tensor | int, sample_BcKhw: Tensor) -> Tensor:
-        """The time embedding of every frame, `[B*K, D]`, or one for all, `[1, D]`."""
+        """Embed the timestep: of every frame, `[B*K, D]`, or one for all, `[1, D]`."""
         batch, frames = sample_BcKhw.shape[0], sample_BcKhw.shape[2]
         times = torch.as_tensor(timestep_B, device=sample_BcKhw.device).reshape(-1)
         emb = self.time_embedding(self.time_proj(times).to(sample_BcKhw.dtype))
@@ -265,7 +265,7 @@ class Denoiser(UNetMotionModel):
     def _layer(
         self, block: nn.Module, index: int, x_Ndhw: Tensor, emb_ND: Tensor, text: Text, bank: ProjectedBank | None
     ) -> Tensor:
-        """One layer of the encoder or decoder: residual block, spatial transformer if there is one, motion module."""
+        """Run one layer of the encoder or decoder: residual block, spatial transformer if any, motion module."""
         x_Ndhw = block.resnets[index](x_Ndhw, emb_ND)
         if hasattr(block, "attentions"):
             x_Ndhw = _attend(block.attentions[index], x_Ndhw, text, bank)
@@ -273,7 +273,7 @@ class Denoiser(UNetMotionModel):
 
 
 def _attend(transformer: nn.Module, x_Ndhw: Tensor, text: Text, bank: ProjectedBank | None) -> Tensor:
-    """One spatial transformer, in the memory format of the input (diffusers' own way out copies to another one)."""
+    """Run one spatial transformer in the input's memory format (diffusers' own output is copied to another one)."""
     options = {"bank": bank} if bank else None
     if transformer.use_linear_projection:
         return transformer(x_Ndhw, encoder_hidden_states=text, cross_attention_kwargs=options, return_dict=False)[0]
@@ -285,7 +285,7 @@ def _attend(transformer: nn.Module, x_Ndhw: Tensor, text: Text, bank: ProjectedB
 
 
 def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") -> Denoiser:
-    """A denoiser with fresh weights.
+    """Build a denoiser with fresh weights.
 
     config: the arguments of diffusers' UNetMotionModel, and optionally `motion_norm_num_groups`, the groups of the
     motion modules' entrance norm (default: `norm_num_groups`; the original always has 32).
@@ -314,7 +314,7 @@ def predict(
     temporal: bool = True,
     **stem: Unpack[StemOptions],
 ) -> Tensor:
-    """The denoiser's prediction `[B, c, K, h, w]` for one window of noisy latents.
+    """Predict one window of noisy latents, `[B, c, K, h, w]`.
 
     timestep_B: one for all samples or one each. text_BTD: B rows, or one for all. bank: B rows, used by all K frames;
     without it there is no reference. residuals: ControlNet's, with B*K rows, sample first. temporal=False skips the

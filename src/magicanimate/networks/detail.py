@@ -53,7 +53,7 @@ def build_detail(config: Mapping[str, Any]) -> UNet2DModel:
 
 
 def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2DModel:
-    """A fresh network that passes the drawing on, nearly. `channels`: the last level is the coarsest."""
+    """Return a fresh network that passes the drawing on, nearly. `channels`: the last level is the coarsest."""
     network = build_detail(
         {
             "in_channels": SEEN * patch**2,
@@ -73,17 +73,17 @@ def new_detail(patch: int, channels: tuple[int, ...], groups: int = 8) -> UNet2D
 
 
 def patch_of(network: UNet2DModel) -> int:
-    """The space-to-depth factor that a network was built for."""
+    """Return the space-to-depth factor that a network was built for."""
     return round((network.config["out_channels"] / _MADE) ** 0.5)
 
 
 def sizes_of(network: UNet2DModel) -> tuple[int, ...]:
-    """The channels of a network's levels, the coarsest last."""
+    """Return the channels of a network's levels, the coarsest last."""
     return tuple(network.config["block_out_channels"])
 
 
 def granularity(network: UNet2DModel) -> int:
-    """Pixels that both sides of a picture must be a multiple of."""
+    """Return the number of pixels that both sides of a picture must be a multiple of."""
     return patch_of(network) * 2 ** (len(sizes_of(network)) - 1)
 
 
@@ -102,7 +102,7 @@ def unsure_pixels(drawn: DrawnFrame) -> np.ndarray:
 
 
 def see(drawn: DrawnFrame, decoded_HWC: np.ndarray) -> Inputs:
-    """A drawing and the decoded frame [H, W, 3] uint8 as the network sees them, N = 1."""
+    """Convert a drawing and the decoded frame [H, W, 3] uint8 to the network's input, N = 1."""
     decoded, frame = (
         torch.from_numpy(x.copy()).movedim(-1, 0)[None].float() / 255 for x in (decoded_HWC, drawn.frame_HWC)
     )
@@ -114,7 +114,7 @@ def see(drawn: DrawnFrame, decoded_HWC: np.ndarray) -> Inputs:
 
 
 def mend(network: UNet2DModel, inputs: Inputs) -> Tensor:
-    """Frames [N, 3, H, W] in about [0, 1]; both sides must be multiples of the network's granularity."""
+    """Mend frames [N, 3, H, W] in about [0, 1]; both sides must be multiples of the network's granularity."""
     patch = patch_of(network)
     made = depth_to_space(network(space_to_depth(inputs.planes, patch), 0, return_dict=False)[0], patch)
     change = made[:, 3:].sigmoid() * (inputs.decoded_N3HW - inputs.drawn_N3HW) + made[:, :3]
@@ -122,7 +122,7 @@ def mend(network: UNet2DModel, inputs: Inputs) -> Tensor:
 
 
 def mend_drawing(network: UNet2DModel | None, drawn: DrawnFrame, decoded_HWC: np.ndarray) -> np.ndarray:
-    """A finished frame [H, W, 3] uint8 of a drawing and the decoded frame of the same size.
+    """Mend a drawing with the decoded frame of the same size: [H, W, 3] uint8.
 
     Only the part of the frame that is unsure is computed. Without a network the drawing is returned.
     """
@@ -155,5 +155,5 @@ def _planes(drawn: DrawnFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _widened(index: np.ndarray, length: int, step: int) -> slice:
-    """The range of some rows or columns, with a margin that the network looks at."""
+    """Return the range of some rows or columns, with a margin that the network looks at."""
     return slice(max(0, int(index.min()) - 2 * step), min(length, int(index.max()) + 1 + 2 * step))

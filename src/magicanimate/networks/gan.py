@@ -26,7 +26,7 @@ COORDINATES = 8
 
 
 def build_generator(patch: int, channels: tuple[int, ...]) -> UNet2DModel:
-    """Attention at the two coarsest levels; the last one of `channels` is the coarsest."""
+    """Build a generator with attention at the two coarsest levels; the last one of `channels` is the coarsest."""
     levels = len(channels)
     attention = [index >= levels - 2 for index in range(levels)]
     return UNet2DModel(
@@ -41,12 +41,12 @@ def build_generator(patch: int, channels: tuple[int, ...]) -> UNet2DModel:
 
 
 def patch_of(generator: UNet2DModel) -> int:
-    """The space-to-depth factor that a generator was built for."""
+    """Return the space-to-depth factor that a generator was built for."""
     return round((generator.config["out_channels"] / 3) ** 0.5)
 
 
 def draw(generator: UNet2DModel, reference: Tensor, reference_parts: Tensor, parts: Tensor) -> Tensor:
-    """Pictures [B,3,H,W] in about [0,1]: reference [B,3,H,W] in [0,1], part maps [B,H,W] of reference and target."""
+    """Draw pictures [B,3,H,W] in about [0,1] from references [B,3,H,W] in [0,1] and part maps [B,H,W] of both."""
     patch = patch_of(generator)
     planes = [parts_to_planes(maps, patch) for maps in (reference_parts, parts)]
     x = append_coordinates(torch.cat([space_to_depth(reference * 2 - 1, patch), *planes], 1), COORDINATES)
@@ -57,7 +57,7 @@ def draw(generator: UNet2DModel, reference: Tensor, reference_parts: Tensor, par
 def animate(
     generator: UNet2DModel, reference_HWC: np.ndarray, reference_parts_HW: np.ndarray, parts_FHW: np.ndarray
 ) -> np.ndarray:
-    """Frames [F,H,W,3] uint8."""
+    """Draw frames [F,H,W,3] uint8."""
     picture = torch.from_numpy(reference_HWC.copy()).permute(2, 0, 1)[None].float() / 255
     own = torch.from_numpy(reference_parts_HW.copy())[None]
     frames = []
@@ -89,7 +89,7 @@ class PatchDiscriminator(nn.Module):
         self.patch = patch
 
     def forward(self, pictures_BCHW: Tensor, planes_BPhw: Tensor) -> Tensor:
-        """Scores [B,1,h',w'], higher for real."""
+        """Return scores [B,1,h',w'], higher for real pictures."""
         x = torch.cat([space_to_depth(pictures_BCHW * 2 - 1, self.patch), planes_BPhw], 1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)

@@ -51,7 +51,7 @@ class GlobalEmbedding(ModelMixin, ConfigMixin):
         self.norms = nn.ModuleList(nn.LayerNorm(layer) for layer in layers.values())  # as the encoder's entries are
 
     def embedding(self, sample_Bchw: Tensor) -> Tensor:
-        """The picture as one vector, `[B, width]`: the mean over all places."""
+        """Embed the picture as one vector, `[B, width]`: the mean over all places."""
         x = F.silu(self.conv_in(sample_Bchw))
         for layer in self.down:
             x = F.silu(layer(x))
@@ -75,7 +75,7 @@ class GlobalEmbedding(ModelMixin, ConfigMixin):
 
 
 def reading_layers(denoiser: nn.Module) -> dict[str, int]:
-    """The self-attentions of a denoiser that read the reference: path -> width."""
+    """Return the self-attentions of a denoiser that read the reference: path -> width."""
     return {
         path: module.to_q.in_features
         for path, module in denoiser.named_modules()

@@ -34,7 +34,7 @@ def require_multiple(height: int, width: int, factor: int) -> None:
 
 
 def parts_to_planes(parts_FHW: Tensor, patch: int = 1) -> Tensor:
-    """Part indices `[F, H, W]` as 25 planes `[F, 25, H/patch, W/patch]`: each part's share of the patch's pixels."""
+    """Convert part indices `[F, H, W]` to 25 planes `[F, 25, H/patch, W/patch]`: each part's share of a patch."""
     labels_FQhw = space_to_depth(parts_FHW[:, None], patch).long()
     frames, pixels, height, width = labels_FQhw.shape
     planes = torch.zeros(frames, PARTS, height, width, device=parts_FHW.device)

@@ -26,19 +26,19 @@ def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
 
 
 def pixel_factor(vae: AutoencoderKL, patch: int) -> int:
-    """Pixels per latent along each axis."""
+    """Return pixels per latent along each axis."""
     return patch * 2 ** (len(vae.config["block_out_channels"]) - 1)
 
 
 def encode_images(vae: AutoencoderKL, images_BCHW: Tensor, patch: int = 1) -> Tensor:
-    """Latents `[B, c, h, w]` of pictures in [0, 1]: the posterior's mean times the scaling factor, no sampling."""
+    """Encode pictures in [0, 1] to latents `[B, c, h, w]`: the posterior's mean times the scaling factor."""
     require_multiple(images_BCHW.shape[-2], images_BCHW.shape[-1], pixel_factor(vae, patch))
     folded = space_to_depth(images_BCHW * 2 - 1, patch)
     return vae.encode(folded).latent_dist.mean * vae.config["scaling_factor"]
 
 
 def decode_latents(vae: AutoencoderKL | AutoencoderTiny, latents_Bchw: Tensor, patch: int = 1) -> Tensor:
-    """Pictures `[B, C, H, W]`, clamped to [0, 1], of latents."""
+    """Decode latents to pictures `[B, C, H, W]`, clamped to [0, 1]."""
     folded = vae.decode(latents_Bchw / vae.config["scaling_factor"]).sample
     return (depth_to_space(folded, patch) / 2 + 0.5).clamp(0, 1)
 
@@ -46,7 +46,7 @@ def decode_latents(vae: AutoencoderKL | AutoencoderTiny, latents_Bchw: Tensor, p
 def initial_noise(
     seed: int, frames: int, shape: tuple[int, int, int], mode: NoiseMode = "shared", window: int = 16
 ) -> Tensor:
-    """Standard normal noise `[1, c, F, h, w]` float32 on the CPU, so that a seed is the same on every device.
+    """Draw standard normal noise `[1, c, F, h, w]` float32 on the CPU, so that a seed is the same on every device.
 
     shape: (c, h, w). "shared", the published behavior: one draw of `window` frames, repeated, so that frames k and
     k + window start from identical noise. "independent": every frame its own. "static": all frames the same, so that

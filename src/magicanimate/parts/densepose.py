@@ -59,7 +59,7 @@ LOOSE = 25
 
 
 def with_loose(parts_HW: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
-    """Part map(s) of a picture with LOOSE where the person is seen beside the parts, and no parts where nobody is."""
+    """Mark LOOSE in part map(s) of a picture where the person is seen beside the parts; no parts where nobody is."""
     return np.where(person_HW, np.where(parts_HW > 0, parts_HW, LOOSE), 0).astype(np.uint8)
 
 

@@ -24,5 +24,5 @@ def fit_parts(parts_HW: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def _sample(start: float, stop: float, count: int) -> np.ndarray:
-    """Indices of the pixels under `count` equally spaced centers between start and stop."""
+    """Return indices of the pixels under `count` equally spaced centers between start and stop."""
     return np.floor(start + (np.arange(count) + 0.5) * (stop - start) / count).astype(np.int64)

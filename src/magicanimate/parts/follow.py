@@ -19,7 +19,7 @@ class Follower:
         self._last_4: np.ndarray | None = None
 
     def __call__(self, boxes_N4: np.ndarray) -> int | None:
-        """Index of the person among boxes (left, top, right, bottom); None if there are not that many."""
+        """Return the index of the person among boxes (left, top, right, bottom); None if there are not that many."""
         if self._last_4 is not None and len(boxes_N4):
             overlaps = overlap(boxes_N4, self._last_4)
             if overlaps.max() > _SAME:
@@ -37,12 +37,12 @@ class Follower:
 
 
 def areas(boxes_N4: np.ndarray) -> np.ndarray:
-    """[N] areas of boxes (left, top, right, bottom); 0 for empty ones."""
+    """Return [N] areas of boxes (left, top, right, bottom); 0 for empty ones."""
     return np.clip(boxes_N4[:, 2] - boxes_N4[:, 0], 0, None) * np.clip(boxes_N4[:, 3] - boxes_N4[:, 1], 0, None)
 
 
 def overlap(boxes_N4: np.ndarray, box_4: np.ndarray) -> np.ndarray:
-    """[N] intersection over union of each box with one."""
+    """Return [N] intersection over union of each box with one."""
     inner_N4 = np.concatenate([np.maximum(boxes_N4[:, :2], box_4[:2]), np.minimum(boxes_N4[:, 2:], box_4[2:])], 1)
     both_N = areas(inner_N4)
     return both_N / np.maximum(areas(boxes_N4) + areas(box_4[None]) - both_N, 1e-9)

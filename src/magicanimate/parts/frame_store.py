@@ -34,7 +34,7 @@ class PackedFrames:
         return (self._unpack(packed) for packed in self._packed)
 
     def __getitem__(self, which: int | slice | Sequence[int]) -> np.ndarray:
-        """One frame, or those of a slice or list."""
+        """Return one frame, or those of a slice or list."""
         if isinstance(which, int):
             return self._unpack(self._packed[which])
         chosen = self._packed[which] if isinstance(which, slice) else [self._packed[index] for index in which]
@@ -47,7 +47,7 @@ class PackedFrames:
         return longer
 
     def tobytes(self) -> bytes:
-        """The compressed frames; the same frames give the same bytes."""
+        """Return the compressed frames; the same frames give the same bytes."""
         return b"".join(self._packed)
 
     def _unpack(self, packed: bytes) -> np.ndarray:

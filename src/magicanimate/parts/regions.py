@@ -22,7 +22,7 @@ def regions(mask_HW: np.ndarray) -> np.ndarray:
 
 
 def keep_person(parts_HW: np.ndarray, follow: Follower) -> np.ndarray:
-    """The map with one person only: the region that is followed, and what is nearer to it than to another's."""
+    """Return the map with one person only: the region that is followed, and what is nearer to it than to another's."""
     height, width = parts_HW.shape
     scale = min(1.0, _SMALL / max(height, width))
     small = resize_parts(parts_HW, (max(1, round(height * scale)), max(1, round(width * scale))))
@@ -37,12 +37,12 @@ def keep_person(parts_HW: np.ndarray, follow: Follower) -> np.ndarray:
 
 
 def _box(mask_HW: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom."""
+    """Return left, top, right, bottom."""
     rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _grown(labels_HW: np.ndarray) -> np.ndarray:
-    """Regions grown until they meet: every pixel has the label of the nearest one, counted in steps."""
+    """Grow regions until they meet: every pixel gets the label of the nearest one, counted in steps."""
     nearest = ndimage.distance_transform_cdt(labels_HW == 0, "taxicab", return_distances=False, return_indices=True)
     return labels_HW[tuple(nearest)]

@@ -54,7 +54,7 @@ _OFTEN = 0.05  # of the frames that must show a length whole
 
 
 def find_joints(parts_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One person's joints in one map.
+    """Return one person's joints in one map.
 
     Returns:
         joints [J, 2] (x, y) in pixels of the map, NaN where not seen, and lengths [L] in pixels, NaN where a part is
@@ -88,7 +88,7 @@ def find_joints(parts_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def count_alike(groups_HW: np.ndarray) -> np.ndarray:
-    """[H, W] int8: how many of the eight pixels around each are of the same group."""
+    """Return [H, W] int8: how many of the eight pixels around each are of the same group."""
     height, width = groups_HW.shape
     around = np.pad(groups_HW, 1, mode="edge")
     alike_HW = np.zeros((height, width), np.int8)
@@ -98,7 +98,7 @@ def count_alike(groups_HW: np.ndarray) -> np.ndarray:
 
 
 def _pixels(parts_HW: np.ndarray, step_x: float, step_y: float) -> dict[str, np.ndarray]:
-    """Centers [N, 2] (x, y) of each group's pixels."""
+    """Return centers [N, 2] (x, y) of each group's pixels."""
     group_HW = GROUP_OF_PART[parts_HW]
     rows, columns = np.nonzero((group_HW >= 0) & (count_alike(group_HW) >= _NEIGHBOURS))
     centres_N2 = np.stack([(columns + 0.5) * step_x, (rows + 0.5) * step_y], 1)
@@ -109,7 +109,7 @@ def _pixels(parts_HW: np.ndarray, step_x: float, step_y: float) -> dict[str, np.
 
 
 def _cut(parts_HW: np.ndarray) -> set[str]:
-    """Groups that reach the border of the map, or nearly: some maps stop a few pixels before it."""
+    """Return groups that reach the border of the map, or nearly: some maps stop a few pixels before it."""
     m = max(1, round(_MARGIN * max(parts_HW.shape)))
     border = [parts_HW[:m], parts_HW[-m:], parts_HW[:, :m], parts_HW[:, -m:]]
     touching = set(np.concatenate([GROUP_OF_PART[part].reshape(-1) for part in border]).tolist())
@@ -117,7 +117,7 @@ def _cut(parts_HW: np.ndarray) -> set[str]:
 
 
 def _end(pixels_N2: np.ndarray, reference_2: np.ndarray, far: bool) -> np.ndarray:
-    """The middle of the pixels nearest to a point, or farthest from it. [2]"""
+    """Return the middle of the pixels nearest to a point, or farthest from it. [2]"""
     distance = ((pixels_N2 - reference_2) ** 2).sum(1)
     count = max(3, int(_END * len(pixels_N2)))
     return pixels_N2[np.argsort(-distance if far else distance, kind="stable")[:count]].mean(0)
@@ -154,7 +154,7 @@ class Skeleton:
     """Lengths of LENGTHS; NaN where never seen whole."""
 
     def beginning(self, joints: list[int]) -> float:
-        """Mean x of some joints in the first frame that shows them all; NaN if none does."""
+        """Return the mean x of some joints in the first frame that shows them all; NaN if none does."""
         x = self.joints_FJ2[:, joints, 0]
         x = x[~np.isnan(x).any(1)]
         return float(x[0].mean()) if len(x) else float("nan")
@@ -178,7 +178,7 @@ class Skeleton:
 
 
 def measure_skeleton(maps: Iterable[np.ndarray]) -> Skeleton:
-    """The skeleton of the person in part maps [H, W], one pass, holding one map at a time."""
+    """Return the skeleton of the person in part maps [H, W], one pass, holding one map at a time."""
     found = [find_joints(parts_HW) for parts_HW in maps]
     joints_FJ2 = np.stack([joints for joints, _ in found])
     lengths_FL = np.stack([lengths for _, lengths in found])
@@ -191,7 +191,7 @@ def measure_skeleton(maps: Iterable[np.ndarray]) -> Skeleton:
 
 
 def _steady(joints_FJ2: np.ndarray) -> np.ndarray:
-    """Joints averaged over five frames around each (1 2 3 2 1), leaving those not seen out."""
+    """Return joints averaged over five frames around each (1 2 3 2 1), leaving those not seen out."""
     total, weights = np.zeros_like(joints_FJ2), np.zeros((*joints_FJ2.shape[:2], 1))
     count = len(joints_FJ2)
     for offset, weight in ((-2, 1), (-1, 2), (0, 3), (1, 2), (2, 1)):

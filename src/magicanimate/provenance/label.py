@@ -17,7 +17,7 @@ _SMALLEST, _SHARE = 9, 0.045  # pixels of the letters, and their share of the fr
 
 @lru_cache(maxsize=4)
 def _label(height: int, width: int) -> np.ndarray:
-    """White letters on half-transparent black, [h, w, 4] uint8."""
+    """Return white letters on half-transparent black, [h, w, 4] uint8."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
@@ -31,7 +31,7 @@ def _label(height: int, width: int) -> np.ndarray:
 
 
 def labelled(frame_HWC: np.ndarray) -> np.ndarray:
-    """A copy of a frame [H, W, 3 or 4] uint8 with the label in its lower right corner; alpha is straight."""
+    """Return a copy of a frame [H, W, 3 or 4] uint8 with the label in its lower right corner; alpha is straight."""
     import numpy as np
 
     label = _label(*frame_HWC.shape[:2])

@@ -44,7 +44,7 @@ class Signature:
 
 
 def configured() -> Credentials | None:
-    """Credentials of the environment; None if there are none.
+    """Return the credentials named by environment variables; None if there are none.
 
     Raises:
         InputError: only half of them, unreadable, or a key that C2PA has no use for.
@@ -68,7 +68,7 @@ def _read(variable: str, path: str) -> bytes:
 
 
 def _algorithm(key: bytes) -> str:
-    """C2PA's name of the algorithm that goes with a key."""
+    """Return C2PA's name of the algorithm that goes with a key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -145,7 +145,7 @@ def sign(path: Path, credentials: Credentials) -> None:
 
 
 def read_signature(path: Path, trust: bytes | None = None) -> Signature | None:
-    """The signature of a file, checked against its content; None if there is none.
+    """Return the signature of a file, checked against its content; None if there is none.
 
     Args:
         path: the file.

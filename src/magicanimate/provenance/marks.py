@@ -49,7 +49,7 @@ class Marks:
 
 
 def xmp_packet(settings: Mapping[str, Any]) -> bytes | None:
-    """XMP with the term of marked settings; None for settings without it (a motion clip, say)."""
+    """Return XMP with the term of marked settings; None for settings without it (a motion clip, say)."""
     term = settings.get("digital_source_type")
     return _XMP.format(term).encode() if term else None
 
@@ -61,7 +61,7 @@ def append_xmp_box(path: Path, xmp: bytes) -> None:
 
 
 def read_marks(path: Path) -> Marks:
-    """Marks of an mp4, webm, gif, webp or png file.
+    """Return marks of an mp4, webm, gif, webp or png file.
 
     Raises:
         InputError: it is not there, or none of these.
@@ -89,7 +89,7 @@ def _container_tags(path: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def _xmp_boxes(path: Path) -> Iterator[bytes]:
-    """Contents of an mp4's XMP boxes at the top level."""
+    """Yield contents of an mp4's XMP boxes at the top level."""
     with path.open("rb") as file:
         while len(head := file.read(8)) == 8:
             size, kind = struct.unpack(">I4s", head)

@@ -100,7 +100,7 @@ class Checkpoint:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names of the values that differ, those in nested mappings by their own names."""
+    """Return names of the values that differ, those in nested mappings by their own names."""
     names: list[str] = []
     for name in sorted(one.keys() | other.keys()):
         left, right = one.get(name), other.get(name)

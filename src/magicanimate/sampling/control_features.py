@@ -50,7 +50,7 @@ class FrameFeatures:
         self._held: dict[int, Tensor] = {}  # frame -> [B, D, h, w] on the host or on the GPU
 
     def __call__(self, frames: list[int]) -> Tensor:
-        """Features `[B*K, D, h, w]` on the networks' device."""
+        """Return features `[B*K, D, h, w]` on the networks' device."""
         if any(frame not in self._held for frame in frames):
             return self._compute(frames)
         held = [self._held[frame] for frame in frames]
@@ -78,6 +78,6 @@ class FrameFeatures:
 
 
 def together(frames: tuple[Tensor, ...]) -> Tensor:
-    """K tensors `[B, D, h, w]` as `[B*K, D, h, w]`, sample first; a single sample's without another copy, in the memory
+    """Stack K tensors `[B, D, h, w]` as `[B*K, D, h, w]`, sample first; a single sample's without another copy, in the
     format that they have."""
     return rearrange(torch.cat(frames), "(k b) d h w -> (b k) d h w", k=len(frames))

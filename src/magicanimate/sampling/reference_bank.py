@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def step_bank(
     model: Model, conditions: Conditions, timestep: Tensor, plan: StepPlan, cache: StepCache
 ) -> ProjectedBank:
-    """The reference bank as the denoiser's keys and values: one for all frames of a step, or of several steps.
+    """Return the reference bank as the denoiser's keys and values: one for all frames of a step, or of several steps.
 
     It depends on nothing but the timestep, so those of `Compute.bank_steps` steps are encoded together, in the
     same groups wherever a run was interrupted.
@@ -38,12 +38,12 @@ def step_bank(
 
 
 def bank_times(policies: Policies, timesteps: Tensor) -> list[float]:
-    """The timesteps at which a run encodes the reference anew."""
+    """Return the timesteps at which a run encodes the reference anew."""
     return [float(time) for step, time in enumerate(timesteps) if policies.features.fresh(step)]
 
 
 def bank_group(times: list[float], time: float, size: int) -> list[float]:
-    """The timesteps whose banks are encoded with that of `time`; alone, if it is none of `times`."""
+    """Return the timesteps whose banks are encoded with that of `time`; alone, if it is none of `times`."""
     if time not in times:
         return [time]
     first = times.index(time) // size * size
@@ -51,7 +51,7 @@ def bank_group(times: list[float], time: float, size: int) -> list[float]:
 
 
 def encode_banks(model: Model, conditions: Conditions, times: list[float]) -> dict[float, ProjectedBank]:
-    """The projected banks of some timesteps, `[B, heads, T, D/heads]` each, by one call of the appearance encoder."""
+    """Compute the projected banks of some timesteps, `[B, heads, T, D/heads]` each, by one call of the encoder."""
     reference, text = conditions.ref_latents_Bchw, conditions.prompts.appearance
     time_N = torch.tensor(times).repeat(len(reference)).to(model.device)
     projected = model.compute(
@@ -70,6 +70,6 @@ def encode_banks(model: Model, conditions: Conditions, times: list[float]) -> di
 def projected_bank(
     appearance: nn.Module, denoiser: Denoiser, ref_Bchw: Tensor, time_N: Tensor, text: ProjectedText, coordinates: int
 ) -> ProjectedBank:
-    """Keys and values of N rows: every sample at N / B timesteps."""
+    """Return keys and values of N rows: every sample at N / B timesteps."""
     rows = expand_rows(ref_Bchw, len(time_N))
     return project_bank(denoiser, reference_bank(appearance, rows, time_N, text, coordinates))

@@ -36,7 +36,7 @@ class FrameResiduals:
         self._held: dict[int, tuple[Tensor, ...]] = {}  # frame -> levels, each [B, D, h, w]
 
     def window(self, latents_BcFhw: Tensor, time: Tensor, index: int) -> Residuals:
-        """Residuals of one window with B*K rows, sample first; without the middle in a shallow step."""
+        """Return residuals of one window with B*K rows, sample first; without the middle in a shallow step."""
         window = self._windows[index]
         for group in dict.fromkeys(self._group_of[frame] for frame in window if frame not in self._held):
             levels = self._compute(latents_BcFhw, time, list(group))
@@ -49,7 +49,7 @@ class FrameResiduals:
         return Residuals(levels, None) if self._plan.shallow else Residuals(levels[:-1], levels[-1])
 
     def _compute(self, latents_BcFhw: Tensor, time: Tensor, frames: list[int]) -> tuple[Tensor, ...]:
-        """Residuals of some frames, `[B, frames, ...]` each: skips, then the middle unless shallow."""
+        """Return residuals of some frames, `[B, frames, ...]` each: skips, then the middle unless shallow."""
         model, plan = self._model, self._plan
         # Compiled networks are compiled again for every number of rows, so that there should be few of them
         missing = -len(frames) % model.compute.control_bucket

@@ -122,7 +122,7 @@ def check_policies(policies: Policies, model: Model) -> None:
 
 
 def plan_step(policies: Policies, step: int, steps: int, guidance: float, cache: StepCache) -> StepPlan:
-    """The plan of one step. What is missing from `cache`, for example behind an interruption, is computed."""
+    """Return the plan of one step. What is missing from `cache`, for example behind an interruption, is computed."""
     guided = guidance > 1 and policies.interval.guides(step, steps)
     new_difference = policies.difference.fresh(step) or not cache.holds("difference")
     halves = ["conditional", *(["unconditional"] if guided and new_difference else [])]

@@ -54,7 +54,7 @@ class SampleSettings:
 
     @classmethod
     def for_model(cls, model: Model, **overrides: Any) -> SampleSettings:
-        """The model's recommended settings, with `overrides`."""
+        """Return the model's recommended settings, with `overrides`."""
         config = model.config
         recommended = {
             "steps": config.steps, "guidance": config.guidance, "window": config.window, "overlap": config.overlap

@@ -22,7 +22,7 @@ SOLVERS = {
 
 
 def check_solver(name: str) -> str:
-    """The name, if there is such a solver. ValueError with a clause that says which are there."""
+    """Return the name, if there is such a solver. ValueError with a clause that says which are there."""
     if name in SOLVERS:
         return name
     if name.endswith("Scheduler"):

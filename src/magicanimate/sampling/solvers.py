@@ -13,7 +13,7 @@ from magicanimate.sampling.solver_names import SOLVERS, check_solver
 
 
 def build_solver(schedule: Mapping[str, Any], solver: str = "ddim") -> SchedulerMixin:
-    """A scheduler by short name (see SOLVERS), or by the name of a diffusers class.
+    """Build a scheduler by short name (see SOLVERS), or by the name of a diffusers class.
 
     schedule: the model's noise schedule, as arguments of DDIMScheduler; what another solver has no use for is left
     out. Raises InputError for unknown names and unusable schedules.

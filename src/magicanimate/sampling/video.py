@@ -64,7 +64,7 @@ class VideoDenoiser:
         self._on_device = stays_on_device(model, shape, self.windows)
 
     def __call__(self, latents_BcFhw: Tensor, timestep: Tensor, step: int) -> Tensor:
-        """The fused, guided prediction `[B, c, F, h, w]` float32 on the CPU."""
+        """Return the fused, guided prediction `[B, c, F, h, w]` float32 on the CPU."""
         self.model.compute.expect((self.steps - step) * len(self.own))
         predictions = self._counted(self.predictions(latents_BcFhw, timestep, self.plan(step), self.own))
         fused = host_tensor(latents_BcFhw.shape).zero_()
@@ -75,7 +75,7 @@ class VideoDenoiser:
         return fused
 
     def predictions(self, latents_BcFhw: Tensor, timestep: Tensor, plan: StepPlan, own: range) -> Iterator[Tensor]:
-        """Guided predictions `[B, c, K, h, w]` of a run of windows.
+        """Yield guided predictions `[B, c, K, h, w]` of a run of windows.
 
         The bank is encoded and projected once, and each frame's residuals are computed once: those that a later
         window needs again are kept until then.

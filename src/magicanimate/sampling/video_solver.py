@@ -44,14 +44,14 @@ class VideoSolver:
         self._schedulers = [copy.deepcopy(scheduler) for _ in self._runs]
 
     def scaled(self, latents_BcFhw: Tensor, timestep: Tensor) -> Tensor:
-        """The latents as the networks read them at a timestep."""
+        """Return the latents as the networks read them at a timestep."""
         scaled = host_tensor(latents_BcFhw.shape)
         for run, scheduler in self._by_run():
             scaled[:, :, run] = scheduler.scale_model_input(latents_BcFhw[:, :, run], timestep)
         return scaled
 
     def step(self, prediction_BcFhw: Tensor, timestep: Tensor, latents_BcFhw: Tensor) -> Tensor:
-        """The latents after one step. Every step must be taken once, in order."""
+        """Return the latents after one step. Every step must be taken once, in order."""
         stepped = host_tensor(latents_BcFhw.shape)
         for run, scheduler in self._by_run():
             stepped[:, :, run] = scheduler.step(
@@ -60,7 +60,7 @@ class VideoSolver:
         return stepped
 
     def state(self) -> dict[str, Any]:
-        """All that a later step depends on beside the latents: multistep solvers' history, the noise's generator."""
+        """Return the state that later steps need beside the latents: solvers' history, the noise's generator."""
         return {
             "schedulers": [_changing(scheduler) for scheduler in self._schedulers],
             "generator": self._generator.get_state(),
@@ -77,13 +77,13 @@ class VideoSolver:
 
 
 def _changing(scheduler: Any) -> dict[str, Any]:
-    """A scheduler's own tensors, numbers and lists; its configuration and NumPy's tables are the same in every run."""
+    """Return a scheduler's own tensors, numbers, and lists; configuration and NumPy's tables are equal in every run."""
     plain = (Tensor, int, float, str, list, type(None))
     return {name: value for name, value in vars(scheduler).items() if isinstance(value, plain)}
 
 
 def host_tensor(shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """An uninitialized float32 tensor on the host: in memory, or mapped from a file that vanishes with it."""
+    """Return an uninitialized float32 tensor on the host: in memory, or mapped from a file that vanishes with it."""
     size = torch.Size(shape).numel()
     if size * 4 <= MAPPED_BYTES:
         return torch.empty(shape)

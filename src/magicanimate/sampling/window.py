@@ -33,7 +33,7 @@ class WindowDenoiser:
         self._model, self._conditions, self._bank, self._plan = model, conditions, bank, plan
 
     def __call__(self, latents_BcKhw: Tensor, time: Tensor, residuals: Residuals, cached: dict[str, Tensor]) -> Tensor:
-        """The prediction `[B, c, K, h, w]` on the host, float32.
+        """Return the prediction `[B, c, K, h, w]` on the host, float32.
 
         cached: what this window has from earlier steps, and keeps for later ones, by name.
         """
@@ -88,7 +88,7 @@ class WindowInputs(NamedTuple):
 def window_halves(
     network: Denoiser, inputs: WindowInputs, bank: ProjectedBank, known: dict[str, Tensor], work: WindowWork
 ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
-    """The conditional half `[B, c, K, h, w]` float32, its difference to the other one, and deep features to be kept.
+    """Compute the conditional half `[B, c, K, h, w]` float32, its difference to the other, and deep features to keep.
 
     It only depends on its arguments, so it can be recorded. known: deep features by half, in a shallow call.
     """

@@ -11,7 +11,7 @@ Fusion = Literal["mean", "triangular"]
 
 
 def plan_windows(frames: int, window: int = 16, overlap: int = 4, wrap: bool = False) -> list[Window]:
-    """Windows of `window` consecutive frames that share at least `overlap` with their neighbors.
+    """Return windows of `window` consecutive frames that share at least `overlap` with their neighbors.
 
     Up to `window` frames make a single window. wrap=False: the last window is moved back to end at the last frame.
     wrap=True, the original's schedule: windows start at 0, window - overlap, ... as long as that is a frame, and
@@ -41,7 +41,7 @@ def position_weights(length: int, fusion: Fusion = "mean") -> list[float]:
 
 
 def fusion_weights(windows: list[Window], fusion: Fusion = "mean") -> list[list[float]]:
-    """Weights of each window's frames, in the shape of `windows`; for every frame they sum to 1 over the windows."""
+    """Return each window's frame weights, shaped as `windows`; for every frame they sum to 1 over the windows."""
     raw = [position_weights(len(window), fusion) for window in windows]
     total: dict[int, float] = {}
     for window, weights in zip(windows, raw, strict=True):

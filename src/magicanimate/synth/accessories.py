@@ -19,20 +19,20 @@ _BELOW_CHIN = 0.08  # meters below the mouth
 
 
 def shaded(colour: Colour, share: float) -> Colour:
-    """A darker shade of a colour."""
+    """Return a darker shade of a colour."""
     red, green, blue = colour
     return red * share, green * share, blue * share
 
 
 def worn_pieces(template: BodyTemplate, shape: BodyShape, pieces: dict[str, Colour]) -> list[Piece]:
-    """Sheets of all accessories of a person. pieces: name -> colour."""
+    """Return sheets of all accessories of a person. pieces: name -> colour."""
     trunk = shape.vertices[template.region_weights[:, 0] > 0.5]
     skull = shape.vertices[template.hair > -5]
     return [piece for name, colour in pieces.items() for piece in MAKERS[name](shape, trunk, skull, colour)]
 
 
 def _piece(x: np.ndarray, y: np.ndarray, z: np.ndarray, colour: Colour, *joints: str) -> Piece:
-    """A sheet [R,C] that all joints carry alike."""
+    """Return a sheet [R,C] that all joints carry alike."""
     position = np.stack(np.broadcast_arrays(x, y, z), -1).astype(np.float64)
     share = np.full(position.shape[:2], 1 / len(joints))
     vertices = sheet(position, dict.fromkeys(joints, share), WORN)
@@ -41,7 +41,7 @@ def _piece(x: np.ndarray, y: np.ndarray, z: np.ndarray, colour: Colour, *joints:
 
 
 def _rounded(centre: np.ndarray, half: tuple[float, float, float], colour: Colour, joint: str, edge: float) -> Piece:
-    """A box with round edges; edge 1 is an ellipsoid, towards 0 a box."""
+    """Return a box with round edges; edge 1 is an ellipsoid, towards 0 a box."""
     up, around = np.linspace(-np.pi / 2, np.pi / 2, 11)[:, None], np.linspace(0, 2 * np.pi, 21)[None]
 
     def bent(value: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def _rounded(centre: np.ndarray, half: tuple[float, float, float], colour: Colou
 
 
 def _frame(shape: BodyShape, colour: Colour, width: float) -> list[Piece]:
-    """Rims, bridge and temples."""
+    """Return rims, bridge and temples."""
     eye = shape.point("eye.L")
     turn = np.linspace(0, 2 * np.pi, 25)[None]
     scale = np.array([[1.0], [1.0 + width]])
@@ -114,7 +114,7 @@ def _sunhat(shape: BodyShape, _: np.ndarray, skull: np.ndarray, colour: Colour) 
 
 
 def _scarf(shape: BodyShape, trunk: np.ndarray, _: np.ndarray, colour: Colour) -> list[Piece]:
-    """A ring around the neck, below the chin, and one end that hangs over the chest."""
+    """Return a ring around the neck, below the chin, and one end that hangs over the chest."""
     neck = shape.joints[JOINT_INDEX["neck"]]
     height = min(neck[2] - 0.015, shape.point("mouth")[2] - _BELOW_CHIN)
     tube, around = np.linspace(0, 2 * np.pi, 9)[:, None], np.linspace(0, 2 * np.pi, 29)[None]

@@ -112,7 +112,7 @@ def _leaves(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def random_background(rng: np.random.Generator, size: int) -> tuple[np.ndarray, bool]:
-    """A background and whether it has a floor that could take a shadow. -> [size,size,3] float32 in [0,1], bool."""
+    """Draw a background [size,size,3] float32 in [0,1]; and whether it has a floor that could take a shadow."""
     kind = rng.choice(5, p=[0.28, 0.32, 0.14, 0.16, 0.10])
     if kind == 0:
         picture, floor = _studio(rng, size), False

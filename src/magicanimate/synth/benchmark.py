@@ -57,14 +57,14 @@ class RenderedItem(NamedTuple):
 
 
 def items(people: int = PEOPLE, motions: int = MOTIONS) -> Iterator[Item]:
-    """The clips in order; fewer people or motions give a part of the same benchmark."""
+    """Yield the clips in order; fewer people or motions give a part of the same benchmark."""
     for i in range(people):
         for m in range(motions):
             yield Item(f"p{i:02d}_m{m}", FIRST_PERSON + i, FIRST_MOTION + MOTIONS * i + m)
 
 
 def render_item(item: Item, size: int) -> RenderedItem:
-    """One clip."""
+    """Return one clip."""
     clip = render_clip(item.person, clip_times(item.motion, FRAMES + 1, FPS), size, "test", item.motion)
     return RenderedItem(clip.rgb, clip.parts, with_loose(clip.parts[0], clip.person[0]))
 
@@ -95,7 +95,7 @@ def _settings(size: int, people: int, motions: int) -> dict[str, object]:
 
 
 def _read_index(folder: Path, settings: dict[str, object]) -> dict[str, str]:
-    """Hashes of the clips that are there. Raises InputError if the folder is something else."""
+    """Return hashes of the clips that are there. Raises InputError if the folder is something else."""
     index = folder / INDEX
     if not index.exists():
         if folder.exists() and any(folder.iterdir()):
@@ -143,14 +143,14 @@ def build(
 
 
 def compared(digest: str, size: int) -> str:
-    """Half a sentence on whether these are the pixels that our figures were measured on."""
+    """Return half a sentence on whether these are the pixels that our figures were measured on."""
     if size not in PIXELS:
         return "the first of this size"
     return "the same as ours" if digest == PIXELS[size] else "not quite ours: another graphics driver or generator"
 
 
 def read_item(folder: Path, name: str) -> RenderedItem:
-    """One clip, as it was rendered."""
+    """Return one clip, as it was rendered."""
 
     def frames(kind: str) -> np.ndarray:
         files = sorted((folder / kind / name).glob("frame_*.png"))

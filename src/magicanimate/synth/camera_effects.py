@@ -50,7 +50,7 @@ def random_filming(seed: int, size: int, split: str) -> tuple[Filming, np.random
 def filmed_clip(
     render: Callable[[np.ndarray], GeneratedClip], times_F: np.ndarray, seed: int, size: int, split: str = "train"
 ) -> GeneratedClip:
-    """The clip that `render` draws at given times, as it would be filmed."""
+    """Return the clip that `render` draws at given times, as it would be filmed."""
     filming, rng = random_filming(seed, size, split)
     clip = _exposed(render, times_F, filming.shutter)
     if filming.cover is not None:
@@ -72,7 +72,7 @@ def _exposed(render: Callable[[np.ndarray], GeneratedClip], times_F: np.ndarray,
 
 
 def _random_cover(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A piece of furniture, a plant or a post at the lower edge or the side, out of focus. [H,W,4] in [0,1]."""
+    """Return a piece of furniture, a plant or a post at the lower edge or the side, out of focus. [H,W,4] in [0,1]."""
     mask = Image.new("L", (size, size))
     draw = ImageDraw.Draw(mask)
     width, height = size * rng.uniform(0.12, 0.5), size * rng.uniform(0.12, 0.4)

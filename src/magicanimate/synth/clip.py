@@ -37,7 +37,7 @@ def _renderer(size: int, rich: bool) -> Renderer:
 
 
 def _random_camera(rng: np.random.Generator, height: float, people: int) -> Camera:
-    """Framings of phone clips: whole figure, to the knee, to the hips, upper body."""
+    """Return framings of phone clips: whole figure, to the knee, to the hips, upper body."""
     low, high = ((-0.10, 1.16), (0.22, 1.1), (0.36, 1.08), (0.5, 1.08))[rng.choice(4, p=[0.42, 0.22, 0.23, 0.13])]
     low, high = low + 0.04 * rng.standard_normal(), high + rng.choice([0.04, 0.14, -0.04]) * rng.random()
     extent = (high - low) * height * (1.15 if people == 2 else 1.0)
@@ -73,13 +73,13 @@ def _shadow(
 
 
 def joint_position(transforms: np.ndarray, shape: BodyShape, joint: str) -> np.ndarray:
-    """World position of a joint. [J,3,4] -> [3]."""
+    """Return the world position of a joint. [J,3,4] -> [3]."""
     i = JOINT_INDEX[joint]
     return transforms[i, :, :3] @ shape.joints[i] + transforms[i, :, 3]
 
 
 def body_points(transforms: np.ndarray, shape: BodyShape) -> np.ndarray:
-    """World positions of the rig's points, each carried by its joint. [J,3,4] -> [S,3]."""
+    """Return the world positions of the rig's points, each carried by its joint. [J,3,4] -> [S,3]."""
     carriers = [JOINT_INDEX[CARRIERS.get(name, name)] for name in POINT_NAMES]
     return (transforms[carriers, :, :3] @ shape.points[:, :, None])[..., 0] + transforms[carriers, :, 3]
 

@@ -27,7 +27,7 @@ def control_frames(clip: GeneratedClip, kind: str) -> np.ndarray:
 
 
 def _span(distance_FHW: np.ndarray) -> tuple[float, float]:
-    """Nearest distance and depth of a whole clip: an arm's length around the body's middle. Meters."""
+    """Return the nearest distance and depth of a whole clip: an arm's length around the body's middle. Meters."""
     middle = [float(np.median(frame[frame > 0])) for frame in distance_FHW if (frame > 0).any()] or [2 * ARM]
     near = max(0.1, min(middle) - ARM)
     return near, max(middle) + ARM - near

@@ -78,7 +78,7 @@ def clip_times(seed: int, frames: int, fps: float | None) -> np.ndarray:
 
 
 def make_clip(seed: int, settings: DatasetSettings) -> GeneratedClip:
-    """One clip of a data set."""
+    """Return one clip of a data set."""
     times = clip_times(seed, settings.frames, settings.fps)
     render = partial(render_clip, seed, size=settings.size, split=settings.split, rich=settings.rich)
     if not settings.filmed:
@@ -99,7 +99,7 @@ def _write_shard(folder: Path, name: str, seeds: range, settings: DatasetSetting
 
 
 def _settings(index: Path) -> DatasetSettings:
-    """Settings of a data set on disk; those of an older one have no controls."""
+    """Return settings of a data set on disk; those of an older one have no controls."""
     stored = json.loads(index.read_text())["settings"]
     return DatasetSettings(**stored | {"controls": tuple(stored.get("controls", ()))})
 
@@ -181,11 +181,11 @@ class Dataset:
         return self._find(self.parts_shards, i)
 
     def own(self, i: int) -> np.ndarray:
-        """Part maps of clip i for warping its pictures, with hair and loose cloth where they are known. [F,H,W]."""
+        """Return the part maps of clip i for warping, with hair and loose cloth where they are known. [F,H,W]."""
         return with_loose(self.parts(i), self._find(self.person_shards, i)) if self.person_shards else self.parts(i)
 
     def control(self, kind: str, i: int) -> np.ndarray:
-        """Control frames of clip i: densepose (parts) or depth [F,H,W], or pose [F,H,W,3]. InputError: not there."""
+        """Return control frames of clip i: densepose or depth [F,H,W], pose [F,H,W,3]. Raises InputError if missing."""
         if kind == "densepose":
             return self.parts(i)
         if kind not in self.control_shards:

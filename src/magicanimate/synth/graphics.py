@@ -53,7 +53,7 @@ _current = threading.local()
 
 
 def shared_context() -> moderngl.Context:
-    """This thread's OpenGL context, without a window; made at the first call.
+    """Return this thread's OpenGL context, without a window; made at the first call.
 
     There is one for each thread, because OpenGL's calls go to whatever context is current in the thread: with two, the
     one that was made later would silently get the calls that are meant for the other. It must not cross a fork.
@@ -81,7 +81,7 @@ def _open_context() -> moderngl.Context:
 
 
 def shader(*files: Path) -> str:
-    """Source of one stage, from files that follow each other."""
+    """Return the source of one stage, from files that follow each other."""
     pieces = [file.read_text() for file in files]
     return "\n".join(["#version 330", *pieces]).replace("JOINT_COUNT", str(len(JOINT_NAMES)))
 
@@ -142,16 +142,16 @@ class PartDrawer:
             mesh.array.render()
 
     def parts(self) -> np.ndarray:
-        """DensePose parts [H,W] uint8 of what was drawn, 0 background."""
+        """Return DensePose parts [H,W] uint8 of what was drawn, 0 background."""
         return np.frombuffer(self._frame.read(components=1, alignment=1), np.uint8).reshape(self.size)
 
     def distance(self) -> np.ndarray:
-        """Distance to the camera plane [H,W] float32 meters, 0 background."""
+        """Return the distance to the camera plane [H,W] float32 meters, 0 background."""
         data = self._frame.read(components=1, attachment=1, dtype="f4", alignment=1)
         return np.frombuffer(data, np.float32).reshape(self.size)
 
     def normals(self) -> np.ndarray:
-        """Surface normals [H,W,3] uint8 (to the right, up, towards the camera; 128 is 0), 0 background."""
+        """Return surface normals [H,W,3] uint8 (to the right, up, towards the camera; 128 is 0), 0 background."""
         data = self._frame.read(components=3, attachment=2, alignment=1)
         return np.frombuffer(data, np.uint8).reshape(*self.size, 3)
 

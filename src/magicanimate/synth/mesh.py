@@ -14,13 +14,13 @@ from magicanimate.synth.sheets import FLOATS_PER_VERTEX, HANGING_HAIR, SKIRT, sh
 
 
 def dressed_vertices(template: BodyTemplate, shape: BodyShape) -> np.ndarray:
-    """[V, FLOATS_PER_VERTEX] float32 for the body, to which the shader adds clothes."""
+    """Return [V, FLOATS_PER_VERTEX] float32 for the body, to which the shader adds clothes."""
     misc = np.stack([template.hair, template.eyeball, np.zeros(len(template.hair))], 1)
     return np.concatenate([body_vertices(shape), template.along, misc], 1).astype(np.float32)
 
 
 def _hanging_hair(shape: BodyShape, length: float, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int]]:
-    """A curtain behind and beside the head, stiff at the skull and lying on the back at its end."""
+    """Return a curtain behind and beside the head, stiff at the skull and lying on the back at its end."""
     rows, columns = 10, 21
     head = shape.joints[JOINT_INDEX["head"]] + np.array([0, -0.012, 0.07])
     angle = np.linspace(-1.95, 1.95, columns)[None] * np.ones((rows, 1))
@@ -73,7 +73,7 @@ def _skirt(shape: BodyShape, template: BodyTemplate, waist: float, length: float
 def loose_pieces(
     template: BodyTemplate, shape: BodyShape, outfit: Outfit, rng: np.random.Generator, start: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [N, FLOATS_PER_VERTEX] and triangles [M,3] (indices from `start`) of hair, skirt, accessories."""
+    """Return vertices [N, FLOATS_PER_VERTEX] and triangles [M,3] (indices from `start`) of hair, skirt, accessories."""
     sheets = []
     if outfit.hair_length:
         sheets.append(_hanging_hair(shape, outfit.hair_length, rng))

@@ -60,7 +60,7 @@ def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, Any]:
 
 
 def _phenotype(rng: np.random.Generator, gender: float) -> dict[str, float]:
-    """The body's sliders."""
+    """Return the body's sliders."""
     return {
         "gender": gender,
         "age": float(rng.uniform(0.55, 0.8)),

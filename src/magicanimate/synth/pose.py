@@ -33,7 +33,7 @@ _ARM_WEIGHTS = np.array([4, 2, 3, 2, 2, 2, 1.2, 2.5, 0.7, 0.8, 2])
 
 
 def random_pose(rng: np.random.Generator, energy: float, turn: float) -> np.ndarray:
-    """One key pose [P]. `energy` 0..1 widens the range of legs and trunk; `turn` is the yaw's standard deviation."""
+    """Draw one key pose [P]. `energy` 0..1 widens legs' and trunk's range; `turn` is the yaw's standard deviation."""
     pose = dict.fromkeys(POSE_FIELDS, 0.0)
     normal = rng.standard_normal
     pose["yaw"] = turn * normal()
@@ -70,7 +70,7 @@ def random_pose(rng: np.random.Generator, energy: float, turn: float) -> np.ndar
 
 
 def random_motion(rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Key poses on the beats of a rhythm: times [N] in seconds and poses [N,P]; interpolate with `pose_at`."""
+    """Return key poses on the beats of a rhythm: times [N] in seconds and poses [N,P]; interpolate with `pose_at`."""
     energy = rng.uniform(0.1, 1.0)
     beat = rng.uniform(0.45, 0.95)
     times = np.arange(-beat, seconds + 2 * beat, beat)
@@ -85,7 +85,7 @@ def random_motion(rng: np.random.Generator, seconds: float) -> tuple[np.ndarray,
 
 
 def pose_at(times: np.ndarray, poses: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Poses at times t by cubic Hermite interpolation (momentum carries through the keys). [N], [N,P], [F] -> [F,P]."""
+    """Interpolate poses at times t [F] by cubic Hermite curves (momentum carries through the keys). -> [F,P]."""
     i = np.clip(np.searchsorted(times, t) - 1, 0, len(times) - 2)
     u = ((t - times[i]) / (times[i + 1] - times[i]))[:, None]
     tangents = 0.5 * (np.roll(poses, -1, 0) - np.roll(poses, 1, 0)) * 0.7
@@ -108,7 +108,7 @@ def _axis_rotation(axis: int, angle: float) -> np.ndarray:
 
 
 def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The smallest rotation that takes direction a to direction b. [3], [3] -> [3,3]."""
+    """Return the smallest rotation that takes direction a to direction b. [3], [3] -> [3,3]."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     cross, cosine = np.cross(a, b), a @ b
     k = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
@@ -121,7 +121,7 @@ def _perpendicular(v: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 
 def _arm_directions(get, s: str) -> tuple[np.ndarray, np.ndarray]:
-    """Directions of upper and lower arm in the chest's frame (x left, y back, z up)."""
+    """Return directions of upper and lower arm in the chest's frame (x left, y back, z up)."""
     sign = 1.0 if s == "L" else -1.0
     raised, forward = get(f"raise.{s}"), get(f"forward.{s}")
     upper = np.array([sign * np.sin(raised) * np.cos(forward), -np.sin(raised) * np.sin(forward), -np.cos(raised)])
@@ -131,7 +131,7 @@ def _arm_directions(get, s: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _leg_directions(get, s: str) -> tuple[np.ndarray, np.ndarray]:
-    """Directions of thigh and shin in the hips' frame."""
+    """Return directions of thigh and shin in the hips' frame."""
     sign = 1.0 if s == "L" else -1.0
     lift, opened, knee = get(f"lift.{s}"), get(f"open.{s}"), get(f"knee.{s}")
     thigh = np.array([sign * np.sin(opened), -np.sin(lift) * np.cos(opened), -np.cos(lift) * np.cos(opened)])
@@ -140,7 +140,7 @@ def _leg_directions(get, s: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rotations(pose: np.ndarray, joints: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """World rotation of every joint."""
+    """Return the world rotation of every joint."""
 
     def get(name: str) -> float:
         return float(pose[FIELD_INDEX[name]])
@@ -176,7 +176,7 @@ def _rotations(pose: np.ndarray, joints: dict[str, np.ndarray]) -> dict[str, np.
 
 
 def joint_transforms(pose: np.ndarray, shape: BodyShape) -> np.ndarray:
-    """World transforms of the joints relative to rest, the lower foot on the floor z = 0. [P] -> [J,3,4] float32."""
+    """Compute world transforms [J,3,4] of the joints of a pose [P] relative to rest, the lower foot on z = 0."""
     rest = dict(zip(JOINT_NAMES, shape.joints.astype(np.float64), strict=True))
     rotations = _rotations(pose, rest)
     position = {"pelvis": np.array([pose[FIELD_INDEX["shift_x"]], 0.0, 0.0])}

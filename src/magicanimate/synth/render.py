@@ -48,7 +48,7 @@ class Camera:
         return Viewpoint(self.centre_x, self.centre_z, self.distance, (self.focal, self.focal))
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points [N,3] to picture coordinates in [0,1], x to the right and y down. -> [N,2]."""
+        """Project world points [N,3] to picture coordinates in [0,1], x to the right and y down. -> [N,2]."""
         depth = points[:, 1] + self.distance
         x = self.focal * (points[:, 0] - self.centre_x) / depth
         y = -self.focal * (points[:, 2] - self.centre_z) / depth
@@ -136,7 +136,7 @@ class Renderer:
         backdrop: np.ndarray,
         shadows: list[tuple[float, float, float, float]],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """People (geometry, joint transforms [J,3,4]) before a backdrop [H,W,3] in [0,1].
+        """Render people (geometry, joint transforms [J,3,4]) before a backdrop [H,W,3] in [0,1].
 
         Returns the picture [H,W,3] uint8, and where it shows people with hair and clothes [H,W] bool.
         """
@@ -167,6 +167,6 @@ class Renderer:
     def part_map(
         self, people: list[tuple[RenderedPerson, np.ndarray]], camera: Camera
     ) -> tuple[np.ndarray, np.ndarray]:
-        """DensePose parts [H,W] uint8 (0 background) and distance to the camera plane [H,W] float32 (0 background)."""
+        """Return DensePose parts [H,W] uint8 and distance to the camera plane [H,W] float32; 0 is background."""
         self.drawer.draw(((person.naked, transforms) for person, transforms in people), camera.view())
         return self.drawer.parts(), self.drawer.distance()

@@ -9,7 +9,7 @@ HANGING_HAIR, SKIRT, WORN = 1, 2, 3
 
 
 def sheet(position: np.ndarray, blend: dict[str, np.ndarray], material: int) -> np.ndarray:
-    """Vertices of a loose sheet. position [R,C,3]; blend: joint -> weight [R,C], at most four joints."""
+    """Return vertices of a loose sheet. position [R,C,3]; blend: joint -> weight [R,C], at most four joints."""
     rows, columns = position.shape[:2]
     normal = np.cross(np.gradient(position, axis=1), np.gradient(position, axis=0))
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)

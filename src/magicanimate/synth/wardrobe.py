@@ -22,7 +22,7 @@ Uniforms = dict[str, Any]
 
 
 def enriched(outfit: Outfit, further_light: Uniforms, rng: np.random.Generator) -> Outfit:
-    """The same person with richer looks."""
+    """Return the same person with richer looks."""
     feminine = outfit.phenotype["gender"] > 0.5
     dress = bool(outfit.skirt_length) and outfit.uniforms["bottom_colour"] == outfit.uniforms["top_colour"]
     uniforms: Uniforms = {}
@@ -39,7 +39,7 @@ def enriched(outfit: Outfit, further_light: Uniforms, rng: np.random.Generator) 
 
 
 def random_further_light(rng: np.random.Generator) -> Uniforms:
-    """A second, colored light and light from behind; a place has them, whoever stands in it."""
+    """Return a second, colored light and light from behind; a place has them, whoever stands in it."""
     direction = np.array([rng.choice([-1, 1]) * rng.uniform(0.5, 1.0), -rng.uniform(0.0, 0.6), rng.uniform(-0.2, 0.5)])
     fill = rng.uniform(0.12, 0.4) * _tint(rng, 0.7) * (rng.random() < 0.45)
     rim = rng.uniform(0.12, 0.4) * _tint(rng, 0.5) * (rng.random() < 0.4)

@@ -31,11 +31,11 @@ class Prefetched(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, batch: int) -> Any:
-        """A batch on the host: a NamedTuple of tensors and plain values."""
+        """Return a batch on the host: a NamedTuple of tensors and plain values."""
 
     @abstractmethod
     def loss_of(self, drawn: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Loss and figures of a batch that may still be on the host."""
+        """Return the loss and figures of a batch that may still be on the host."""
 
     def loss(
         self, rng: np.random.Generator, generator: torch.Generator, batch: int
@@ -45,14 +45,14 @@ class Prefetched(ABC):
 
 
 def batch_random(seed: int, step: int, number: int, echo: int = 1) -> Random:
-    """Randomness of one batch. echo: so many steps see the same one, but for what is drawn on the device."""
+    """Return the randomness of one batch. echo: so many steps see the same one, but for what is drawn on the device."""
     first = step // echo
     rng = np.random.default_rng([seed, first, number] if number else [seed, first])
     return rng, int(rng.integers(2**62)) + step % echo
 
 
 def moved(drawn: Drawn, device: torch.device) -> Drawn:
-    """A NamedTuple with its tensors on the device."""
+    """Return a NamedTuple with its tensors on the device."""
     return type(drawn)(*(x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in drawn))
 
 
@@ -104,7 +104,7 @@ def prefetch(stage: Prefetched, order: Order, workers: int, device: torch.device
 
 
 def loaded_by(workers: int, items: Dataset[Any], pinned: bool = False) -> DataLoader[Any]:
-    """Single items in their order, made by so many processes ahead of time, or by this one.
+    """Return single items in their order, made by so many processes ahead of time, or by this one.
 
     They are forked: they share the data sets that are mapped into memory, and never touch the device. There are no
     more of them than this process may use cores.

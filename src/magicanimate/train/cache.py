@@ -64,12 +64,12 @@ class LatentCache:
         return 0 if np.allclose(steps, steps[:, -1:], rtol=0.1) else 1
 
     def name(self, i: int) -> str:
-        """The clip's number in the data set, and which view of it."""
+        """Return the clip's number in the data set, and which view of it."""
         view, clip = divmod(i, self.clips or len(self))
         return f"{clip} (view {view})" if view else f"{clip}"
 
     def distances(self, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Seconds from each frame of clips [B] to the nearest of the frames [B,K]. [B,F].
+        """Return seconds from each frame of clips [B] to the nearest of the frames [B,K]. [B,F].
 
         Raises InputError if it is not known when the frames were taken.
         """
@@ -80,7 +80,7 @@ class LatentCache:
         return np.abs(times[:, :, None] - chosen[:, None]).min(-1)
 
     def take(self, clips: np.ndarray, frames: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Latents [B,c,K,h,w] and planes [B*K,P,h',w'] of frames [B,K] of clips [B]."""
+        """Return latents [B,c,K,h,w] and planes [B*K,P,h',w'] of frames [B,K] of clips [B]."""
         latents = torch.from_numpy(self.latents[clips[:, None], frames].astype(np.float32)).to(device)
         planes = torch.from_numpy(self.planes[clips[:, None], frames]).to(device).flatten(0, 1)
         made = control_planes(planes, self.encoding, self.stride) if self.encoding else planes.float() / 255

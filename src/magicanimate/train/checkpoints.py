@@ -29,7 +29,7 @@ def write_checkpoint(path: Path, content: dict) -> None:
 
 
 def module_weights(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
-    """All that a checkpoint keeps of the networks."""
+    """Return all that a checkpoint keeps of the networks."""
     return {name: module.state_dict() for name, module in modules.items()}
 
 
@@ -39,7 +39,7 @@ def save_weights(path: Path, modules: Mapping[str, nn.Module], step: int, **more
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint's content. Raises InputError if it is damaged."""
+    """Return a checkpoint's content. Raises InputError if it is damaged."""
     return read_pickled_object(path, "The checkpoint", "delete it to start anew", ("step", "modules"), device)
 
 

@@ -152,7 +152,7 @@ class TrainSettings(BaseModel):
 
 
 def _read_yaml(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A configuration with what it extends filled in. Raises InputError."""
+    """Return a configuration with what it extends filled in. Raises InputError."""
     if path.resolve() in below:
         raise InputError(f"The configuration {path} extends itself; name another file in extends.")
     content = read_yaml_mapping(path, "The configuration")
@@ -165,7 +165,7 @@ def _read_yaml(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The base with the changes, mappings merged key by key."""
+    """Return the base with the changes, mappings merged key by key."""
     both = {key: (base[key], value) for key, value in changes.items() if key in base}
     deeper = {key: _merged(a, b) for key, (a, b) in both.items() if isinstance(a, dict) and isinstance(b, dict)}
     return base | changes | deeper

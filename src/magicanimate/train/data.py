@@ -18,7 +18,7 @@ def draw_frames(data: Dataset, rng: np.random.Generator, count: int) -> list[tup
 
 
 def in_turn(first: int, count: int, total: int) -> np.ndarray:
-    """Numbers first.. of an endless sequence in which all `total` come once before any comes again. [count]."""
+    """Return numbers first.. of an endless sequence in which all `total` come once before any comes again. [count]."""
     places = np.arange(first, first + count)
     rounds = {k: np.random.default_rng([k, 41]).permutation(total) for k in np.unique(places // total)}
     return np.array([rounds[place // total][place % total] for place in places])
@@ -32,7 +32,7 @@ class FrameBatch(NamedTuple):
 
 
 def random_frames(data: Dataset, rng: np.random.Generator, count: int) -> FrameBatch:
-    """Frames and their person masks; half of them mirrored."""
+    """Return frames and their person masks; half of them mirrored."""
     pictures, masks = [], []
     for i, k, step in draw_frames(data, rng, count):
         pictures.append(data.rgb(i)[k][:, ::step])

@@ -78,7 +78,7 @@ class DetailSettings(BaseModel):
 
 
 def initial_network(own: UNet2DModel | None, settings: DetailSettings) -> UNet2DModel:
-    """The model's own network, or a fresh one where it has none or the settings name other sizes."""
+    """Return the model's own network, or a fresh one where it has none or the settings name other sizes."""
     if own is not None and settings.patch in (None, patch_of(own)) and settings.channels in (None, sizes_of(own)):
         return own
     return new_detail(settings.patch or PATCH, settings.channels or CHANNELS)
@@ -176,7 +176,7 @@ class DetailStage(Prefetched):
         return loss + self._settings.adversarial * judged + hinge, figures | {"discriminator": hinge.detach()}
 
     def _crop_of(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """One crop, without the batch axis, in the order of `Crops`."""
+        """Return one crop, without the batch axis, in the order of `Crops`."""
         clip, frame = int(rng.choice(self._found)), int(rng.integers(self._samples.shape[1]))
         rgb, maps, drawn = self._data.rgb(clip), self._data.parts(clip), self._drawings.frame(clip, frame)
         rows, columns = _window(drawn, self._crop, rng)
@@ -213,13 +213,13 @@ def nearest_truth(output_B3HW: Tensor, truth_B3HW: Tensor, body_B1HW: Tensor, to
 
 
 def _unlikeness(one_B3HW: Tensor, other_B3HW: Tensor) -> Tensor:
-    """Mean difference in the square around each pixel. [B,1,H,W]"""
+    """Return the mean difference in the square around each pixel. [B,1,H,W]"""
     difference = (one_B3HW - other_B3HW).abs().mean(1, keepdim=True)
     return F.avg_pool2d(difference, _ALIKE, 1, _ALIKE // 2, count_include_pad=False)
 
 
 def _window(drawn: DrawnFrame, crop: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A random crop around a pixel that is not the background's."""
+    """Return a random crop around a pixel that is not the background's."""
     height, width = drawn.kind_HW.shape
     rows, columns = np.nonzero(drawn.alpha_HW)
     at = int(rng.integers(len(rows))) if len(rows) else None
@@ -230,7 +230,7 @@ def _window(drawn: DrawnFrame, crop: int, rng: np.random.Generator) -> tuple[sli
 
 
 def _made_worse(decoded_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blurred, and its colors off in patches: a model meets people there that it has seen nothing like. uint8."""
+    """Blur a frame and shift its colors in patches: a model meets people that it has seen nothing like. uint8."""
     picture_CHW = torch.from_numpy(decoded_HWC.copy()).movedim(-1, 0).float() / 255
     coarse = torch.from_numpy(rng.normal(0, _DRIFT, (1, 3, 4, 4))).float()
     size = picture_CHW.shape[1:]

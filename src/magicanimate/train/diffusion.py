@@ -128,14 +128,14 @@ def draw_batch(
 def _references(
     rng: np.random.Generator, settings: BranchSettings, data: LatentCache, clips: np.ndarray, targets: np.ndarray
 ) -> np.ndarray:
-    """References of stage 2: frame 0, or with a gap any frame that is so far from all targets. [B]."""
+    """Return references of stage 2: frame 0, or with a gap any frame that is so far from all targets. [B]."""
     if not settings.min_gap:
         return np.zeros(len(clips), int)
     return _far_first(rng, data.distances(clips, targets), settings.min_gap)[:, 0]
 
 
 def _far_first(rng: np.random.Generator, apart_BF: np.ndarray, gap: float) -> np.ndarray:
-    """Frames of each clip in random order, but those nearer than the gap at the end, the nearest ones last. [B,F]."""
+    """Shuffle each clip's frames, those nearer than the gap at the end, the nearest ones last. [B,F]."""
     key = np.where(apart_BF >= gap, rng.random(apart_BF.shape), 2 - apart_BF / gap)
     return key.argsort(axis=1, kind="stable")
 
@@ -155,7 +155,7 @@ class SampleSource:
         return self.images if drawn.images and self.images else self.videos
 
     def sample(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> "Sample":
-        """A batch on the host; what its warps lack, and `chance`, are drawn from rng too."""
+        """Return a batch on the host; what its warps lack, and `chance`, are drawn from rng too."""
         drawn = self.draw(rng, settings, count)
         data, host = self.of(drawn), torch.device("cpu")
         clean, motion = data.take(drawn.clips, drawn.targets, host)
@@ -170,7 +170,7 @@ class SampleSource:
         return Sample(clean, motion, planes, reference, chance, drawn.temporal, drawn.branch)
 
     def clips(self, rng: np.random.Generator, settings: BranchSettings, count: int) -> list[str]:
-        """Names of the clips that `draw` chooses with the same random numbers."""
+        """Return names of the clips that `draw` chooses with the same random numbers."""
         drawn = self.draw(rng, settings, count)
         return [f"image {name}" if drawn.images else name for name in map(self.of(drawn).name, np.unique(drawn.clips))]
 

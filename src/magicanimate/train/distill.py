@@ -46,7 +46,7 @@ class DistillSettings(BaseModel):
 
 
 def distilled_config(config: ModelConfig, settings: DistillSettings, guidance: float) -> ModelConfig:
-    """The student's model.json: few trailing DDIM steps, no guidance; the teacher's figures are not its own."""
+    """Return the student's model.json: few trailing DDIM steps, no guidance; the teacher's figures are not its own."""
     origin = {"from": f"{config.name} {config.version}", "guidance": guidance} | settings.model_dump(
         include={"steps", "teacher_steps", "on_policy"}
     )
@@ -156,7 +156,7 @@ class DistillStage(Prefetched):
         return x
 
     def grid(self, path: Path) -> dict[str, float]:
-        """The student's held-out figures, the teacher's from the same noise, and how close the two are in dB."""
+        """Return the student's held-out figures, the teacher's from the same noise, and how close the two are in dB."""
         if self._teacher_results is None:
             many = {"steps": self._settings.steps * self._settings.teacher_steps, "guidance": self._guidance}
             settings = SampleSettings.for_model(self._teacher, **(self._preview | many))

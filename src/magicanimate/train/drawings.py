@@ -41,7 +41,7 @@ class Drawings:
     found: np.ndarray
 
     def frame(self, clip: int, frame: int) -> DrawnFrame:
-        """The drawing of frame `frame` + 1 of a clip."""
+        """Return the drawing of frame `frame` + 1 of a clip."""
         return DrawnFrame(self.rgb[clip, frame], self.alpha[clip, frame], self.kind[clip, frame])
 
 
@@ -61,7 +61,7 @@ def draw_clip(rgb_FHWC: np.ndarray) -> list[DrawnFrame] | None:
 
 
 def _joined(tracks: Sequence[Track]) -> Track:
-    """Tracks of single pictures as one."""
+    """Return tracks of single pictures as one."""
     masks = [track.masks for track in tracks]
 
     def mask(frame: int) -> np.ndarray | None:

@@ -22,7 +22,7 @@ def predict_noisy(
     temporal: bool,
     dropped_B: Tensor | None = None,
 ) -> Tensor:
-    """The prediction `[B, c, K, h, w]` with the reference, but without it for samples that are `dropped`.
+    """Predict `[B, c, K, h, w]` with the reference, but without it for samples that are `dropped`.
 
     Samples of both kinds are two calls of the denoiser: nothing of the one can leak into the other. `dropped` best
     rests on the host: which samples are which then need not be asked of a GPU.
@@ -49,7 +49,7 @@ def predict_guided(
     temporal: bool,
     guidance: float,
 ) -> Tensor:
-    """Classifier-free guidance on the reference, as in `sampling.window`; without a pass for it up to 1."""
+    """Predict with classifier-free guidance on the reference, as in `sampling.window`; up to 1 in a single pass."""
     residuals = _residuals(model, noisy_BcKhw, t_B, planes_NPhw)
     conditional = _denoise(model, noisy_BcKhw, t_B, reference_Bchw, residuals, temporal)
     if guidance <= 1:
@@ -81,7 +81,7 @@ def _denoise(
     residuals: Residuals,
     temporal: bool,
 ) -> Tensor:
-    """One call of the denoiser; no reference: neither in the bank nor at the stem."""
+    """Call the denoiser once; no reference: neither in the bank nor at the stem."""
     text, coordinates = model.empty_prompt[None], model.config.coordinates
     bank: ReferenceBank | None = None
     if reference_Bchw is not None:

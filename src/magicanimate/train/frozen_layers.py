@@ -42,7 +42,7 @@ def _take_over(layer: nn.Module, stock: nn.Linear | nn.Conv2d) -> None:
 
 
 def _as_computed(value: Tensor | None, input: Tensor) -> Tensor | None:
-    """The weights as the layer needs them. Autocast wants them as they are: it would only round them again."""
+    """Return the weights as the layer needs them. Autocast wants them as they are: it would only round them again."""
     kind = input.device.type
     if value is None or (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return value

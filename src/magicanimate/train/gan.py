@@ -36,7 +36,7 @@ class Pairs:
 
 
 def random_pairs(data: Dataset, rng: np.random.Generator, count: int, device: torch.device) -> Pairs:
-    """Two different frames of each of `count` clips."""
+    """Return two different frames of each of `count` clips."""
     pictures, maps = [], []
     for clip in rng.integers(len(data), size=count):
         frames = rng.permutation(data.settings.frames)[:2]

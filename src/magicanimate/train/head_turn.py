@@ -32,12 +32,12 @@ class Ellipse(NamedTuple):
     halves_2: np.ndarray
 
     def places(self, x_N: np.ndarray, y_N: np.ndarray) -> np.ndarray:
-        """Pixels in units of the half extents: up and across `[N,2]`."""
+        """Return pixels in units of the half extents: up and across `[N,2]`."""
         return (np.stack([x_N, y_N], 1) - self.centre_2) @ self.axes_22 / self.halves_2
 
 
 def facing(across_N: np.ndarray, second_N: np.ndarray, from_front: bool = False) -> float | None:
-    """The angle around a head's upright axis at which its middle is seen, in radians; None for too few pixels.
+    """Return the angle around a head's upright axis at which its middle is seen, in radians; None for too few pixels.
 
     across: places in units of the half width; second: pixels of the second half, bool. from_front: so is the trunk, and
     a head that looks back has halves with each other's names, as in a map that was mirrored. Angles grow to the right,
@@ -81,5 +81,5 @@ class Turn(NamedTuple):
 
 
 def _half_turn(angle: np.ndarray | float) -> np.ndarray | float:
-    """The same angle from -pi to pi."""
+    """Return the same angle from -pi to pi."""
     return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -54,7 +54,7 @@ class InitialWeights(BaseModel):
 
 
 def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
-    """All networks in float32. Raises InputError for files that are missing, damaged or of another size."""
+    """Return all networks in float32. Raises InputError for files that are missing, damaged or of another size."""
     root = initial.folder
     fetch_missing(root)
     files = locate_all(root, (STABLE_DIFFUSION, VAE))
@@ -74,12 +74,12 @@ def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
 
 
 def own_copy(state: State) -> State:
-    """Weights of its own for a network: loading takes tensors over, and those who share them would train each other."""
+    """Give a network weights of its own: loading shares tensors, and networks that share them train each other."""
     return {name: value.clone() for name, value in state.items()}
 
 
 def initial_denoiser(folder: Path, unet: dict, spatial: State, config: ModelConfig) -> Denoiser:
-    """Stable Diffusion's spatial layers and AnimateDiff's motion modules, the middle block's left out."""
+    """Return Stable Diffusion's spatial layers and AnimateDiff's motion modules, the middle block's left out."""
     adapter = read_json(folder / CONFIG)
     motion = {
         "num_attention_heads": adapter.get("motion_num_attention_heads", 8),
@@ -95,7 +95,7 @@ def initial_denoiser(folder: Path, unet: dict, spatial: State, config: ModelConf
 
 
 def initial_control(folder: Path | None, unet: dict, spatial: State, source: Path) -> Control:
-    """A trained ControlNet, or a copy of the UNet's encoder with a fresh condition embedding and zero outputs."""
+    """Load a trained ControlNet, or copy the UNet's encoder with a fresh condition embedding and zero outputs."""
     if folder is not None:
         trained = accepted(ControlNetModel, read_json(folder / CONFIG))
         return fill(on_meta(lambda: build_control(trained)), read_state(folder / WEIGHTS), folder / WEIGHTS)

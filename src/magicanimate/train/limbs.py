@@ -39,7 +39,7 @@ class Areas(NamedTuple):
 
 
 def measure_areas(parts_HW: np.ndarray) -> Areas:
-    """Moments of all areas of a map. First axes point away from the trunk, those of head and trunk up the body; no axes
+    """Measure all areas of a map. First axes point away from the trunk, those of head and trunk up the body; no axes
     are mirrored."""
     rows, columns = box(parts_HW)
     cut = parts_HW[rows, columns]
@@ -87,12 +87,12 @@ def _outwards(centre_P2: np.ndarray, count_P: np.ndarray, body_2: np.ndarray) ->
 
 
 def ellipse(areas: Areas, area: int) -> Ellipse:
-    """The ellipse with an area's moments."""
+    """Return the ellipse with an area's moments."""
     return Ellipse(areas.centre_P2[area], areas.axes_P22[area], 2 * areas.extents_P2[area])
 
 
 def box(parts_HW: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns that hold all parts; empty where there are none."""
+    """Return rows and columns that hold all parts; empty where there are none."""
     spans = [np.flatnonzero(parts_HW.any(axis)) for axis in (1, 0)]
     rows, columns = (slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0) for at in spans)
     return rows, columns
@@ -110,20 +110,20 @@ def _behind(parts_HW: np.ndarray, area: int) -> np.ndarray:
 
 
 def _between(own_HW: np.ndarray) -> np.ndarray:
-    """Pixels from the first to the last own one of their row. [H,W] bool."""
+    """Return pixels from the first to the last own one of their row. [H,W] bool."""
     first_H, last_H = own_HW.argmax(1), own_HW.shape[1] - 1 - own_HW[:, ::-1].argmax(1)
     at_W = np.arange(own_HW.shape[1])
     return (at_W >= first_H[:, None]) & (at_W <= last_H[:, None]) & own_HW.any(1, keepdims=True)
 
 
 def sources_of(area: int) -> list[int]:
-    """Areas of the picture that may stand in for an area, the best first."""
+    """Return areas of the picture that may stand in for an area, the best first."""
     other = {1: 2, 2: 1}.get(area, int(AREAS[FLIP_TABLE[area]]))
     return list(dict.fromkeys([area, other]))
 
 
 def _body_centre(parts_HW: np.ndarray) -> np.ndarray:
-    """Center (x, y) of the trunk, or of everything where no trunk shows."""
+    """Return the center (x, y) of the trunk, or of everything where no trunk shows."""
     mask = np.isin(parts_HW, TRUNK)
     if not mask.any():
         mask = parts_HW > 0

@@ -64,7 +64,7 @@ class RunLogger:
 
 
 def _writer(folder: Path, start: int) -> Any:
-    """TensorBoard's writer, which hides what a killed run wrote from `start` on; None where it is not installed."""
+    """Open TensorBoard's writer, which hides what a killed run wrote from `start` on; None if it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

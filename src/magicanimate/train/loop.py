@@ -103,7 +103,7 @@ class NamesClips(Protocol):
 
 
 def learning_rate(step: int, settings: LoopSettings, first: int = 0, passed: float = 0.0) -> float:
-    """Linear warm-up, constant, linear decay to a twentieth. Pure, so that a resumed run has the same rates.
+    """Return the learning rate: linear warm-up, constant, linear decay to a twentieth. Pure, for exact resuming.
 
     first: the step at which the optimiser started from nothing, and its warm-up with it. passed: the share of the time
     that has passed, for runs that are bound by it.
@@ -144,7 +144,7 @@ class Ema:
 def _random(
     stage: Stage, settings: LoopSettings, step: int, number: int, device: torch.device
 ) -> tuple[np.random.Generator, torch.Generator]:
-    """Randomness of a step's batch. A stage whose batches take turns is told which one it is."""
+    """Return the randomness of a step's batch. A stage whose batches take turns is told which one it is."""
     rng, seed = begin_batch(stage, settings.seed, settings.accumulate, step, number, settings.echo)
     return rng, torch.Generator(device).manual_seed(seed)
 
@@ -198,7 +198,7 @@ class Loop:
     ahead: Ahead | None = None
 
     def step(self, step: int, passed: float = 0.0) -> dict[str, float]:
-        """One update of the weights; this process's share of the figures for the log: sums over its batches."""
+        """Update the weights once; return this process's share of the figures for the log: sums over its batches."""
         settings, stage = self.settings, self.stage
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, settings, self.first, passed)
@@ -223,7 +223,7 @@ class Loop:
         return {name: float(value) for name, value in sums.items()}
 
     def _diverged(self, step: int, bad: list[int]) -> str:
-        """One sentence: the step, and the clips of the batches whose loss, or else whose gradient, is not finite."""
+        """Return one sentence with the step, and the clips of the batches whose loss or gradient is not finite."""
         stage, settings = self.stage, self.settings
         batches = self.ranks.all_gather((bad, list(self.ranks.shard(settings.accumulate))))
         at_fault = [number for numbers, _ in batches for number in numbers]
@@ -337,7 +337,7 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
 
 
 def _draw_ahead(stage: Stage, settings: LoopSettings, ranks: Ranks, start: int, device: torch.device) -> Ahead | None:
-    """Batches that other processes draw, if the settings ask for it and the stage can."""
+    """Return batches that other processes draw, if the settings ask for it and the stage can."""
     if not settings.workers or not isinstance(stage, Prefetched):
         return None
     order = Order(
@@ -357,7 +357,7 @@ def _show(stage: Stage, ema: Ema, best: Best, board: RunLogger, picture: Path, d
 
 
 def _means(shares: list[dict[str, float]], batches: int) -> dict[str, float]:
-    """The processes' sums as means over all batches."""
+    """Return the processes' sums as means over all batches."""
     names = dict.fromkeys(name for share in shares for name in share)
     return {name: round(sum(share.get(name, 0.0) for share in shares) / batches, 5) for name in names}
 

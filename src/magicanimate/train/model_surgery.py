@@ -24,7 +24,7 @@ _STEM, _HEAD = "conv_in.weight", ("conv_out.weight", "conv_out.bias")
 
 
 def with_vae(model: Model, vae: AutoencoderKL) -> Model:
-    """A model around another VAE, whose latents may have further channels after those that it knows.
+    """Return a model around another VAE, whose latents may have further channels after those that it knows.
 
     Until it is trained, the networks do not see these, and what they predict for them is 0.
 
@@ -65,12 +65,12 @@ def _take_over(wide: nn.Module, network: nn.Module, channels: list[tuple[int, in
 
 
 def _padded(x: Tensor, axis: int, size: int) -> Tensor:
-    """Zeros after the end of an axis, up to a size."""
+    """Return zeros after the end of an axis, up to a size."""
     return F.pad(x, (0, 0) * (x.ndim - 1 - axis) + (0, size - x.shape[axis]))
 
 
 def _control_for(config: ModelConfig, model: Model) -> Control:
-    """A ControlNet that takes a configuration's planes: the model's own, but for where planes enter it."""
+    """Return a ControlNet that takes a configuration's planes: the model's own, but for where planes enter it."""
     control = build_control(dict(model.control.config) | {"conditioning_channels": config.control_planes})
     weights = model.control.state_dict()
     del weights[_FIRST]
@@ -79,7 +79,7 @@ def _control_for(config: ModelConfig, model: Model) -> Control:
 
 
 def with_new_control(model: Model, kind: ControlKind) -> Model:
-    """A model with a ControlNet of another kind, which starts as its own but for how the motion enters it."""
+    """Return a model with a ControlNet of another kind, which starts as its own but for how the motion enters it."""
     if kind == model.config.control:
         return model
     config = model.config.with_control(kind)
@@ -91,7 +91,7 @@ def with_new_control(model: Model, kind: ControlKind) -> Model:
 
 
 def with_warp_input(model: Model) -> Model:
-    """A model whose ControlNet is also given the warped picture, which changes nothing yet."""
+    """Return a model whose ControlNet is also given the warped picture, which changes nothing yet."""
     if model.config.warp_input:
         return model
     config = model.config.model_copy(update={"warp_input": True})
@@ -102,5 +102,5 @@ def with_warp_input(model: Model) -> Model:
 
 
 def with_noise(model: Model, mode: NoiseMode) -> Model:
-    """A model whose frames have another kind of noise, in training and unless a job says otherwise."""
+    """Return a model whose frames have another kind of noise, in training and unless a job says otherwise."""
     return replace(model, config=model.config.model_copy(update={"noise": mode}))

@@ -25,7 +25,7 @@ class Objective:
         self._device = device
 
     def timesteps(self, generator: torch.Generator, count: int, bias: float = 0.0) -> Tensor:
-        """One timestep per sample, stratified over the schedule (less variance than independent draws). [B] int64.
+        """Draw one timestep per sample, stratified over the schedule (less variance than independent draws). [B] int64.
 
         bias: their density rises as t**bias. From scratch, what a picture shows is decided at high noise.
         """
@@ -85,7 +85,7 @@ class Objective:
 
 
 def sampling_noise(clean_BcKhw: Tensor, mode: NoiseMode, generator: torch.Generator) -> Tensor:
-    """Noise like clean latents, as sampling starts: the same in all frames for models that recommend that."""
+    """Draw noise like clean latents, as sampling starts: the same in all frames for models that recommend that."""
     shape = list(clean_BcKhw.shape)
     if mode == "static":
         shape[2] = 1

@@ -36,7 +36,7 @@ class FactoredOptimiser(torch.optim.Adafactor):
 def build_optimiser(
     name: OptimiserName, parameters: list[nn.Parameter], lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """An optimizer of `parameters` with nothing remembered yet."""
+    """Return an optimizer of `parameters` with nothing remembered yet."""
     if name == "adafactor":
         return FactoredOptimiser(parameters, lr, weight_decay)
     # fused: one pass over each weight. torch's own choice on a CPU is a dozen passes, which take four times as long.

@@ -47,8 +47,8 @@ class Maps(NamedTuple):
     def origins(
         self, x_N: np.ndarray, y_N: np.ndarray, part_N: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The picture's pixels x [N], y [N], perhaps outside it, for pixels that move as their parts do; and those that
-        it does not show, [N] bool."""
+        """Return the picture's pixels x [N], y [N], maybe outside it, for pixels that move as their parts do; and those
+        that it does not show, [N] bool."""
         from_x, from_y = (
             turn_P2[part_N, 0] * x_N + turn_P2[part_N, 1] * y_N + shift_P[part_N]
             for turn_P2, shift_P in zip(self.turn_P22.swapaxes(0, 1), self.shift_P2.T, strict=True)
@@ -63,8 +63,8 @@ class Maps(NamedTuple):
 
 
 def fill_background(picture_HWC: np.ndarray, own_HW: np.ndarray) -> Warped:
-    """The picture without its person: each covered pixel takes the nearest uncovered one, the more blurred the farther
-    it is, so that no seams show where two sides meet."""
+    """Remove the person from the picture: each covered pixel takes the nearest uncovered one, the more blurred the
+    farther it is, so that no seams show where two sides meet."""
     covered = own_HW > 0
     reach = max(1, round((RIM if (own_HW == LOOSE).any() else CLOTH) * len(covered)))
     covered = ndimage.binary_dilation(covered, iterations=reach)
@@ -95,7 +95,7 @@ class PartWarp:
         self._nearest, self._start_P, self._box_P4 = _nearest_pixels(area_HW, self._areas.present_P)
 
     def __call__(self, parts_HW: np.ndarray) -> Warped:
-        """The picture for a target part map [H,W]."""
+        """Return the picture for a target part map [H,W]."""
         area_HW = AREAS[parts_HW]
         return self._warped(parts_HW, area_HW, self._maps(parts_HW, area_HW))
 
@@ -142,7 +142,7 @@ def _facing(parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> float | 
 
 
 def _first_present(part: int, present_P: np.ndarray) -> int:
-    """The best part to take a part's pixels from; 0 where there is none."""
+    """Return the best part to take a part's pixels from; 0 where there is none."""
     return next((source for source in sources_of(part) if source and present_P[source]), 0)
 
 
@@ -167,7 +167,7 @@ def _nearest_pixels(parts_HW: np.ndarray, present_P: np.ndarray) -> tuple[np.nda
 
 
 def _rim_of_arms(area_HW: np.ndarray) -> np.ndarray:
-    """Pixels of trunks and legs beside arms and hands, whose colors they have: edges are soft and maps not exact. Not
+    """Find pixels of trunks and legs beside arms and hands, whose colors they have: edges are soft, maps not exact. Not
     of heads, where what is nearest may be hair for skin. [H,W] bool"""
     arms_HW = np.isin(area_HW, ARMS)
     beside_HW = ndimage.binary_dilation(arms_HW, iterations=max(1, round(ASIDE * len(area_HW))))

@@ -32,7 +32,7 @@ class HeldOut:
 
     @classmethod
     def of_clips(cls, rgb_NFHWC: np.ndarray, parts_NFHW: np.ndarray, own_NHW: np.ndarray | None = None) -> "HeldOut":
-        """Clips of which frame 0 is the reference, and all others are targets. own: the references' maps (parts)."""
+        """Clips whose frame 0 is the reference, and all others are targets. own: the references' maps (parts)."""
         own = parts_NFHW[:, 0] if own_NHW is None else own_NHW
         return cls(rgb_NFHWC[:, 0], parts_NFHW[:, 1:], rgb_NFHWC[:, 1:], own)
 
@@ -43,7 +43,7 @@ class HeldOut:
 
 
 def held_out(data: Dataset, count: int, frames: slice = slice(1, 2), control: ControlKind = "densepose") -> HeldOut:
-    """The first `count` clips: frame 0 is the reference, `frames` are the targets."""
+    """Return the first `count` clips: frame 0 is the reference, `frames` are the targets."""
     clips = range(min(count, len(data)))
     return HeldOut(
         np.stack([data.rgb(i)[0] for i in clips]),
@@ -59,13 +59,13 @@ def _to_tensor(pictures: np.ndarray) -> Tensor:
 
 
 def pictures_at_once(height: int, width: int) -> int:
-    """Pictures of H x W pixels that go through the VAE together: large ones singly, beside networks in training."""
+    """Return the pictures of H x W pixels per call of the VAE: large ones singly, beside networks in training."""
     return max(1, 16 * 128**2 // (height * width))
 
 
 @torch.no_grad()
 def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 0, batch: int = 8) -> np.ndarray:
-    """Decoded frames [N,F,H,W,3] uint8, without detail. Clip i has the noise of seed + i whatever the batch size."""
+    """Sample decoded frames [N,F,H,W,3] uint8, without detail. Clip i has the noise of seed + i at any batch size."""
     patch, out = model.config.patch, []
     for start in range(0, len(held.references), batch):
         shown = slice(start, start + batch)
@@ -93,7 +93,7 @@ def generate(model: Model, held: HeldOut, settings: SampleSettings, seed: int = 
 
 
 def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
-    """Planes [N,F,49,h,w] of some clips."""
+    """Return planes [N,F,49,h,w] of some clips."""
     assert held.reference_parts is not None, "this model is shown the warped picture, which takes the reference's parts"
     pictures, own = small_picture(held.references[shown], stride), small_parts(held.reference_parts[shown], stride)
     motions = small_parts(held.parts[shown], stride)
@@ -101,7 +101,7 @@ def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
 
 
 def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:
-    """Means over clips and frames: psnr, body_psnr, part_accuracy, part_error."""
+    """Return means over clips and frames: psnr, body_psnr, part_accuracy, part_error."""
     n, f = results.shape[:2]
     pairs = [(results[i, k], held.targets[i, k], held.parts[i, k]) for i in range(n) for k in range(f)]
     errors = np.concatenate([part_errors(*pair) for pair in pairs])

@@ -186,7 +186,7 @@ def _trained_vae(start: Path) -> AutoencoderKL:
 
 
 def build_model(config: ModelConfig, sizes: NetworkSettings, vae: AutoencoderKL) -> Model:
-    """Fresh networks around a trained VAE."""
+    """Return fresh networks around a trained VAE."""
     latent = vae.config["latent_channels"]
     levels = len(sizes.channels)
     shared = {
@@ -290,7 +290,7 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
 
 
 def _vae(folder: Path) -> AutoencoderKL:
-    """The VAE of a finished stage vae. Raises InputError."""
+    """Return the VAE of a finished stage vae. Raises InputError."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} holds no trained VAE; run the vae stage first.")
     return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False)
@@ -304,7 +304,7 @@ def _store_frozen(job: TrainingRun, stage: Stage, *models: Model) -> None:
 
 
 def _unrounded(job: TrainingRun, stage: Stage, trained: Model) -> Model:
-    """The result of a stage: what it trained, and everything else as exact as it was when it was read."""
+    """Return the result of a stage: what it trained, and everything else as exact as it was when it was read."""
     if job.settings.loop.frozen == "float32":
         return trained
     torch.manual_seed(job.settings.loop.seed)  # what has no file is drawn again

@@ -50,7 +50,7 @@ class StandinStage:
         return list(self._network.named_parameters())
 
     def _pairs(self, data: Dataset, rng: np.random.Generator, clips: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Two frames of each clip: pictures [2N,3,H,W], first all first ones; parts [2N,H/4,W/4]."""
+        """Return two frames of each clip: pictures [2N,3,H,W], first all first ones; parts [2N,H/4,W/4]."""
         frames = [rng.permutation(data.settings.frames)[:2] for _ in clips]
         rgb = np.stack([data.rgb(int(i))[k] for i, k in zip(clips, frames, strict=True)])
         parts = np.stack([data.parts(int(i))[k] for i, k in zip(clips, frames, strict=True)])

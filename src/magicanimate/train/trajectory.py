@@ -16,7 +16,7 @@ from magicanimate.sampling.solvers import build_solver
 
 
 def few_step_schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's schedule with trailing steps: few steps have to begin at the noisiest time."""
+    """Return a model's schedule with trailing steps: few steps have to begin at the noisiest time."""
     return {**schedule, "timestep_spacing": "trailing"}
 
 
@@ -40,7 +40,7 @@ class Trajectory:
         self._signal, self._noise = (x.sqrt().to(device) for x in (alphas, 1 - alphas))
 
     def time(self, place_B: Tensor) -> Tensor:
-        """Timesteps of places. [B] int64."""
+        """Return timesteps of places. [B] int64."""
         return self._times[place_B]
 
     def noisy(self, clean: Tensor, noise: Tensor, place_B: Tensor) -> Tensor:
@@ -48,12 +48,12 @@ class Trajectory:
         return _like(self._signal[place_B], clean) * clean + _like(self._noise[place_B], clean) * noise
 
     def step(self, x: Tensor, output: Tensor, start_B: Tensor, end_B: Tensor) -> Tensor:
-        """One DDIM step from place to place."""
+        """Take one DDIM step from place to place."""
         a, b = self._coefficients(start_B, end_B)
         return _like(a, x) * x + _like(b, x) * output.float()
 
     def wanted(self, x: Tensor, x_end: Tensor, start_B: Tensor, end_B: Tensor) -> Tensor:
-        """The network's output that takes x to x_end in one step."""
+        """Return the network's output that takes x to x_end in one step."""
         a, b = self._coefficients(start_B, end_B)
         return (x_end - _like(a, x) * x) / _like(b, x)
 
@@ -67,7 +67,7 @@ class Trajectory:
         return ((self.step(x, output, start_B, end_B) - x_end) / _like(sine, x)).square()
 
     def _coefficients(self, start_B: Tensor, end_B: Tensor) -> tuple[Tensor, Tensor]:
-        """A and B of the steps, `[B]` each."""
+        """Return A and B of the steps, `[B]` each."""
         signal, noise = self._signal[start_B], self._noise[start_B]
         # x_0 and eps as (factor of x, factor of the output)
         if self.kind == "v_prediction":

@@ -25,7 +25,7 @@ KL_WEIGHT = 1e-4
 
 
 def decibels(error: Tensor) -> Tensor:
-    """PSNR of a mean squared error of values in [0,1]. Scalar."""
+    """Return the PSNR of a mean squared error of values in [0,1]. Scalar."""
     return -10 * torch.log10(error.clamp_min(1e-10))
 
 
@@ -93,16 +93,16 @@ class VaeStage(Prefetched):
 
     @torch.no_grad()
     def reconstruct(self, pixels: Tensor) -> Tensor:
-        """[B,3,H,W] in [0,1] -> the same through the latents' means."""
+        """Reconstruct pictures [B,3,H,W] in [0,1] from their latents' means."""
         latents = self._vae.encode(space_to_depth(pixels * 2 - 1, self._patch)).latent_dist.mode()
         return self._decode(latents).clamp(0, 1)
 
     def _decode(self, latents: Tensor) -> Tensor:
-        """Unscaled latents -> pictures in about [0,1]."""
+        """Decode unscaled latents to pictures in about [0,1]."""
         return depth_to_space(self._decoder.decode(latents * self._scale).sample, self._patch) * 0.5 + 0.5
 
     def grid(self, path: Path) -> dict[str, float]:
-        """Held-out pictures above their reconstructions; PSNR over the picture and inside the body."""
+        """Write held-out pictures above their reconstructions; return PSNR over the picture and inside the body."""
         whole, inside, rows = [], [], []
         for i in range(min(24, len(self._held_out))):
             pixels = torch.from_numpy(self._held_out.rgb(i)[:1].copy()).permute(0, 3, 1, 2).float() / 255
@@ -166,7 +166,7 @@ def start_from_components(vae: AutoencoderKL, patch: int, data: Dataset) -> None
 
 @torch.no_grad()
 def fit_scaling_factor(vae: AutoencoderKL, patch: int, data: Dataset, device: torch.device) -> float:
-    """One over the standard deviation of the latents of 64 random frames, as in latent diffusion; set in the config."""
+    """Return one over the standard deviation of the latents of 64 random frames; also sets it in the config."""
     pixels = pixels_of(random_frames(data, np.random.default_rng(0), 64).pictures)
     spread = [vae.encode(space_to_depth(p.to(device) * 2 - 1, patch)).latent_dist.mode() for p in pixels.split(8)]
     scale = round(float(1 / torch.cat(spread).std()), 5)
@@ -176,7 +176,7 @@ def fit_scaling_factor(vae: AutoencoderKL, patch: int, data: Dataset, device: to
 
 @torch.no_grad()
 def with_further_channels(vae: AutoencoderKL, further: int) -> AutoencoderKL:
-    """A VAE whose latents have further channels after its own, which are what they were; its decoder hardly sees them.
+    """Widen a VAE's latents by further channels, which its decoder hardly sees at first; its own stay what they are.
 
     The further ones start like those of a fresh VAE: a weak random view of the encoder's features, narrow posteriors.
     """
@@ -210,7 +210,7 @@ def with_further_channels(vae: AutoencoderKL, further: int) -> AutoencoderKL:
 
 
 def build_vae(patch: int, channels: tuple[int, ...], latent_channels: int, groups: int = 8) -> AutoencoderKL:
-    """An AutoencoderKL on space-to-depth pixels; no attention (latents carry enough context at these sizes)."""
+    """Build an AutoencoderKL on space-to-depth pixels; no attention (latents carry enough context at these sizes)."""
     n = len(channels)
     return AutoencoderKL(
         in_channels=3 * patch**2,
@@ -227,7 +227,7 @@ def build_vae(patch: int, channels: tuple[int, ...], latent_channels: int, group
 
 
 def new_small_decoder(vae: AutoencoderKL, channels: int, blocks: tuple[int, ...]) -> AutoencoderTiny:
-    """A fresh one. blocks: of each level, the coarsest first. The format has an encoder too, which nothing reads."""
+    """Build a fresh one. blocks: of each level, the coarsest first. The format's encoder is there too, but not read."""
     levels = len(vae.config["block_out_channels"])
     if levels != len(blocks):
         raise InputError(f"decoder.blocks needs {levels} numbers, one for each level of the VAE.")

@@ -43,7 +43,7 @@ def small_parts(parts_HW: np.ndarray, stride: int) -> np.ndarray:
 
 
 def warp_planes(picture_HWC: np.ndarray, own_HW: np.ndarray, parts_FHW: np.ndarray) -> Tensor:
-    """Planes `[F, 49, h, w]` of a small picture with its small part map, for small part maps of the motion."""
+    """Return planes `[F, 49, h, w]` of a small picture with its small part map, for small part maps of the motion."""
     warp = PartWarp(picture_HWC, own_HW)
     warped = [warp(parts_HW) for parts_HW in parts_FHW]
     pictures_FCHW = torch.from_numpy(np.stack([each.picture_HWC for each in warped])).movedim(-1, 1).float()
@@ -53,7 +53,7 @@ def warp_planes(picture_HWC: np.ndarray, own_HW: np.ndarray, parts_FHW: np.ndarr
 
 
 def unknown_planes(frames: int, height: int, width: int) -> Tensor:
-    """Planes `[F, 49, h, w]` that say nothing."""
+    """Return planes `[F, 49, h, w]` that say nothing."""
     return torch.zeros(frames, WARP_PLANES, height, width)
 
 
@@ -69,7 +69,7 @@ class SmallFrames:
         self, rng: np.random.Generator, clips_B: np.ndarray, references_B: np.ndarray, targets_BK: np.ndarray,
         dropped: float, wrong: float,
     ) -> Tensor:  # fmt: skip
-        """Planes `[B*K, 49, h, w]` of each reference warped to its targets.
+        """Return planes `[B*K, 49, h, w]` of each reference warped to its targets.
 
         dropped: share of samples whose reference has no part map. wrong: share whose map has errors, as maps have that
         were found in a photograph.

@@ -32,13 +32,13 @@ class ClipWindow:
 
 
 def thumbnail(frame_HWC: np.ndarray) -> np.ndarray:
-    """[32, 32, 3] float32."""
+    """Return [32, 32, 3] float32."""
     small = Image.fromarray(frame_HWC).resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
     return np.asarray(small, np.float32)
 
 
 def find_cuts(change_F: np.ndarray, threshold: float) -> list[int]:
-    """Frames that begin a new scene.
+    """Return frames that begin a new scene.
 
     change_F: mean absolute difference of frame f to f - 1, the first is 0. A cut is a change above the threshold that
     is also sudden: far above the usual one around it.
@@ -52,7 +52,7 @@ def find_cuts(change_F: np.ndarray, threshold: float) -> list[int]:
 
 
 def stretches(count: int, cuts: list[int], longest: int) -> Iterator[range]:
-    """Frames 0..count-1, cut into scenes and these into equal stretches of at most `longest` frames."""
+    """Yield frames 0..count-1, cut into scenes and these into equal stretches of at most `longest` frames."""
     edges = [0, *cuts, count]
     for start, stop in itertools.pairwise(edges):
         pieces = -(-(stop - start) // longest)
@@ -61,7 +61,7 @@ def stretches(count: int, cuts: list[int], longest: int) -> Iterator[range]:
 
 
 def plan_windows(seen_F: np.ndarray, length: int, gap: int, rng: np.random.Generator) -> list[ClipWindow]:
-    """Back-to-back runs of `length` frames of a stretch, each with a reference from the same stretch.
+    """Return back-to-back runs of `length` frames of a stretch, each with a reference from the same stretch.
 
     The reference shows the person (seen_F) and is at least `gap` frames away where there is such a frame, else as far
     away as can be. A stretch that is too short for a run and a reference gives no window.

@@ -36,7 +36,7 @@ class Crop:
         return 1 - inside[0] * inside[1] / self.side**2
 
     def picture(self, frame_HWC: np.ndarray, size: int) -> np.ndarray:
-        """[size, size, 3]; what is outside the frame repeats its border."""
+        """Return [size, size, 3]; what is outside the frame repeats its border."""
         height, width = frame_HWC.shape[:2]
         scale = size / self.side
         top, left = max(self.top, 0), max(self.left, 0)
@@ -57,7 +57,7 @@ class Crop:
 
 
 def square_around(boxes_F4: np.ndarray, frame: tuple[int, int]) -> Crop:
-    """One square that holds all boxes (left, top, right, bottom), moved into the frame (height, width) if it fits."""
+    """Return a square around all boxes (left, top, right, bottom), moved into the frame (height, width) if possible."""
     left, top = boxes_F4[:, :2].min(0)
     right, bottom = boxes_F4[:, 2:].max(0)
     side = math.ceil(max(right - left, bottom - top) * (1 + 2 * _MARGIN))
@@ -69,7 +69,7 @@ def square_around(boxes_F4: np.ndarray, frame: tuple[int, int]) -> Crop:
 
 
 def box_of(mask_HW: np.ndarray, frame: tuple[int, int]) -> np.ndarray | None:
-    """(left, top, right, bottom) of a mask at any scale, in pixels of the frame (height, width); None if empty. [4]."""
+    """Return a mask's box (left, top, right, bottom), [4], in pixels of the frame (height, width); None if empty."""
     rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
     if not len(rows):
         return None
@@ -78,7 +78,7 @@ def box_of(mask_HW: np.ndarray, frame: tuple[int, int]) -> np.ndarray | None:
 
 
 def sharpness(image_HWC: np.ndarray, person_HW: np.ndarray) -> float:
-    """Strength of the Laplacian at the person, in units of the contrast there: blur takes it away, light does not.
+    """Measure the Laplacian at the person in units of the contrast there: blur lowers it, light does not.
 
     In pictures of 256 pixels 0.34 to 0.5 if sharp, 0.08 to 0.15 if blurred by one pixel, 0.03 to 0.06 by two. Noise
     counts as detail.
@@ -105,6 +105,6 @@ def movement(parts_FHW: np.ndarray, fps: float) -> float:
 
 
 def agreement(parts_HW: np.ndarray, outline_HW: np.ndarray) -> float:
-    """Intersection over union of drawn parts and a seen outline, compared at the outline's resolution."""
+    """Return the intersection over union of drawn parts and a seen outline, compared at the outline's resolution."""
     drawn = resize_parts(parts_HW, (outline_HW.shape[0], outline_HW.shape[1])) > 0
     return float((drawn & outline_HW).sum() / max(1, (drawn | outline_HW).sum()))

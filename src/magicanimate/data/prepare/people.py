@@ -48,7 +48,7 @@ class Found:
     """Frame -> the person as seen, [h, w] bool; None where the extractor tells none."""
 
     def small_parts(self, frames: Sequence[int]) -> np.ndarray:
-        """Parts [K, h, w] at a resolution that is enough to see where the person is."""
+        """Return parts [K, h, w] at a resolution that is enough to see where the person is."""
         scale = min(1.0, _SIDE / max(self.size))
         height, width = (max(1, round(side * scale)) for side in self.size)
         return self.draw(frames, (height, width), ("parts",))["parts"]
@@ -77,7 +77,7 @@ def check_extractor(extractor: str, needs_body: bool) -> None:
 
 
 def find_person(clip: Clip, extractor: str, progress: Progress | None = None) -> Found | None:
-    """The person in a clip, which is read once; None if there is nobody."""
+    """Return the person in a clip, which is read once; None if there is nobody."""
     name, _, own = extractor.partition("=")
     if name == "densepose":
         return _by_parts(clip, extractor, progress)
@@ -144,7 +144,7 @@ def _painted_over(frame_HWC: np.ndarray, covered_HW: np.ndarray) -> np.ndarray:
 
 
 def of_body(body: BodyMotion, track: Track, several: bool) -> Found:
-    """A person to whom a body was fitted."""
+    """Return a person to whom a body was fitted."""
 
     def draw(frames: Sequence[int], size: Size, kinds: Sequence[str]) -> dict[str, np.ndarray]:
         from magicanimate.body.draw import draw_motion
@@ -161,7 +161,7 @@ def of_body(body: BodyMotion, track: Track, several: bool) -> Found:
 
 
 def of_parts(parts: Iterable[np.ndarray], size: Size) -> Found | None:
-    """Part maps of a stretch, as they are; `size` (height, width) is that of the video they belong to."""
+    """Return part maps of a stretch, as they are; `size` (height, width) is that of the video they belong to."""
     packed = PackedFrames(parts)
     if not packed:
         return None

@@ -80,7 +80,7 @@ def prepare(
 def _records(
     out: Path, missing: list[Source], settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[Source, dict[str, Any]]]:
-    """Finished sources as they come."""
+    """Yield finished sources as they come."""
     if workers == 1 or len(missing) < 2:
         for source in missing:
             yield source, write_source(out, source, settings, lambda: None)

@@ -67,7 +67,7 @@ Tick = Callable[[], None]
 
 
 def cut_source(source: Source, settings: PrepareSettings, tick: Tick, outcome: SourceOutcome) -> Iterator[Kept]:
-    """Clips of a source, one stretch at a time; `outcome` collects what is left out, and why."""
+    """Yield clips of a source, one stretch at a time; `outcome` collects what is left out, and why."""
     try:
         clip = open_clip(source.path, Span(fps=settings.fps))
         change_F = _changes(clip, tick)
@@ -114,7 +114,7 @@ class _BadParts(Exception):
 
 
 def _changes(clip: Clip, tick: Tick) -> np.ndarray:
-    """Mean absolute difference of each frame to the one before it. [F]."""
+    """Return the mean absolute difference of each frame to the one before it. [F]."""
     changes, before = [], None
     for frame_HWC in clip:
         tick()
@@ -131,7 +131,7 @@ def _ticking(frames: Iterator[np.ndarray], tick: Tick) -> Iterator[np.ndarray]:
 
 
 def _given_parts(source: Source, clip: Clip, count: int) -> Iterator[np.ndarray] | None:
-    """Part maps that came with a source, at its rate. InputError: they do not fit."""
+    """Yield part maps that came with a source, at its rate. Raises InputError: they do not fit."""
     if source.parts is None:
         return None
     motion = open_motion(source.parts, Span(fps=clip.fps))
@@ -201,7 +201,7 @@ class _Scene:
         return body if parts is None or body is None else with_parts(body, parts)
 
     def crop(self, found: Found, window: ClipWindow) -> Crop | None:
-        """The square of one clip; None if the clip has to be left out."""
+        """Return the square of one clip; None if the clip has to be left out."""
         if window.reference is None or not found.seen_F[list(window.run)].all():
             self._drop("no person", window.run)
             return None
@@ -255,7 +255,7 @@ class _Scene:
         }
 
     def _person(self, found: Found, frames: list[int], crop: Crop, parts_KHW: np.ndarray) -> np.ndarray:
-        """The person with hair and clothes, [K,H,W] bool; the body alone where the extractor tells no more."""
+        """Return the person with hair and clothes, [K,H,W] bool; the body alone where the extractor tells no more."""
         person_KHW = parts_KHW > 0
         for k, frame in enumerate(frames):
             if (outline_HW := found.outline(frame)) is not None:

@@ -21,7 +21,7 @@ _PARTS_SUFFIXES = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES, ".npz", ".npy")
 def find_sources(
     videos: Path, out: Path, settings: PrepareSettings, parts: Path | None = None
 ) -> tuple[list[Source], list[Source], int]:
-    """Sources below a folder in the order of their names; those that repeat another's content; number of other files.
+    """Find the sources below a folder, by name; those that repeat another's content; the number of other files.
 
     parts: folder with part maps that have the names of their videos, endings aside.
 
@@ -68,12 +68,12 @@ def _digest(path: Path) -> str:
 
 
 def share_of(group: str) -> float:
-    """A number in [0, 1) that belongs to a name or hash: the same in every run, on every machine."""
+    """Return a number in [0, 1) that belongs to a name or hash: the same in every run, on every machine."""
     return int(sha256(group)[:12], 16) / 16**12
 
 
 def _map_of(path: Path, videos: Path, parts: Path | None) -> Path | None:
-    """The part maps that lie beside a source, or in the folder of part maps."""
+    """Return the part maps that lie beside a source, or in the folder of part maps."""
     stems = [path.with_name(path.stem + _MARK)]
     if parts:
         same = parts / path.relative_to(videos)

@@ -76,7 +76,7 @@ class Wholebody:
         return found[0, found[0, :, 4] > _SEEN, :4] / np.float32(scale)
 
     def _joints(self, picture: Image.Image, box_4: np.ndarray) -> np.ndarray:
-        """[133, 3]."""
+        """Return [133, 3]."""
         height, width = self._pose.size
         middle, reach = (box_4[:2] + box_4[2:]) / 2, (box_4[2:] - box_4[:2]) * _MARGIN
         reach = np.maximum(reach, reach[::-1] * (width / height, height / width))

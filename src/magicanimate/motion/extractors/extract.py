@@ -86,7 +86,7 @@ def _of_video(clip: Clip, track: Track, notes: list[str], progress: Progress | N
 
 
 def _bridged(track: Track) -> list[str]:
-    """A sentence on frames without a person that were filled in from their neighbors."""
+    """Return a sentence on frames without a person that were filled in from their neighbors."""
     if track.masks is None:
         return []
     count = sum(bool(seen) and track.masks(frame) is None for frame, seen in enumerate(track.seen_F))
@@ -94,7 +94,7 @@ def _bridged(track: Track) -> list[str]:
 
 
 def _cut(track: Track) -> list[str]:
-    """A sentence on the cuts of a video."""
+    """Return a sentence on the cuts of a video."""
     if not track.cuts:
         return []
     told = ", ".join(f"{cut / track.fps:.2f}" for cut in track.cuts[:_LISTED])
@@ -103,7 +103,7 @@ def _cut(track: Track) -> list[str]:
 
 
 def absences(track: Track) -> list[str]:
-    """A sentence that says from when to when nobody is there."""
+    """Return a sentence that says from when to when nobody is there."""
     gone = [(gap.start / track.fps, gap.stop / track.fps) for gap in runs(~track.seen_F)]
     if not gone:
         return []
@@ -113,7 +113,7 @@ def absences(track: Track) -> list[str]:
 
 
 def several(most: int, person: int | None) -> list[str]:
-    """A sentence on people who are left out because only one can be followed."""
+    """Return a sentence on people who are left out because only one can be followed."""
     if most < 2:
         return []
     return [f"Up to {most} people are in a frame; {'that one' if person else 'the largest'} was followed (--person)."]
@@ -127,7 +127,7 @@ def fit(track: Track, progress: Progress | None) -> BodyMotion:
 
 
 def drawn(body: BodyMotion, path: Path, kind: Kind, notes: list[str]) -> MotionClip:
-    """A fitted body as part maps, drawn anew whenever they are read."""
+    """Return a fitted body as part maps, drawn anew whenever they are read."""
     from magicanimate.body.draw import draw_motion
 
     return MotionClip(

@@ -22,7 +22,7 @@ FACE = tuple(f"face_{i}" for i in range(68))
 
 
 def hand_names(side: str) -> tuple[str, ...]:
-    """[21] names of a hand's joints; thumb, index and pinky are those that a body knows."""
+    """Return [21] names of a hand's joints; thumb, index and pinky are those that a body knows."""
     return tuple(f"{side}_{_HAND.get(i) or f'hand_{i}'}" for i in range(21))
 
 

@@ -34,7 +34,7 @@ def register() -> None:
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """Indices of boxes [N, 4] (left, top, right, bottom) to keep, best score first.
+    """Return indices of boxes [N, 4] (left, top, right, bottom) to keep, best score first.
 
     A box goes if a better one that stays overlaps it by more than `iou_threshold` (intersection over union).
     """
@@ -61,7 +61,7 @@ def roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Features of boxes, averaged over bins of bilinear samples (He et al., Mask R-CNN, 2017).
+    """Return features of boxes, averaged over bins of bilinear samples (He et al., Mask R-CNN, 2017).
 
     Args:
         input: [B, C, H, W] features.
@@ -92,14 +92,14 @@ def roi_align(
 
 
 def _sample_rows(start: float, length: float, bins: int, ratio: int, like: Tensor) -> Tensor:
-    """[bins * S] where samples lie along one axis."""
+    """Return [bins * S] where samples lie along one axis."""
     per_bin = ratio if ratio > 0 else max(1, int(-(-length / bins // 1)))
     steps = torch.arange(bins * per_bin, device=like.device, dtype=like.dtype)
     return start + (steps + 0.5) * (length / (bins * per_bin))
 
 
 def _hat(places: Tensor, size: int) -> Tensor:
-    """[places, size] weights of bilinear interpolation along one axis; 0 for places more than a pixel outside."""
+    """Return bilinear weights [places, size] along one axis; 0 for places more than a pixel outside."""
     inside = (places >= -1) & (places <= size)
     clamped = places.clamp(0, size - 1)
     pixels = torch.arange(size, device=places.device, dtype=places.dtype)

@@ -27,7 +27,7 @@ def is_array_file(start: bytes) -> bool:
 
 
 def read_parts(path: Path) -> np.ndarray:
-    """Parts [F, H, W] uint8 of an array file with indices or IUV planes.
+    """Return parts [F, H, W] uint8 of an array file with indices or IUV planes.
 
     Accepted are [H, W] and [F, H, W] indices, and IUV as [H, W, 3], [3, H, W], [F, H, W, 3] or [F, 3, H, W].
 
@@ -45,7 +45,7 @@ def read_parts(path: Path) -> np.ndarray:
 
 
 def _indices(array: np.ndarray) -> np.ndarray | None:
-    """[F, H, W] uint8; None if the array holds no indices."""
+    """Return [F, H, W] uint8; None if the array holds no indices."""
     if array.ndim not in (2, 3, 4) or array.size == 0 or array.dtype.kind not in "uif":
         return None
     candidates = [array] if array.ndim < 4 else []
@@ -83,7 +83,7 @@ def check_lossless(clip: Clip, values: np.ndarray) -> None:
 
 
 def plane_frames(clip: Clip, channel: int) -> Iterator[np.ndarray]:
-    """The index plane of each frame. InputError: a frame has other values."""
+    """Yield the index plane of each frame. Raises InputError: a frame has other values."""
     for index, frame_HWC in enumerate(clip):
         parts_HW = frame_HWC[..., channel]
         if parts_HW.max() > _PARTS:

@@ -111,7 +111,7 @@ def read_bvh(path: Path) -> Capture:
 
 
 def _decoded(data: bytes) -> str:
-    """Text in whatever encoding: joints whose names have other letters are none that are needed."""
+    """Decode text in any encoding: joints whose names have other letters are none that are needed."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     try:
@@ -121,7 +121,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _values(text: str, declared: int, width: int) -> tuple[np.ndarray, list[str]]:
-    """[frames, channels] of the whole frames that are there, and a sentence if they are fewer than declared."""
+    """Return [frames, channels] of the whole frames that are there, and a sentence if they are fewer than declared."""
     words = text.replace(",", ".").split() if "." not in text else text.split()
     values = np.array(words[: declared * width], np.float64)
     count = min(declared, len(values) // width) if width else 0
@@ -136,7 +136,7 @@ def _values(text: str, declared: int, width: int) -> tuple[np.ndarray, list[str]
 
 
 def _words(head: str) -> Iterator[str]:
-    """The words of the hierarchy; a joint's name is one, whatever is in it."""
+    """Yield the words of the hierarchy; a joint's name is one, whatever is in it."""
     for line in re.split(r"[\r\n]+", head):
         named = re.match(r"[ \t]*(ROOT|JOINT|End)[ \t]+([^ \t{]+.*)", line, re.IGNORECASE)
         if named is None:
@@ -148,7 +148,7 @@ def _words(head: str) -> Iterator[str]:
 
 
 def _skeleton(words: Iterator[str]) -> list[Joint]:
-    """The joints in the order of the file, parents first; ends of limbs are joints without channels."""
+    """Return the joints in the order of the file, parents first; ends of limbs are joints without channels."""
     joints: list[Joint] = []
     open_joints: list[int] = []
     for word in words:
@@ -176,7 +176,7 @@ def _skeleton(words: Iterator[str]) -> list[Joint]:
 
 
 def _forward(joints: list[Joint], values_FC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Forward kinematics: places [F, J, 3] and turns [F, J, 3, 3]. Rotations apply in the order of a joint's list."""
+    """Compute places [F, J, 3] and turns [F, J, 3, 3] of joints. Rotations apply in the order of a joint's list."""
     frames = len(values_FC)
     places = np.zeros((frames, len(joints), 3))
     turns = np.tile(np.eye(3), (frames, len(joints), 1, 1))
@@ -203,7 +203,7 @@ def _forward(joints: list[Joint], values_FC: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _turn(axis: int, angle_F: np.ndarray) -> np.ndarray:
-    """[F, 3, 3] right-handed rotations about an axis."""
+    """Return [F, 3, 3] right-handed rotations about an axis."""
     a, b = (axis + 1) % 3, (axis + 2) % 3
     turn = np.zeros((len(angle_F), 3, 3))
     turn[:, axis, axis] = 1
@@ -213,7 +213,7 @@ def _turn(axis: int, angle_F: np.ndarray) -> np.ndarray:
 
 
 def match_joints(names: list[str]) -> dict[str, int]:
-    """Joint of a track -> index in the file, by the names that programs use."""
+    """Map joints of a track to indices in the file, by the names that programs use."""
     plain = _plain(names)
     found: dict[str, int] = {}
     for side, letter in (("left", "l"), ("right", "r")):
@@ -230,7 +230,7 @@ def match_joints(names: list[str]) -> dict[str, int]:
 
 
 def _plain(names: list[str]) -> list[str]:
-    """Names in small letters without separators, and without what says whose joint it is."""
+    """Return names in small letters without separators, and without what says whose joint it is."""
     pieces = [
         re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", re.sub(r"[^A-Za-z0-9]", " ", name.rpartition(":")[2]))
         for name in names
@@ -244,7 +244,7 @@ def _plain(names: list[str]) -> list[str]:
 
 
 def _without_prefix(words: list[str]) -> list[str]:
-    """The words from the first that is no prefix, nor a number after one; all if none is left."""
+    """Return the words from the first that is no prefix, nor a number after one; all if none is left."""
     begin = 0
     while begin < len(words) and (words[begin].lower() in _PREFIXES or (words[begin].isdigit() and begin)):
         begin += 1
@@ -256,7 +256,7 @@ def _first(joint: str, spellings: list[str], names: list[str]) -> dict[str, int]
 
 
 def track_of_capture(capture: Capture, span: Span, path: Path) -> Track:
-    """The capture as a camera sees it that stands in front of the person's first pose and takes in the whole motion.
+    """View the capture from a camera in front of the first pose that takes in the whole motion.
 
     Raises:
         InputError: hips, knees or shoulders cannot be told by their names, or there is nothing in the span.
@@ -277,7 +277,7 @@ def track_of_capture(capture: Capture, span: Span, path: Path) -> Track:
 
 
 def _upright(places_FJ3: np.ndarray, capture: Capture, matched: dict[str, int]) -> np.ndarray:
-    """Meters with x to the right of the camera, y away from it, z up; the first pose faces the camera."""
+    """Turn a motion to meters, x to the camera's right, y away from it, z up; the first pose faces the camera."""
     hips = (places_FJ3[:, matched["left_hip"]] + places_FJ3[:, matched["right_hip"]]) / 2
     chest = (places_FJ3[:, matched["left_shoulder"]] + places_FJ3[:, matched["right_shoulder"]]) / 2
     knees = (places_FJ3[:, matched["left_knee"]] + places_FJ3[:, matched["right_knee"]]) / 2
@@ -297,7 +297,7 @@ def _upright(places_FJ3: np.ndarray, capture: Capture, matched: dict[str, int]) 
 
 
 def _upward(places_FJ3: np.ndarray, trunk_3: np.ndarray, rest_J3: np.ndarray, matched: dict[str, int]) -> np.ndarray:
-    """The axis, with its sign, that points up: the skeleton's at rest, which stands even if the person lies.
+    """Return the axis, with its sign, that points up: the skeleton's at rest, which stands even if the person lies.
 
     Some files have a skeleton whose rest is no stance, or that is turned upright by its root: then it is the axis along
     which the person stands on a floor at 0, or, where no floor tells, is usually stretched.
@@ -320,7 +320,7 @@ def _upward(places_FJ3: np.ndarray, trunk_3: np.ndarray, rest_J3: np.ndarray, ma
 
 
 def _axis(direction_3: np.ndarray) -> np.ndarray:
-    """The coordinate axis, with its sign, nearest to a direction."""
+    """Return the coordinate axis, with its sign, nearest to a direction."""
     index = int(np.abs(direction_3).argmax())
     axis = np.zeros(3)
     axis[index] = np.sign(direction_3[index]) or 1.0
@@ -338,7 +338,7 @@ def _seen(world_FJ3: np.ndarray, names: tuple[str, ...], fps: float) -> Track:
 
 
 def camera_before(world_FJ3: np.ndarray) -> tuple[np.ndarray, float, tuple[int, int]]:
-    """A camera that takes in a whole motion: what moves the world before it [3], its focal length, (height, width).
+    """Place a camera that takes in a whole motion: shift of the world [3], focal length, (height, width).
 
     world_FJ3: joints in meters, x to the right, y away, z up.
     """

@@ -73,7 +73,7 @@ def _children(name: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _order() -> tuple[str, ...]:
-    """Joints as the hierarchy lists them."""
+    """Return joints as the hierarchy lists them."""
 
     def below(name: str) -> list[str]:
         return [name, *(joint for child in _children(name) for joint in below(child))]
@@ -104,7 +104,7 @@ def _numbers(values_3: np.ndarray) -> str:
 
 
 def _euler(rotation_F33: np.ndarray) -> np.ndarray:
-    """Degrees [F, 3] about z, x, y, in the order in which they are multiplied; without jumps of a whole turn."""
+    """Return degrees [F, 3] about z, x, y, in the order in which they are multiplied; without jumps of a whole turn."""
     x = np.arcsin(np.clip(rotation_F33[:, 2, 1], -1, 1))
     z = np.arctan2(-rotation_F33[:, 0, 1], rotation_F33[:, 1, 1])
     y = np.arctan2(-rotation_F33[:, 2, 0], rotation_F33[:, 2, 2])
@@ -112,7 +112,7 @@ def _euler(rotation_F33: np.ndarray) -> np.ndarray:
 
 
 def read_body(capture: Capture) -> BodyMotion | None:
-    """The body of a file that has this rig's bones, such as one that `write_bvh` wrote; None where it has others.
+    """Read the body of a file with this rig's bones, such as one that `write_bvh` wrote; None for other bones.
 
     Seen by a camera that takes in the whole motion.
     """
@@ -148,7 +148,7 @@ def read_body(capture: Capture) -> BodyMotion | None:
 
 
 def _turn_to_body(rest_J3: np.ndarray) -> tuple[np.ndarray, float]:
-    """The rotation, of quarter turns, and the scale that take a file's rest pose to the rig's."""
+    """Return the rotation, of quarter turns, and the scale that take a file's rest pose to the rig's."""
     own_J3 = rest_positions(Proportions.usual())
     u, _, vt = np.linalg.svd(own_J3.T @ rest_J3)
     rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
@@ -159,7 +159,7 @@ def _turn_to_body(rest_J3: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def rest_positions(shape: Proportions) -> np.ndarray:
-    """Joints at rest, [J, 3] meters from the pelvis."""
+    """Return joints at rest, [J, 3] meters from the pelvis."""
     offsets_J3 = rest_offsets(shape)
     places_J3 = np.zeros_like(offsets_J3)
     for name, parent in PARENTS.items():
@@ -169,7 +169,7 @@ def rest_positions(shape: Proportions) -> np.ndarray:
 
 
 def _proportions(offsets_J3: np.ndarray) -> Proportions:
-    """Lengths of bones with which the usual body has these offsets, as nearly as possible: they are linear in them."""
+    """Solve for the bone lengths that give the usual body these offsets, as nearly as possible: they are linear."""
     usual = Proportions.usual()
     base = rest_offsets(usual)
     columns = []
@@ -182,7 +182,7 @@ def _proportions(offsets_J3: np.ndarray) -> Proportions:
 
 
 def _vectors(rotation_F33: np.ndarray) -> np.ndarray:
-    """Rotation vectors [F, 3]."""
+    """Return rotation vectors [F, 3]."""
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_matrix(rotation_F33).as_rotvec()

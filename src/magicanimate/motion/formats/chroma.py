@@ -76,7 +76,7 @@ def _block_sums(planes_HWC: np.ndarray) -> np.ndarray:
 
 
 def refine(frame_HWC: np.ndarray, labels_HW: np.ndarray, near_HW: np.ndarray, look: Shades) -> np.ndarray:
-    """Labels that agree with brightness and block color, starting from those of the nearest color."""
+    """Return labels that agree with brightness and block color, starting from those of the nearest color."""
     settled_HW = labels_HW.copy()
     labels = _even(settled_HW)  # a view: an odd last row or column keeps its labels
     near = _even(near_HW)
@@ -97,7 +97,7 @@ def refine(frame_HWC: np.ndarray, labels_HW: np.ndarray, near_HW: np.ndarray, lo
 
 
 def _planes(frame_HWC: np.ndarray, wanted_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness [H, W] and chroma [h, w, 2].
+    """Return the brightness [H, W] and chroma [h, w, 2].
 
     Channels that were cut off at 0 or 255 are left out where they can be; in brightness only where it is wanted.
     """
@@ -117,7 +117,7 @@ def _planes(frame_HWC: np.ndarray, wanted_HW: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _shifted(plane_HW: np.ndarray) -> list[np.ndarray]:
-    """The nine neighbors of every pixel, itself in the middle; the border repeats."""
+    """Return the nine neighbors of every pixel, itself in the middle; the border repeats."""
     padded = np.pad(plane_HW, 1, mode="edge")
     height, width = plane_HW.shape
     return [padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
@@ -133,14 +133,14 @@ def _dilated(mask_HW: np.ndarray) -> np.ndarray:
 
 
 def _spread_bits(bits_HW: np.ndarray) -> np.ndarray:
-    """Labels, as bits, that are in the five by five pixels around."""
+    """Return labels, as bits, that are in the five by five pixels around."""
     for _ in range(2):
         bits_HW = functools.reduce(np.bitwise_or, _shifted(bits_HW))
     return bits_HW
 
 
 def _beneath(luma_HW: np.ndarray, labels_HW: np.ndarray, sure_HW: np.ndarray, look: Shades) -> np.ndarray | None:
-    """Brightness [H, W] of the picture beneath, averaged over certain pixels around; None if there is none."""
+    """Average the brightness [H, W] of the picture beneath over certain pixels around; None if there is none."""
     if not look.share_L.any():
         return None
     seen_HW = (luma_HW - look.luma_L[labels_HW]) / look.share_L[labels_HW]

@@ -84,7 +84,7 @@ def read_frames(path: Path) -> list[RawFrame]:
 
 
 def _load(path: Path) -> Any:
-    """JSON, or a list of what is in each line."""
+    """Parse JSON, or a list of what is in each line."""
     try:
         with path.open("rb") as file:
             lines = file.read(JSON_BYTES + 1).splitlines() if path.stat().st_size <= JSON_BYTES else []
@@ -98,7 +98,7 @@ def _load(path: Path) -> Any:
 
 
 def _frames_of(data: Any) -> list[RawFrame] | None:
-    """Frames in the order of their numbers; None for what is no keypoints."""
+    """Return frames in the order of their numbers; None for what is no keypoints."""
     if isinstance(data, dict):
         if isinstance(data.get("instance_info"), list):
             return _frames_of(data["instance_info"])
@@ -134,7 +134,7 @@ def _frame(entry: dict[str, Any] | list[Any]) -> RawFrame:
 
 
 def _by_key(data: dict[str, Any]) -> list[RawFrame] | None:
-    """Frames under their numbers or the names of their pictures."""
+    """Return frames under their numbers or the names of their pictures."""
     if not data or not all(_is_frame(entry) for entry in data.values()):
         return None
     keys = sorted(data, key=by_number)
@@ -145,7 +145,7 @@ def _by_key(data: dict[str, Any]) -> list[RawFrame] | None:
 
 
 def _by_image(entries: list[Any], images: Any) -> list[RawFrame]:
-    """Entries that name their picture, which is known by its number or file name; pictures may be listed beside."""
+    """Read entries that name their picture by its number or file name; pictures may be listed beside."""
     listed: dict[Any, dict[str, Any]] = {}
     for image in images if isinstance(images, list) else []:
         if not isinstance(image, dict) or not isinstance(image.get("id"), int | str):
@@ -172,7 +172,7 @@ def _file_name(image: Any, about: dict[str, Any] | None) -> str:
 
 
 def _numbers_in(names: Sequence[str]) -> Sequence[int | None]:
-    """The number in each name that counts the frames: the last that rises from one to the next; None if none does."""
+    """Find the number in each name that counts frames: the last that rises from one to the next; None if none does."""
     found = [[int(digits) for digits in re.findall(r"\d{1,15}", name)] for name in names]
     shortest = min((len(numbers) for numbers in found), default=0)
     if not shortest or any(len(numbers) != shortest for numbers in found):
@@ -185,7 +185,7 @@ def _numbers_in(names: Sequence[str]) -> Sequence[int | None]:
 
 
 def _without_holes(frames: list[RawFrame]) -> list[RawFrame]:
-    """Frames in the order of their numbers, with empty ones where numbers are missing."""
+    """Return frames in the order of their numbers, with empty ones where numbers are missing."""
     numbers = [frame.number for frame in frames if frame.number is not None]
     if len(numbers) < len(frames) or len(set(numbers)) < len(frames) or len(frames) < 2:
         return frames
@@ -211,7 +211,7 @@ def _size(about: dict[str, Any], height: str, width: str) -> tuple[int, int] | N
 
 
 def read_person(person: dict[str, Any]) -> RawPerson | None:
-    """The joints of one person; None if there are none at all.
+    """Return the joints of one person; None if there are none at all.
 
     Raises:
         InputError: they are no numbers, or of a number that belongs to no known skeleton.
@@ -239,7 +239,7 @@ def _coco_person(person: dict[str, Any]) -> RawPerson:
 
 
 def _points(values: Any, known: dict[int, tuple[str, ...]], family: str, listed: str, scores: Any = None) -> np.ndarray:
-    """[J, 3] of a known number of joints: triples, or pairs, perhaps with scores beside."""
+    """Return [J, 3] of a known number of joints: triples, or pairs, perhaps with scores beside."""
     flat, width = _flat(values)
     for count in known:
         for numbers in (3, 2):
@@ -249,7 +249,7 @@ def _points(values: Any, known: dict[int, tuple[str, ...]], family: str, listed:
 
 
 def _part(person: dict[str, Any], key: str, count: int) -> np.ndarray:
-    """[count, 3] of a hand, a face, feet; not seen where they are left out."""
+    """Return [count, 3] of a hand, a face, feet; not seen where they are left out."""
     flat, width = _flat(person.get(key) or [])
     if not len(flat):
         return np.zeros((count, 3))
@@ -260,7 +260,7 @@ def _part(person: dict[str, Any], key: str, count: int) -> np.ndarray:
 
 
 def _flat(values: Any) -> tuple[np.ndarray, int]:
-    """Numbers in a row, and how many each joint's own list has; 0 if there are no such lists."""
+    """Return numbers in a row, and how many each joint's own list has; 0 if there are no such lists."""
     try:
         array = np.asarray(values, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
@@ -273,7 +273,7 @@ def _flat(values: Any) -> tuple[np.ndarray, int]:
 
 
 def _triples(flat: np.ndarray, numbers: int, scores: Any) -> np.ndarray:
-    """[J, 3] with the confidence within 0..1 (COCO's visibilities 1 and 2 are sure), 0 for what was not seen.
+    """Return [J, 3] with the confidence within 0..1 (COCO's visibilities 1 and 2 are sure), 0 for what was not seen.
 
     Programs write (-1, -1) for what they do not see, and those that write no confidence (0, 0).
     """

@@ -58,7 +58,7 @@ def read_keypoints(path: Path) -> KeypointFrames:
 
 
 def follow_person(found: KeypointFrames, span: Span, person: int | None) -> tuple[Track, int]:
-    """One person's track, and the most people in a frame.
+    """Return one person's track, and the most people in a frame.
 
     Args:
         found: everybody.
@@ -83,7 +83,7 @@ def follow_person(found: KeypointFrames, span: Span, person: int | None) -> tupl
 
 
 def _boxes(people_NJ3: np.ndarray) -> np.ndarray:
-    """[N, 4] left, top, right, bottom of the joints that were seen."""
+    """Return [N, 4] left, top, right, bottom of the joints that were seen."""
     seen = people_NJ3[..., 2:] > 0
     low = np.where(seen, people_NJ3[..., :2], np.inf).min(1, initial=np.inf)
     high = np.where(seen, people_NJ3[..., :2], -np.inf).max(1, initial=-np.inf)
@@ -91,7 +91,7 @@ def _boxes(people_NJ3: np.ndarray) -> np.ndarray:
 
 
 def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPerson) -> KeypointFrames:
-    """Coordinates in pixels whatever they were, and the size of the picture, guessed where nothing says it."""
+    """Return coordinates in pixels whatever they were, and the size of the picture, guessed where nothing says it."""
     stacked = [
         np.stack([person.points_J3 for person in frame]) if frame else np.zeros((0, len(first.names), 3))
         for frame in people
@@ -120,14 +120,14 @@ def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPer
 
 
 def _farthest(seen_N2: np.ndarray) -> np.ndarray:
-    """[2] x and y of the joints that are farthest to the right and bottom, without ones that are far from all."""
+    """Return x and y [2] of the joints farthest to the right and bottom, without outliers."""
     far_2 = np.quantile(seen_N2, 0.9, axis=0)
     near = (seen_N2 <= np.maximum(far_2, _SMALLEST) * 3).all(1)
     return seen_N2[near].max(0) if near.any() else far_2
 
 
 def _kept(people_NJ3: np.ndarray, shrink: float, size: tuple[int, int]) -> np.ndarray:
-    """[N, J, 3] float32; joints that are nowhere near the picture are not seen."""
+    """Return [N, J, 3] float32; joints that are nowhere near the picture are not seen."""
     points = people_NJ3.copy()
     points[..., :2] *= shrink
     size_2 = np.array([size[1], size[0]])

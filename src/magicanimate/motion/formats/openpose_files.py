@@ -19,7 +19,7 @@ _NAMES = JOINT_SETS["openpose25"]
 
 
 def openpose_joints(body: BodyMotion) -> np.ndarray:
-    """[F, 25, 3] float64: x, y in pixels and 1; 0 for what the rig does not have, or nobody."""
+    """Return [F, 25, 3] float64: x, y in pixels and 1; 0 for what the rig does not have, or nobody."""
     projected_FS2 = body.project(body.points())
     joints_FJ3 = np.zeros((len(body), len(_NAMES), 3))
     for index, name in enumerate(_NAMES):

@@ -95,7 +95,7 @@ class Colouring:
         return shades(self.colours_LC, self.lightest_L / 255)
 
     def _settled(self, frame_HWC: np.ndarray, labels_HW: np.ndarray, near_HW: np.ndarray) -> np.ndarray:
-        """Labels in which a pixel of mixed color has the closest of the labels that are certain around it."""
+        """Return labels in which a pixel of mixed color has the closest of the labels that are certain around it."""
         y, x = np.nonzero(~near_HW)
         if not 0 < y.size < 0.5 * near_HW.size:  # nothing to do, or no map at all
             return labels_HW

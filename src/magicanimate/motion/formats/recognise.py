@@ -46,7 +46,7 @@ class Recognised:
 
 
 def sample(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """A few frames [H, W, 3] that show something, from the first such on; none where all are plain."""
+    """Return a few frames [H, W, 3] that show something, from the first such on; none where all are plain."""
     shown: list[np.ndarray] = []
     for index, frame_HWC in enumerate(itertools.islice(frames, _AT_MOST)):
         if (not shown or index % _EVERY == 0) and np.ptp(frame_HWC) > _PLAIN:
@@ -79,7 +79,7 @@ def _stride(frame_HWC: np.ndarray, count: int) -> int:
 
 
 def _exact_indices(pixels_NC: np.ndarray) -> tuple[Kind, None, int] | None:
-    """Frames that hold the numbers 0..24 themselves: alone (indices) or beside U and V (iuv)."""
+    """Return frames that hold the numbers 0..24 themselves: alone (indices) or beside U and V (iuv)."""
     highest_C = pixels_NC.max(0)
     if highest_C.max() <= 24:
         return ("indices", None, 0) if (np.ptp(pixels_NC, axis=1) == 0).all() else None
@@ -90,12 +90,12 @@ def _exact_indices(pixels_NC: np.ndarray) -> tuple[Kind, None, int] | None:
 
 
 def _border(frame_HWC: np.ndarray) -> np.ndarray:
-    """Pixels [N, 3] along the four sides."""
+    """Return pixels [N, 3] along the four sides."""
     return np.concatenate([frame_HWC[0], frame_HWC[-1], frame_HWC[:, 0], frame_HWC[:, -1]])
 
 
 def _best_colouring(pixels_NC: np.ndarray, border_NC: np.ndarray) -> tuple[Colouring | None, float]:
-    """The colouring that explains most; of nearly equal ones the first, which is the plainest."""
+    """Return the colouring that explains most; of nearly equal ones the first, which is the plainest."""
     best, best_share = None, 0.0
     coloured_N = np.ptp(pixels_NC, axis=1) > _COLOURED
     for colouring in COLOURINGS:
@@ -115,7 +115,7 @@ def _best_colouring(pixels_NC: np.ndarray, border_NC: np.ndarray) -> tuple[Colou
 
 
 def _labels(colouring: Colouring, pixels_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest label of every pixel, and whether its color is near. [N], [N]."""
+    """Return the nearest label of every pixel, and whether its color is near. [N], [N]."""
     distances_NL = colouring.distances(pixels_NC)
     return distances_NL.argmin(1), distances_NL.min(1) <= colouring.near**2
 

@@ -109,7 +109,7 @@ def align(
 
 
 def plain_alignment(motion: MotionClip, size: tuple[int, int], fit: Fit) -> Alignment:
-    """The motion as it is, fitted to a frame of (height, width)."""
+    """Return the motion as it is, fitted to a frame of (height, width)."""
     placement = place(motion.size, size, fit)
     return Alignment(lambda: (fit_parts(parts_HW, placement) for parts_HW in motion), _placed(motion, placement))
 
@@ -117,7 +117,7 @@ def plain_alignment(motion: MotionClip, size: tuple[int, int], fit: Fit) -> Alig
 def _by_outline(
     motion: MotionClip, size: tuple[int, int], picture_HWC: np.ndarray, plain: Alignment, usual: Similarity
 ) -> Alignment:
-    """A whole driver onto a whole person before a plain background."""
+    """Align a whole driver with a whole person before a plain background."""
     target = find_in_picture(picture_HWC)
     driver = find_in_motion(motion) if target else None
     if target is None or driver is None:
@@ -156,7 +156,7 @@ def _three(drawn: np.ndarray) -> np.ndarray:
 
 
 def placed_body(body: BodyMotion, placement: Placement) -> BodyMotion:
-    """A body as a frame shows the picture that it was found in."""
+    """Return a body as a frame shows the picture that it was found in."""
     left, top, _, bottom = placement.box
     inner_top, inner_left, inner_height, _ = placement.inner
     scale = inner_height / (bottom - top)
@@ -182,7 +182,7 @@ def _same_pose(placed: BodyMotion, person: Person) -> bool:
 
 
 def _in_place(placed: BodyMotion, person: Person, plain: Alignment, size: tuple[int, int]) -> Alignment:
-    """The motion where it is; with the body that was fitted to all of it, where it is the same person's."""
+    """Return the motion where it is; with the body that was fitted to all of it, where it is the same person's."""
     same = _same_pose(placed, person)
     body = placed if same else placed.with_shape(person.body.shape)
     notes = plain.notes
@@ -192,7 +192,7 @@ def _in_place(placed: BodyMotion, person: Person, plain: Alignment, size: tuple[
 
 
 def _frame_of(body: BodyMotion) -> BodyMotion:
-    """The first frame that shows somebody, alone."""
+    """Return the first frame that shows somebody, alone."""
     first = int(np.flatnonzero(body.present_F)[0])
     one = slice(first, first + 1)
     return body.only(one)
@@ -201,7 +201,7 @@ def _frame_of(body: BodyMotion) -> BodyMotion:
 def drawn_alignment(
     plain: Alignment, body: BodyMotion, picture_body: BodyMotion, size: tuple[int, int], notes: list[str]
 ) -> Alignment:
-    """An alignment whose part maps and other control are drawn from a body."""
+    """Return an alignment whose part maps and other control are drawn from a body."""
     from magicanimate.body.draw import draw_motion
 
     return replace(
@@ -214,7 +214,7 @@ def drawn_alignment(
 def _with_body(
     driver: BodyMotion, size: tuple[int, int], person: Person, plain: Alignment, usual: Similarity
 ) -> Alignment:
-    """The driver's joint angles on the reference's body, at its distance, drawn anew."""
+    """Draw the driver's joint angles on the reference's body, at its distance."""
     from magicanimate.body.rig import POINT_INDEX
 
     distance = float(np.median(driver.position_F3[driver.present_F, 1]))
@@ -243,7 +243,7 @@ def _with_body(
 def _with_parts(
     motion: MotionClip, size: tuple[int, int], person: Person, plain: Alignment, usual: Similarity
 ) -> Alignment:
-    """Part maps, scaled and moved as a whole, then limb by limb."""
+    """Scale and move part maps as a whole, then limb by limb."""
     seen = survey(motion)
     if seen is None:
         return plain
@@ -283,7 +283,7 @@ def _with_parts(
 
 
 def _onto(from_2: np.ndarray, onto_2: np.ndarray, scale: float) -> Similarity:
-    """The similarity of a scale that takes one point onto another."""
+    """Return the similarity of a scale that takes one point onto another."""
     shift_2 = onto_2 - scale * from_2
     return Similarity(scale, (float(shift_2[0]), float(shift_2[1])))
 
@@ -298,7 +298,7 @@ def _told(
     plain: Alignment, start: Callable[[], Iterator[np.ndarray]], base: Similarity, usual: Similarity,
     ratios: Mapping[str, float],
 ) -> Alignment:  # fmt: skip
-    """An alignment with a sentence that says what was done."""
+    """Return an alignment with a sentence that says what was done."""
     factor = base.scale / usual.scale
     note = f"The motion was scaled by {factor:.2f} and moved onto the person in the picture"
     changed = [f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio != 1]
@@ -316,7 +316,7 @@ def _misunderstood(plain: Alignment, needed: float) -> Alignment:
 
 
 def _scale(person: Person, driver: Skeleton) -> float | None:
-    """Pixels of the frame per pixel of the clip: the weighted median over all lengths that both show."""
+    """Return pixels of the frame per pixel of the clip: the weighted median over all lengths that both show."""
     with np.errstate(invalid="ignore"):
         ratio_L = np.log(person.lengths_L / driver.lengths_L)
     weight_L = np.where(np.isnan(ratio_L), 0.0, _WEIGHTS * person.visible_L)
@@ -328,7 +328,7 @@ def _scale(person: Person, driver: Skeleton) -> float | None:
 
 
 def _ratios(person: Person, driver: Skeleton, scale: float) -> Mapping[str, float]:
-    """Proportions of the person to the driver's, where the difference is sure; within bounds."""
+    """Return proportions of the person to the driver's, where the difference is sure; within bounds."""
     known_L = ~np.isnan(person.lengths_L * driver.lengths_L) & (person.visible_L > _SHOWN)
     target_L, from_L = (np.where(known_L, lengths_L, 0.0) for lengths_L in (person.lengths_L, driver.lengths_L))
     for limb in _LIMBS:  # one figure for both halves of a limb: the joint between them is the least certain
@@ -340,7 +340,7 @@ def _ratios(person: Person, driver: Skeleton, scale: float) -> Mapping[str, floa
 
 
 def _anchors(person: Person, seen: Survey) -> tuple[np.ndarray, np.ndarray, bool] | None:
-    """A point of the clip, the point of the frame that it belongs on, and whether it is the feet's."""
+    """Return a point of the clip, the point of the frame that it belongs on, and whether it is the feet's."""
     trunk = TRUNK if person.visible_L[LENGTHS.index("torso")] > _WHOLE else TRUNK[:1]
     from_2 = np.array([seen.skeleton.beginning(trunk), seen.skeleton.upright])
     onto_2 = np.array([person.joints_J2[trunk, 0].mean(), person.joints_J2[JOINT["neck"], 1]])
@@ -358,7 +358,7 @@ def _anchors(person: Person, seen: Survey) -> tuple[np.ndarray, np.ndarray, bool
 def _not_hanging(
     base: Similarity, clip: tuple[int, int], size: tuple[int, int], seen: Survey, point_2: np.ndarray
 ) -> Similarity | None:
-    """The same, enlarged about a point until the clip's lower edge is out of sight or nearly; None if that is much."""
+    """Enlarge about a point until the clip's lower edge is out of sight or nearly; None if that is much."""
     edge = base.scale * clip[0] + base.shift[1]
     lowest = (1 - _GAP) * size[0]
     if not seen.cut_bottom or edge >= lowest:
@@ -369,7 +369,7 @@ def _not_hanging(
 
 
 def _extension(base: Similarity, clip: tuple[int, int], size: tuple[int, int], seen: Survey) -> Extension:
-    """Rows to be added to the clip's maps, so that a cut body goes on to the frame's lower edge and a cut head ends."""
+    """Return the rows to add to the clip's maps, so that a cut body reaches the lower edge and a cut head ends."""
     bottom = max(0.0, size[0] - (base.scale * clip[0] + base.shift[1])) / base.scale if seen.cut_bottom else 0.0
     top = max(0.0, base.shift[1]) / base.scale if seen.cut_top else 0.0
     return Extension(math.ceil(top), math.ceil(bottom))

@@ -26,7 +26,7 @@ class Extension:
     bottom: int = 0
 
     def __call__(self, parts_HW: np.ndarray) -> np.ndarray:
-        """A map [H, W] -> [top + H + bottom, W]."""
+        """Return a map [H, W] -> [top + H + bottom, W]."""
         if not self.top and not self.bottom:
             return parts_HW
         longer_HW = np.pad(parts_HW, ((self.top, 0), (0, 0)), constant_values=BACKGROUND)
@@ -42,7 +42,7 @@ class Extension:
 
 
 def _cut_head(parts_HW: np.ndarray) -> tuple[int, int]:
-    """The first row of a head that the upper edge cuts off, and how many rows it lacks; some maps begin a little
+    """Return the first row of a head that the upper edge cuts off, and how many rows it lacks; some maps begin a little
     below the edge."""
     wide_H = np.isin(parts_HW, HEAD).sum(1)
     rows = np.flatnonzero(wide_H > wide_H.max() / 3)  # single pixels elsewhere are errors of compression
@@ -56,7 +56,7 @@ def _head_only(row_W: np.ndarray) -> np.ndarray:
 
 
 def _narrowed(row_W: np.ndarray, share: float) -> np.ndarray:
-    """A row of labels, drawn together around the middle of what it shows."""
+    """Return a row of labels, drawn together around the middle of what it shows."""
     columns = np.flatnonzero(row_W)
     if not columns.size:
         return row_W

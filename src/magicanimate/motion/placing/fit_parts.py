@@ -41,7 +41,7 @@ def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
 
 
 def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
-    """Mean intersection over union of a body's parts and part maps [H, W]: torso, arms, legs and head, 0..1.
+    """Return the mean intersection over union of a body's parts and part maps [H, W]: torso, arms, legs and head, 0..1.
 
     Some frames are looked at, evenly spread; parts that hardly show in a map do not count. 1 where none do.
     """
@@ -62,7 +62,7 @@ def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
 
 
 def _joints(parts_HW: np.ndarray) -> np.ndarray:
-    """[J, 3] float32: x, y, confidence."""
+    """Return [J, 3] float32: x, y, confidence."""
     out = np.zeros((len(_NAMES), 3), np.float32)
     joints_J2, _ = find_joints(parts_HW)
 

@@ -41,7 +41,7 @@ class Silhouette:
 
 
 def figure_of_mask(mask_HW: np.ndarray) -> Silhouette | None:
-    """The figure in a mask; None if it is empty or may be cut off by the border."""
+    """Return the figure in a mask; None if it is empty or may be cut off by the border."""
     rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
     if not rows.size:
         return None
@@ -55,7 +55,7 @@ def figure_of_mask(mask_HW: np.ndarray) -> Silhouette | None:
 
 
 def find_in_picture(image_HWC: np.ndarray) -> Silhouette | None:
-    """The person in a picture with a plain or smoothly shaded background; None where that cannot be told."""
+    """Return the person in a picture with a plain or smoothly shaded background; None where that cannot be told."""
     scale = _SMALL / max(image_HWC.shape[:2])
     size = (max(8, round(image_HWC.shape[1] * scale)), max(8, round(image_HWC.shape[0] * scale)))
     small = Image.fromarray(image_HWC).resize(size, Image.Resampling.BOX).filter(ImageFilter.BoxBlur(1))
@@ -67,7 +67,7 @@ def find_in_picture(image_HWC: np.ndarray) -> Silhouette | None:
 
 
 def _background(image_HWC: np.ndarray) -> np.ndarray:
-    """Mask [H, W] of what is reached from the four corners without a sharp change of color.
+    """Return the mask [H, W] of what is reached from the four corners without a sharp change of color.
 
     Not from the whole border: a figure that the border cuts off would then be taken for background from there up.
     """
@@ -82,7 +82,7 @@ def _background(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def _largest(mask_HW: np.ndarray) -> np.ndarray:
-    """The largest connected region of a mask."""
+    """Return the largest connected region of a mask."""
     region_HW, count = ndimage.label(mask_HW)
     return region_HW == 1 + np.bincount(region_HW[mask_HW], minlength=count + 1)[1:].argmax() if count else mask_HW
 

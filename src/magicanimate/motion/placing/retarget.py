@@ -38,7 +38,7 @@ class Similarity:
         return points_2 * self.scale + np.asarray(self.shift)
 
     def placement(self, size: tuple[int, int]) -> Placement:
-        """The same as a placement in a frame of (height, width)."""
+        """Return the same as a placement in a frame of (height, width)."""
         left, top = -self.shift[0] / self.scale, -self.shift[1] / self.scale
         box = (left, top, left + size[1] / self.scale, top + size[0] / self.scale)
         return Placement(box, (0, 0, *size), size)
@@ -60,7 +60,7 @@ class _Move:
 
 
 def _stretch(start_2: np.ndarray, stop_2: np.ndarray, along: float, across: float = 1.0) -> np.ndarray:
-    """The matrix [2, 2] that scales along the line between two points, and across it."""
+    """Return the matrix [2, 2] that scales along the line between two points, and across it."""
     line_2 = stop_2 - start_2
     length = float(np.linalg.norm(line_2))
     if not length > 0:  # also where a joint is not seen
@@ -93,7 +93,7 @@ def _moves(joints_J2: np.ndarray, ratios: Mapping[str, float], on_feet: bool) ->
 
 
 def _standing(moves: dict[str, _Move], at: Mapping[str, np.ndarray]) -> dict[str, _Move]:
-    """All moves, shifted so that the lower ankle stays at its height."""
+    """Return all moves, shifted so that the lower ankle stays at its height."""
     ankles = [(at[f"ankle.{side}"], moves[f"lower leg.{side}"]) for side in SIDES]
     seen = [(ankle[1], move(ankle)[1]) for ankle, move in ankles if not np.isnan(ankle).any()]
     if not seen:
@@ -110,7 +110,7 @@ def retarget(
     size: tuple[int, int],
     on_feet: bool,
 ) -> np.ndarray:
-    """One map, placed in the frame with other proportions.
+    """Place one map in the frame with other proportions.
 
     Args:
         parts_HW: the clip's map, uint8.
@@ -162,7 +162,7 @@ def _cleaned(parts_HW: np.ndarray) -> np.ndarray:
 def _region(
     rows: np.ndarray, columns: np.ndarray, base: Similarity, move: _Move, size: tuple[int, int]
 ) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The window of the frame that a part can reach, and the clip's points [h, w, 2] under its pixels."""
+    """Return the window of the frame that a part can reach, and the clip's points [h, w, 2] under its pixels."""
     left, right, top, bottom = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     corners = move(base(np.array([(left, top), (left, bottom), (right, top), (right, bottom)], np.float64)))
     low = np.clip(np.floor(corners.min(0)).astype(int), 0, (size[1], size[0]))
@@ -184,7 +184,7 @@ def _grown(mask_HW: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _closed(parts_HW: np.ndarray, before_HW: np.ndarray, reach: int) -> np.ndarray:
-    """Gaps filled with the label nearest to them: seams everywhere, wider ones only where a body was before."""
+    """Fill gaps with the nearest label: seams everywhere, wider ones only where a body was before."""
     body_HW = parts_HW != BACKGROUND
     seams_HW = ~_grown(~_grown(body_HW, _SEAM), _SEAM)
     holes_HW = ~_grown(~_grown(body_HW, reach), reach) & before_HW

@@ -23,7 +23,7 @@ _REST_TURN = (0, 4)
 
 
 def take_place(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray) -> Alignment:
-    """The motion of a video's person in a frame of (height, width) that shows the video, with another's body.
+    """Return the motion of a video's person in a frame of (height, width) that shows the video, with another's body.
 
     `used` is the size of the figure in pixels of that frame for one in the picture.
 
@@ -50,7 +50,7 @@ def take_place(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC:
 
 
 def _as_large(body: BodyMotion, other: BodyMotion) -> BodyMotion:
-    """A body that appears as tall as another one, with its lowest point where it is."""
+    """Return a body that appears as tall as another one, with its lowest point where it is."""
     scale = _height(other) / _height(body)
     foot_F3 = body.position_F3.copy()
     foot_F3[:, 2] = body.points()[..., 2].min(1)
