@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 Preset = Literal["original", "quality", "fast", "preview"]
 Settings = TypeVar("Settings", bound=BaseModel)
 SLOWEST = 0.1
-"""Frames per second that are accepted."""
+"""Lowest frame rate that is accepted, frames per second."""
 _LONGEST = 80  # characters of a value in a sentence
 SMALLEST, LARGEST = 16, 4096
-"""Pixels per side that are accepted."""
+"""Fewest and most pixels per side that are accepted."""
 
 MANY_STEPS = 20
-"""Models that recommend so many are made for a plain solver, and need fewer with a better one."""
+"""Recommended steps from which a model is made for a plain solver, and needs fewer with a better one."""
 PRESETS: dict[str, dict[str, Any]] = {
     # The model's own recommendation, but see `_by_steps`; and what ours does better than the original by default.
     "quality": {},

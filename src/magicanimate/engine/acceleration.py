@@ -33,9 +33,9 @@ HEAVY = ("denoiser", "appearance", "control")
 COMPILED = (ResnetBlock2D, FeedForward)
 """Layers that fuse well. Attention layers differ by their place in the bank, so each would be compiled for itself."""
 COMPILED_SHAPES = 128
-"""A network has layers of many widths and sizes, and all of a kind count together."""
+"""Shapes compiled per kind of layer: a network has layers of many widths and sizes, which count together."""
 CONTROL_BUCKET = 4
-"""Compiled, ControlNet sees a multiple of so many frames."""
+"""Frames whose multiple a compiled ControlNet is called with."""
 BANK_STEPS = 5
 """Timesteps that the appearance encoder computes at once on CUDA: one picture does not fill a GPU."""
 FP8_CAPABILITY = (8, 9)

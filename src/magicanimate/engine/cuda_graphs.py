@@ -22,11 +22,11 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from magicanimate.models.compute import Compute
 
 FEWEST_USES = 4
-"""Recording costs as much time as three calls, so that many further ones are expected."""
+"""Further calls that must be expected before one is recorded: recording takes as long as three calls."""
 OFTEN = 8
-"""A call that came so often will come again, for example for the next short video."""
+"""Calls after which another is expected, for example for the next short video."""
 MOST = 16
-"""Recordings that are kept; each holds its results, and all of them share the memory of what is in between."""
+"""Most recordings kept; each holds its results, and all share the memory of intermediate tensors."""
 ROOM = 2**30
 """Bytes that must be left on the device, for decoding and for work that is not recorded."""
 

@@ -15,7 +15,7 @@ from magicanimate.errors import InputError
 
 DEFAULT_FPS = 25.0
 SLACK = 0.002
-"""Containers round times to milliseconds or coarser; a frame this late still counts as there."""
+"""Seconds by which a frame may be late: containers round times to milliseconds or coarser."""
 _UNEVEN = 0.4  # of a frame's duration by which one may be early or late before the rate counts as variable
 _OFF, _UNBROKEN = 0.2, 0.85  # of a usual gap that one may be off; share of the frames that must be there
 _CLOSE = 0.02  # relative difference of rates that rounding of time stamps explains

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from magicanimate.models.model import Model
 
 HELD_BYTES = 2**29
-"""Condition features that are kept on the host; those of further frames are computed again in each step."""
+"""Bytes of condition features kept on the host; those of further frames are computed again in each step."""
 HELD_ON_GPU = 2**28
 """Bytes of features that are kept on a GPU; from the host they would travel in each step."""
 

@@ -19,7 +19,7 @@ from magicanimate.sampling.solvers import build_solver, set_steps
 RUN = 64
 """Frames that are stepped at once; the noise that a solver adds is drawn for so many."""
 MAPPED_BYTES = 2**30
-"""Tensors of a whole video that are larger rest in a file of the temporary folder (TMPDIR) instead of memory."""
+"""Bytes above which a video's tensor rests in a file of the temporary folder (TMPDIR) instead of memory."""
 
 
 class VideoSolver:

@@ -37,7 +37,7 @@ class VaeObjective:
     body_weight: float = 2.0
     """Extra weight of the body's pixels: a fifth of the picture is all that people look at."""
     latent_noise: float = 0.05
-    """The decoder meets latents that a denoiser made, not an encoder."""
+    """Noise on the decoder's latents, as a share of their spread: at sampling they come from a denoiser."""
 
 
 class VaeStage(Prefetched):

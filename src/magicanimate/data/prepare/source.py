@@ -24,7 +24,7 @@ from magicanimate.motion.open import open_motion
 from magicanimate.synth.dataset import PERSON
 
 STILL_FRAMES = 2
-"""A picture becomes a clip of two equal frames: the reference and what has to be made of it."""
+"""Frames of a picture's clip, which are equal: the reference and the target."""
 _LONGEST_TOO_SHORT = 2  # frames below which nothing that could be called a scene was lost
 
 
