@@ -38,7 +38,8 @@ def defined(file: str) -> set[str]:
     """Names that a module defines at its top level."""
     body = ast.parse((SOURCE / file).read_text(encoding="utf-8")).body
     names = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    return names | {target.id for node in body if isinstance(node, ast.Assign) for target in node.targets}
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return names | {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(pointers(RECIPES)))
