@@ -8,19 +8,28 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import unquote, urlparse
 
 COMMIT = "a" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """files: repository -> path -> content. tokens: of requests that had one."""
+    """files: repository -> path -> content. tokens: of requests that had one.
+
+    asked: path of every file that was sent -> the revision and the range, if only a part was asked for.
+    spoilt: paths of files whose content is another one than the hub says. stalls_after: bytes after which the hub
+    sends nothing more of a file.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, dict[str, bytes]] = {}
         self.tokens: list[str] = []
+        self.asked: dict[str, tuple[str, str | None]] = {}
+        self.spoilt: set[str] = set()
+        self.stalls_after: int | None = None
+        self.closing = Event()
 
     @property
     def url(self) -> str:
@@ -35,6 +44,7 @@ def running() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.closing.set()
         hub.shutdown()
         thread.join()
         hub.server_close()
@@ -50,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[:2] == ["api", "models"]:
             self._about("/".join(parts[2:4]), parts[4:])
         elif "resolve" in parts:
-            self._file("/".join(parts[:2]), "/".join(parts[4:]))
+            self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:
             self._missing()
 
@@ -93,12 +103,25 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"id": name, "modelId": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0,
                     "siblings": [{"rfilename": path} for path in files]})  # fmt: skip
 
-    def _file(self, name: str, path: str) -> None:
+    def _file(self, name: str, revision: str, path: str) -> None:
         data = self.server.files.get(name, {}).get(path)
         if data is None:
             self._missing("EntryNotFound")
             return
-        self._answer(200, data, {"X-Repo-Commit": COMMIT, "ETag": f'"{_oid(data)}"'})
+        asked = self.headers.get("Range")
+        about = {
+            "X-Repo-Commit": COMMIT if revision == "main" else revision, "ETag": f'"{_oid(data)}"',
+            "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Linked-Size": str(len(data)),
+        }  # fmt: skip
+        if self.command == "GET":
+            self.server.asked[path] = (revision, asked)
+        if path in self.server.spoilt:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        if asked:
+            begin = int(asked.removeprefix("bytes=").partition("-")[0])
+            about["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
+            data = data[begin:]
+        self._answer(206 if asked else 200, data, about)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -121,8 +144,13 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        if self.command == "HEAD":
+            return
+        most = self.server.stalls_after
+        self.wfile.write(data[:most])
+        if most is not None and len(data) > most:
+            self.wfile.flush()
+            self.server.closing.wait()
 
     def _note(self) -> None:
         if token := self.headers.get("Authorization"):

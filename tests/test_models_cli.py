@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from golden_cases import Comparison, pipeline_case
 from magicanimate.cli.main import app
-from magicanimate.models.hub import fetch_official
-from magicanimate.models.official_files import FOLDERS, PARTS, locate_all
+from magicanimate.models.official_files import locate_all
 from official_folder import GOLDENS, write_official_folder
 
 
@@ -155,32 +154,3 @@ def test_damaged_weights_are_named(converted, tmp_path):
     path = tmp_path / "out" / "vae" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     assert str(path) in run("info", tmp_path / "out", code=2)
-
-
-def test_fetch_without_a_connection(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    said = run("fetch", "--to", tmp_path / "official", code=2)
-    for part in PARTS.values():
-        assert part.alternatives[0].partition("/")[2] in said
-    for hub in FOLDERS:
-        assert hub in said
-    assert len(said.strip().splitlines()) == 1
-
-
-def test_fetch_asks_for_what_is_read(official, tmp_path, monkeypatch):
-    """Stands in for the hub with a copy from a local folder, by the patterns that were asked for."""
-    asked = {}
-
-    def copy(hub, local_dir, allow_patterns):
-        asked[hub] = allow_patterns
-        for path in (official / FOLDERS[hub]).rglob("*"):
-            if path.is_file():
-                target = local_dir / path.relative_to(official / FOLDERS[hub])
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(path.read_bytes())
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", copy)
-    fetch_official(tmp_path / "there")
-    assert set(asked) == set(FOLDERS)
-    assert "unet/diffusion_pytorch_model.safetensors" in asked["stable-diffusion-v1-5/stable-diffusion-v1-5"]
-    assert not any("*" in pattern for patterns in asked.values() for pattern in patterns)

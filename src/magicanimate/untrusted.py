@@ -302,6 +302,26 @@ def read_tensors(path: Path, what: str, advice: str, device: Any = "cpu") -> Any
         raise InputError(f"{what} {path} is damaged; {advice}.") from error
 
 
+def tensor_names(file: IO[bytes], what: str) -> list[str]:
+    """Names in a state dict, perhaps in its entry `state_dict`, that PyTorch wrote; the tensors' numbers are not read.
+
+    Raises:
+        InputError: it is damaged, or holds anything but tensors and plain values.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        with torch.serialization.skip_data():
+            content = torch.load(file, map_location="meta", weights_only=True)
+        return list(content.get("state_dict", content))
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{what} is damaged, or holds more than tensors, which is not safe.") from error
+    except _TENSOR_FAULTS as error:
+        raise InputError(f"{what} is damaged.") from error
+
+
 def _check_archive(path: Path) -> None:
     """Refuse compressed records that would take far more memory than the file has bytes."""
     if not path.is_file():

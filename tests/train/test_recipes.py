@@ -20,7 +20,7 @@ from magicanimate.models.official_files import CONFIG, WEIGHTS, locate, locate_a
 from magicanimate.models.weights import read_state, stored_state
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.config import read_settings
-from magicanimate.train.initial import ANIMATEDIFF, SOURCES, InitialWeights, initial_model
+from magicanimate.train.initial import ANIMATEDIFF, InitialWeights, folder_of, initial_model
 from magicanimate.train.preview import figures as figures_of
 from magicanimate.train.preview import held_out
 from official_folder import write_official_folder
@@ -57,6 +57,15 @@ def test_a_wrong_change_is_refused(change, message):
         read_settings(CONFIGS / "sd15" / "appearance.yaml", [change])
 
 
+ANIMATEDIFF_NAMES = {
+    ".norm1.": ".norms.0.", ".norm2.": ".norms.1.", ".norm3.": ".ff_norm.", ".attn1.": ".attention_blocks.0.",
+    ".attn2.": ".attention_blocks.1.", ".motion_modules.0.": ".motion_modules.0.temporal_transformer.",
+    ".motion_modules.1.": ".motion_modules.1.temporal_transformer.",
+    ".motion_modules.2.": ".motion_modules.2.temporal_transformer.",
+}  # fmt: skip
+"""diffusers' names -> AnimateDiff's."""
+
+
 def motion_adapter(root: Path, seed: int = 5) -> Path:
     """The tiny network's motion modules as an AnimateDiff adapter, with other numbers, and a middle block's."""
     generator = torch.Generator().manual_seed(seed)
@@ -64,7 +73,7 @@ def motion_adapter(root: Path, seed: int = 5) -> Path:
     state = {name: torch.randn(p.shape, generator=generator) * 0.05 for name, p in names.items()}
     some = next(iter(state))
     state["mid_block.motion_modules.0." + some.split(".motion_modules.0.")[1]] = state[some].clone()
-    folder = root / SOURCES[ANIMATEDIFF][0]
+    folder = root / folder_of(ANIMATEDIFF["v2"])
     folder.mkdir()
     save_file(state, folder / WEIGHTS)
     heads = {"motion_num_attention_heads": 8, "motion_max_seq_length": 32, "_class_name": "MotionAdapter"}
@@ -83,7 +92,7 @@ def test_initial_weights_are_stable_diffusions_and_animatediffs(pretrained):
     settings = read_settings(CONFIGS / "sd15" / "appearance.yaml")
     model = initial_model(settings.model, InitialWeights(folder=pretrained))
     spatial = read_state(locate(pretrained, "unet"))
-    motion = read_state(pretrained / SOURCES[ANIMATEDIFF][0] / WEIGHTS)
+    motion = read_state(pretrained / folder_of(ANIMATEDIFF["v2"]) / WEIGHTS)
     state = stored_state(model.denoiser)
     assert all(torch.equal(state[name], (motion if ".motion_modules." in name else spatial)[name]) for name in state)
     control = model.control.state_dict()
@@ -98,12 +107,34 @@ def test_initial_weights_are_stable_diffusions_and_animatediffs(pretrained):
     assert len(set(places)) == len(places)  # no weight belongs to two networks, so that each is trained alone
 
 
+def test_motion_modules_as_animatediff_publishes_them(pretrained, tmp_path):
+    """Version 2 has a middle block's and version 3 not; both have position tables of 32 frames."""
+    model = read_settings(CONFIGS / "sd15" / "appearance.yaml").model
+    expected = initial_model(model, InitialWeights(folder=pretrained)).denoiser.state_dict()
+    raw = {}
+    for name, value in read_state(pretrained / folder_of(ANIMATEDIFF["v2"]) / WEIGHTS).items():
+        for new, old in ANIMATEDIFF_NAMES.items():
+            name = name.replace(new, old)
+        raw[f"module.{name}"] = value
+        if name.endswith("attention_blocks.0.to_q.weight"):
+            raw[f"module.{name.replace('to_q.weight', 'pos_encoder.pe')}"] = torch.zeros(1, 32, len(value))
+    for version in ("v2", "v3"):
+        kept = {name: value for name, value in raw.items() if version == "v2" or "mid_block" not in name}
+        file = tmp_path / f"{version}.ckpt"
+        torch.save(kept, file)
+        found = initial_model(model, InitialWeights(folder=pretrained, motion=file)).denoiser
+        assert found.config["motion_max_seq_length"] == 32
+        assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
+
+
 def test_missing_pretrained_weights_are_named(pretrained, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     settings = read_settings(CONFIGS / "sd15" / "appearance.yaml")
     with pytest.raises(InputError, match=r"get by hand .*unet/diffusion_pytorch_model\.safetensors.* from stable-diff"):
         initial_model(settings.model, InitialWeights(folder=tmp_path))
+    with pytest.raises(InputError, match="motion-adapter-v1-5-3"):
+        initial_model(settings.model, InitialWeights(folder=pretrained, motion="v3"))
     with pytest.raises(InputError, match="missing"):
         initial_model(settings.model, InitialWeights(folder=pretrained, control=tmp_path / "none"))
 

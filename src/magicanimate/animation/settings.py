@@ -81,7 +81,7 @@ class ModelOptions(BaseModel):
         default=None, description="record what steps compute as CUDA graphs and replay it"
     )
     decoder: Annotated[Path | None, Shown(MODEL, "FOLDER", default="the model's VAE")] = Field(
-        default=None, description="small decoder (AutoencoderTiny format) for this model"
+        default=None, description="small decoder (AutoencoderTiny format) for this model, or OWNER/NAME on the hub"
     )
 
 

@@ -24,6 +24,7 @@ from magicanimate.engine.fused import fuse_network, join_products, pack_network
 from magicanimate.engine.onednn_layers import can_pack
 from magicanimate.errors import InputError
 from magicanimate.models.fingerprint import model_fingerprint
+from magicanimate.models.hub import fetch_folder, is_hub_name
 from magicanimate.models.model import Model, load_network
 from magicanimate.networks.build import build
 
@@ -154,7 +155,9 @@ def widen_model(model: Model, casting: bool) -> Model:
 
 
 def read_small_decoder(folder: Path, model: Model) -> AutoencoderTiny:
-    """Read a decoder in diffusers' AutoencoderTiny format, checked against the model's latents."""
+    """Read a small decoder (AutoencoderTiny) from a folder or the hub (owner/name), checked against the latents."""
+    if is_hub_name(folder.as_posix()):
+        folder = fetch_folder(folder.as_posix())
     decoder = load_network(folder, build_small_decoder, model.dtype)
     channels, scale = decoder.config["latent_channels"], 2 ** (len(decoder.config["decoder_block_out_channels"]) - 1)
     wanted = (model.latent_channels, model.pixel_factor // model.config.patch, model.vae.config["out_channels"])

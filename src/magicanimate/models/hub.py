@@ -1,17 +1,17 @@
-"""The Hugging Face hub: the official checkpoints in the layout that `official` reads; model folders there and back."""
+"""The Hugging Face hub: model folders there and back."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from magicanimate.errors import InputError, first_line
 from magicanimate.models.config import FILE_NAME
 from magicanimate.models.locations import is_model_folder
-from magicanimate.models.official_files import FOLDERS, PARTS, first_alternatives, locate
 
 HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only")
-"""Keyword arguments of `fetch_model`."""
+"""Keyword arguments of `fetch_folder`."""
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILES = ["*.json", "*.safetensors"]
 
@@ -25,7 +25,19 @@ def is_hub_name(name_or_path: str | Path) -> bool:
     )
 
 
-def fetch_model(
+def fetch_model(name: str, **hub: Any) -> Path:
+    """The folder of a model from the hub. hub: see `fetch_folder`.
+
+    Raises:
+        InputError: as `fetch_folder`, or the repository holds no model folder.
+    """
+    folder = fetch_folder(name, **hub)
+    if not is_model_folder(folder):
+        raise InputError(f"{name} on the Hugging Face hub is not a model folder: it has no {FILE_NAME}.")
+    return folder
+
+
+def fetch_folder(
     name: str,
     *,
     revision: str | None = None,
@@ -33,7 +45,7 @@ def fetch_model(
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The folder of a model from the hub, fetched into the hub's own cache if it is not there.
+    """The descriptions and safetensors of a repository on the hub, fetched into its own cache if they are not there.
 
     Args:
         name: owner/name of the repository.
@@ -43,25 +55,21 @@ def fetch_model(
         local_files_only: take what was fetched before.
 
     Raises:
-        InputError: the hub has no such repository, cannot be reached, or the repository holds no model folder.
+        InputError: the hub has no such repository or cannot be reached.
     """
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(
-                name, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only,
-                allow_patterns=_FILES,
-            )
+        folder = snapshot_download(
+            name, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only,
+            allow_patterns=_FILES,
         )  # fmt: skip
-    except _hub_faults() as error:
+    except hub_faults() as error:
         raise InputError(
             f"There is no model folder {name} here, and none can be fetched from the Hugging Face hub "
             f"({first_line(error)})."
         ) from error
-    if not is_model_folder(folder):
-        raise InputError(f"{name} on the Hugging Face hub is not a model folder: it has no {FILE_NAME}.")
-    return folder
+    return Path(folder)
 
 
 def upload_model(
@@ -87,39 +95,12 @@ def upload_model(
         done = api.upload_folder(
             repo_id=name, folder_path=folder, revision=revision, commit_message=commit_message, create_pr=create_pr
         )
-    except _hub_faults() as error:
+    except hub_faults() as error:
         raise InputError(f"The Hugging Face hub does not take the model {name} ({first_line(error)}).") from error
     return str(done)
 
 
-def fetch_official(root: Path) -> None:
-    """Download what is missing of the official checkpoints to `root`, a folder in the official layout.
-
-    Only the files that are read are fetched. Raises InputError that says which files to get, and where, when the hub
-    cannot be reached.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
-
-    for hub, folder in FOLDERS.items():
-        wanted = first_alternatives(hub)
-        try:
-            snapshot_download(hub, local_dir=root / folder, allow_patterns=wanted)
-        except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, FileNotFoundError, ConnectionError) as error:
-            raise InputError(by_hand(root)) from error
-        except OSError as error:
-            raise InputError(f"{root / folder} cannot be written: {error}.") from error
-    for name in PARTS:
-        locate(root, name)
-
-
-def by_hand(root: Path) -> str:
-    """One sentence for machines without a connection: all files, where from and where to."""
-    lists = [f"{', '.join(first_alternatives(hub))} from {hub} into {root / folder}" for hub, folder in FOLDERS.items()]
-    return f"The Hugging Face hub cannot be reached: connect, or get by hand {'; '.join(lists)}."
-
-
-def _hub_faults() -> tuple[type[Exception], ...]:
+def hub_faults() -> tuple[type[Exception], ...]:
     """What the hub's client raises where the hub refuses, has nothing, or cannot be reached."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,12 +18,15 @@ from magicanimate.models.compute import Compute
 from magicanimate.models.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
 from magicanimate.models.locations import is_model_folder, model_folder
 from magicanimate.models.official import read_official
+from magicanimate.models.official_files import PROMPT_NAME
 from magicanimate.models.weights import (
     dequantise,
     load_strict,
+    read_prompt,
     read_safetensors,
     stored_state,
     to_storage,
+    write_prompt,
     write_safetensors,
 )
 from magicanimate.networks.appearance import build_appearance
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
 Storage = Literal["float32", "float16", "bfloat16", "int8"]
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 INDEX_NAME = "model_index.json"
-PROMPT_NAME = "empty_prompt.safetensors"
-PROMPT_KEY = "embedding"
 DIFFUSERS_CLASSES = {
     "denoiser": "UNetMotionModel",
     "appearance": "UNet2DConditionModel",
@@ -149,10 +150,7 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, con
         "vae": load_network(folder / "vae", build_vae, dtype),
         DETAIL: load_network(folder / DETAIL, build_detail, dtype) if (folder / DETAIL).is_dir() else None,
     }
-    prompt = dequantise(read_safetensors(folder / PROMPT_NAME), dtype).get(PROMPT_KEY)
-    if prompt is None or prompt.ndim != 2:
-        raise InputError(f"{folder / PROMPT_NAME} must hold one tensor {PROMPT_KEY!r} of two dimensions.")
-    model = Model(config=config, empty_prompt=prompt, **networks)
+    model = Model(config=config, empty_prompt=read_prompt(folder / PROMPT_NAME, dtype), **networks)
     check_sizes(model, folder)
     return model
 
@@ -286,19 +284,27 @@ def save_model(model: Model, folder: str | Path, storage: Storage | None = None)
     check_plain(model)
     try:
         for name, network in model.networks.items():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            kind = DIFFUSERS_CLASSES.get(name, UNet2DModel.__name__)
-            kind = GLOBAL_EMBEDDING if type(network).__name__ == GLOBAL_EMBEDDING else kind
-            write_json(folder / name / "config.json", network_config(network, kind))
-            exact = _VAE_EXACT if name == "vae" else ()
-            write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), config.storage, exact))
-        # One row of two dimensions would be quantised like a weight; it is small, so it is not.
-        prompt = to_storage({PROMPT_KEY: model.empty_prompt}, config.storage, exact=(PROMPT_KEY,))
-        write_safetensors(folder / PROMPT_NAME, prompt)
-        write_json(folder / INDEX_NAME, model_index(model))
-        write_json(folder / FILE_NAME, config.model_dump(mode="json"))
+            save_network(folder, name, network, config.storage)
+        write_prompt(folder / PROMPT_NAME, model.empty_prompt, config.storage)
+        write_description(folder, config, list(model.networks))
     except OSError as error:
         raise InputError(f"The model folder {folder} cannot be written: {error}.") from error
+
+
+def save_network(folder: Path, name: str, network: nn.Module, storage: str) -> None:
+    """Write one network of a model folder; its weights last, so that they tell whether it is complete."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    kind = DIFFUSERS_CLASSES.get(name, UNet2DModel.__name__)
+    kind = GLOBAL_EMBEDDING if type(network).__name__ == GLOBAL_EMBEDDING else kind
+    write_json(folder / name / "config.json", network_config(network, kind))
+    exact = _VAE_EXACT if name == "vae" else ()
+    write_safetensors(folder / name / WEIGHTS_NAME, to_storage(stored_state(network), storage, exact))
+
+
+def write_description(folder: Path, config: ModelConfig, networks: Sequence[str]) -> None:
+    """Write what says that a model folder is complete."""
+    write_json(folder / INDEX_NAME, model_index(networks))
+    write_json(folder / FILE_NAME, config.model_dump(mode="json"))
 
 
 def check_plain(model: Model) -> None:
@@ -313,13 +319,13 @@ def check_plain(model: Model) -> None:
         )
 
 
-def model_index(model: Model) -> dict[str, Any]:
+def model_index(networks: Sequence[str]) -> dict[str, Any]:
     """What goes into model_index.json, by which diffusers and the hub know a pipeline's networks."""
     classes = DIFFUSERS_CLASSES | {DETAIL: UNet2DModel.__name__}
     return {
         "_class_name": "MagicAnimatePipeline",
         "_diffusers_version": diffusers.__version__,
-        **{name: ["diffusers", classes[name]] for name in model.networks},
+        **{name: ["diffusers", classes[name]] for name in networks},
     }
 
 

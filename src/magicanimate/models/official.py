@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import (
+    LDM_UNET_KEY,
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+)
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 
 from magicanimate.errors import InputError
 from magicanimate.models.config import ORIGINAL_SCHEDULE, ModelConfig
-from magicanimate.models.official_files import FOLDERS, locate_all
+from magicanimate.models.official_files import FOLDERS, Files, locate_all
 from magicanimate.models.weights import (
     load_strict,
     map_original_key,
     original_denoiser_config,
+    read_prompt,
     read_state,
     stored_state,
 )
@@ -32,14 +38,14 @@ from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.vae import build_vae, pixel_factor
-from magicanimate.untrusted import read_json_object
+from magicanimate.untrusted import read_json_object, tensor_names
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
 
 Network = TypeVar("Network", bound=nn.Module)
+T = TypeVar("T")
 State = dict[str, Tensor]
-Files = Mapping[str, Path]  # see `locate_all`
 log = logging.getLogger(__name__)
 
 # The original's inference settings that decide shapes; they are in none of the checkpoints' own config files.
@@ -70,20 +76,19 @@ def read_official(root: Path) -> OfficialModel:
     Raises InputError for a file that is missing, damaged, unsafe or of another model: which, and where to get it.
     """
     files = locate_all(root)
-    unet = read_json(files["unet config"])
-    vae = read_vae(files)
     return OfficialModel(
-        config=official_config(resolution=int(unet.get("sample_size", 64)) * pixel_factor(vae, patch=1)),
+        config=official_config(files),
         denoiser=read_denoiser(files),
         appearance=read_appearance(files),
         control=read_control(files),
-        vae=vae,
+        vae=read_vae(files),
         empty_prompt=read_empty_prompt(files),
     )
 
 
-def official_config(resolution: int = 512) -> ModelConfig:
+def official_config(files: Files) -> ModelConfig:
     """The model description of the official checkpoints, with the published inference settings."""
+    resolution = int(read_json(files["unet config"]).get("sample_size", 64)) * pixel_factor(meta_vae(files), patch=1)
     return ModelConfig(
         name="magicanimate",
         version="official",
@@ -96,7 +101,7 @@ def official_config(resolution: int = 512) -> ModelConfig:
         steps=25,
         guidance=7.5,
         training={"by": "the authors of MagicAnimate (arXiv 2311.16498); " + ", ".join(FOLDERS)},
-        licence="those of the three hub repositories named under training",
+        licence="see NOTICE.md: BSD-3-Clause, CreativeML OpenRAIL-M (with use restrictions) and MIT",
         limits=[
             "The released checkpoint is not the one of the paper's tables.",
             "Wants motion at 25 frames per second and pictures cropped like the motion.",
@@ -111,31 +116,75 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_denoiser(files: Files) -> Denoiser:
-    """The video UNet: Stable Diffusion's spatial layers and MagicAnimate's temporal ones."""
-    config = read_json(files["unet config"])
+    """The video UNet: Stable Diffusion's spatial layers and MagicAnimate's temporal ones.
+
+    As in the original, spatial weights in the temporal checkpoint win; if it has all of them, Stable Diffusion's UNet
+    is not read.
+    """
+    config, path = read_json(files["unet config"]), files["temporal"]
+    network = meta_denoiser(config, files["unet config"])
+    state = temporal_state(read_state(path), network, path)
+    if missing_spatial(state, network):
+        state = read_unet(files["unet"], config) | state
+        return fill(network, state, f"{files['unet']} and {path}")
+    return fill(network, state, path)
+
+
+def meta_denoiser(config: Mapping[str, Any], source: Path) -> Denoiser:
+    """The video UNet of Stable Diffusion's configuration, without storage. InputError: it is another kind's."""
     middle = config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"
     if middle not in ("UNetMidBlock2DCrossAttn", "UNetMidBlock3DCrossAttn"):
-        raise InputError(f"{files['unet config']} names a middle block that this model has not: {middle}.")
-    network = on_meta(lambda: build_denoiser(original_denoiser_config(config, MOTION)))
-    state = read_state(files["unet"])
-    path = files["temporal"]
-    # As in the original: spatial keys in the temporal checkpoint, where there are any, win.
-    state |= temporal_state(read_state(path), network, path)
-    return fill(network, state, f"{files['unet']} and {path}")
+        raise InputError(f"{source} names a middle block that this model has not: {middle}.")
+    return on_meta(lambda: build_denoiser(original_denoiser_config(config, MOTION)))
 
 
-def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> State:
-    """The temporal checkpoint's weights under diffusers' names.
+def missing_spatial(names: Collection[str | None], network: Denoiser) -> list[str]:
+    """Spatial weights of the network that are not among some names."""
+    return [name for name in stored_state(network) if ".motion_modules." not in name and name not in names]
+
+
+def needs_unet(checkpoint: IO[bytes], config: Path) -> bool:
+    """Whether Stable Diffusion's UNet is needed beside a temporal checkpoint, of which only the names are read.
+
+    checkpoint: local, or on the hub and read in pieces. config: the UNet's. Raises InputError if it cannot be read.
+    """
+    network = meta_denoiser(read_json(config), config)
+    named = plain_names(dict.fromkeys(tensor_names(checkpoint, "The temporal checkpoint")), network)
+    return bool(missing_spatial({map_original_key(name) for name in named}, network))
+
+
+def read_unet(path: Path, config: Mapping[str, Any]) -> State:
+    """Stable Diffusion's UNet, from its own file or from one of all its networks."""
+    state = read_state(path)
+    if not any(name.startswith(LDM_UNET_KEY) for name in state):
+        return state
+    try:
+        return dict(convert_ldm_unet_checkpoint(state, config))
+    except KeyError as error:
+        raise InputError(f"{path} is not Stable Diffusion 1.5 in one file: it lacks {error}.") from error
+
+
+def plain_names(raw: Mapping[str, T], network: Denoiser) -> dict[str, T]:
+    """A temporal checkpoint's entries under the original's names.
 
     Keys that begin with `module.` lose everything up to its last occurrence. If keys are then unknown, only those of
-    motion modules count, without a leading `unet.`. Position tables must be the ordinary ones of the right length:
-    they are computed, not loaded. Raises InputError for keys that are unknown even so.
+    motion modules count, without a leading `unet.`.
     """
     known = set(network.state_dict())
     named = {name.rpartition("module.")[2] if name.startswith("module.") else name: raw[name] for name in raw}
     if unknown_keys(named, known):
         named = {name.removeprefix("unet."): value for name, value in named.items() if "motion_modules" in name}
-    unknown = unknown_keys(named, known)
+    return named
+
+
+def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> State:
+    """The temporal checkpoint's weights under diffusers' names.
+
+    Position tables must be the ordinary ones of the right length: they are computed, not loaded. Raises InputError for
+    keys that are unknown.
+    """
+    named = plain_names(raw, network)
+    unknown = unknown_keys(named, set(network.state_dict()))
     if unknown or not named:
         raise InputError(f"{path} is not MagicAnimate's temporal checkpoint: {listed(unknown) or 'no motion modules'}.")
     state = {}
@@ -150,7 +199,7 @@ def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> 
     return state
 
 
-def unknown_keys(named: Mapping[str, Tensor], known: set[str]) -> list[str]:
+def unknown_keys(named: Collection[str], known: set[str]) -> list[str]:
     """Original names that the denoiser has no place for; a position table belongs to its attention layer."""
 
     def is_known(name: str) -> bool:
@@ -191,9 +240,14 @@ def read_appearance(files: Files) -> UNet2DConditionModel:
 
 def read_vae(files: Files) -> AutoencoderKL:
     """The VAE, whose attention layers may have the names of older diffusers versions."""
-    config = accepted(AutoencoderKL, read_json(files["vae config"]))
     path = files["vae"]
-    return fill(on_meta(lambda: build_vae(config)), rename_vae_attention(read_state(path)), path)
+    return fill(meta_vae(files), rename_vae_attention(read_state(path)), path)
+
+
+def meta_vae(files: Files) -> AutoencoderKL:
+    """The VAE without storage."""
+    config = accepted(AutoencoderKL, read_json(files["vae config"]))
+    return on_meta(lambda: build_vae(config))
 
 
 def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
@@ -209,7 +263,12 @@ def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
 
 
 def read_empty_prompt(files: Files) -> Tensor:
-    """The text encoder's last hidden states `[77, D]` for the empty prompt, which every official entry point uses."""
+    """The text encoder's last hidden states `[77, D]` for the empty prompt, which every official entry point uses.
+
+    They are computed only where they do not lie beside the checkpoints.
+    """
+    if files.prompt:
+        return read_prompt(files.prompt)
     try:
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     except ImportError as error:
@@ -233,6 +292,8 @@ def text_model(encoder: CLIPTextModel) -> nn.Module:
 
 
 def text_state(state: Mapping[str, Tensor]) -> State:
+    """The text encoder's own weights, of those in its file or in one of all networks."""
+    state = convert_ldm_clip_checkpoint(state) or state
     named = {name.removeprefix("text_model."): value for name, value in state.items()}
     return {name: value for name, value in named.items() if not is_tolerated("text encoder", name)}
 

@@ -17,6 +17,7 @@ from magicanimate.errors import InputError
 from magicanimate.files import atomic_path
 from magicanimate.untrusted import read_tensors
 
+PROMPT_KEY = "embedding"
 COMPUTED = ("pos_embed.pe",)  # sinusoidal position tables: the same in every model of a size, so never stored
 STORAGE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SCALE_SUFFIX = ".scale"
@@ -114,6 +115,22 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
     except (SafetensorError, OSError) as error:
         raise InputError(f"The weights {path} cannot be written: {error}.") from error
+
+
+def read_prompt(path: Path, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The empty prompt's embedding `[T, D]`. InputError: the file is missing, damaged or holds something else."""
+    prompt = dequantise(read_safetensors(path), dtype).get(PROMPT_KEY)
+    if prompt is None or prompt.ndim != 2:
+        raise InputError(f"{path} must hold one tensor {PROMPT_KEY!r} of two dimensions.")
+    return prompt
+
+
+def write_prompt(path: Path, prompt: Tensor, storage: str) -> None:
+    """Write the empty prompt's embedding `[T, D]`.
+
+    One row of two dimensions would be quantised like a weight; it is small, so it is not.
+    """
+    write_safetensors(path, to_storage({PROMPT_KEY: prompt}, storage, exact=(PROMPT_KEY,)))
 
 
 def stored_state(network: nn.Module) -> dict[str, Tensor]:

@@ -1,12 +1,14 @@
 """Training at the original's size: Stable Diffusion 1.5 and AnimateDiff as the starting point of all networks."""
 
 import inspect
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import convert_animatediff_checkpoint_to_diffusers
 from pydantic import BaseModel, ConfigDict, Field
 
-from magicanimate.errors import InputError
 from magicanimate.models.config import ModelConfig
 from magicanimate.models.model import Model, check_sizes
 from magicanimate.models.official import (
@@ -16,29 +18,31 @@ from magicanimate.models.official import (
     on_meta,
     read_empty_prompt,
     read_json,
+    read_unet,
     read_vae,
 )
 from magicanimate.models.official_files import (
     CONFIG,
     FOLDERS,
+    PARTS,
     STABLE_DIFFUSION,
     VAE,
     WEIGHTS,
-    first_alternatives,
+    Part,
     locate_all,
 )
+from magicanimate.models.place_files import place_parts
 from magicanimate.models.weights import is_computed, original_denoiser_config, read_state
 from magicanimate.networks.appearance import build_appearance
 from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 
-ANIMATEDIFF = "guoyww/animatediff-motion-adapter-v1-5-2"
-SOURCES = {
-    STABLE_DIFFUSION: (FOLDERS[STABLE_DIFFUSION], first_alternatives(STABLE_DIFFUSION)),
-    VAE: (FOLDERS[VAE], first_alternatives(VAE)),
-    ANIMATEDIFF: (ANIMATEDIFF.partition("/")[2], [WEIGHTS, CONFIG]),
+ANIMATEDIFF = {
+    "v2": "guoyww/animatediff-motion-adapter-v1-5-2",
+    "v3": "guoyww/animatediff-motion-adapter-v1-5-3",
 }
-"""Hub repository -> its folder here, and the files that are read from it."""
+ANIMATEDIFF_LENGTH = 32
+"""Frames that the position tables of both versions have, where no configuration says it."""
 OWN_CONTROL = ("controlnet_cond_embedding.", "controlnet_down_blocks.", "controlnet_mid_block.")
 
 
@@ -47,7 +51,12 @@ class InitialWeights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder: Path = Field(description="holds one folder for each of SOURCES; those that are missing are downloaded")
+    folder: Path = Field(
+        description="holds stable-diffusion-v1-5, sd-vae-ft-mse and AnimateDiff's folder; missing ones are downloaded"
+    )
+    motion: Literal["v2", "v3"] | Path = Field(
+        "v2", description="AnimateDiff's motion modules: a version, or a file as AnimateDiff itself publishes them"
+    )
     control: Path | None = Field(
         None, description="trained ControlNet (diffusers format); default: the UNet's encoder with zero outputs"
     )
@@ -56,14 +65,14 @@ class InitialWeights(BaseModel):
 def initial_model(config: ModelConfig, initial: InitialWeights) -> Model:
     """Return all networks in float32. Raises InputError for files that are missing, damaged or of another size."""
     root = initial.folder
-    fetch_missing(root)
-    files = locate_all(root, (STABLE_DIFFUSION, VAE))
+    fetch_missing(root, initial.motion)
+    files = locate_all(root, (STABLE_DIFFUSION, VAE), unet=True)
     unet, source = read_json(files["unet config"]), files["unet"]
-    spatial = read_state(source)
+    spatial = read_unet(source, unet)
     appearance = on_meta(lambda: build_appearance(accepted(UNet2DConditionModel, unet)))
     model = Model(
         config=config,
-        denoiser=initial_denoiser(root / SOURCES[ANIMATEDIFF][0], unet, spatial, config),
+        denoiser=initial_denoiser(motion_modules(initial), unet, spatial, config),
         appearance=fill(appearance, own_copy(spatial), source, extra_is_error=False),
         control=initial_control(initial.control, unet, own_copy(spatial), source),
         vae=read_vae(files),
@@ -78,20 +87,43 @@ def own_copy(state: State) -> State:
     return {name: value.clone() for name, value in state.items()}
 
 
-def initial_denoiser(folder: Path, unet: dict, spatial: State, config: ModelConfig) -> Denoiser:
-    """Return Stable Diffusion's spatial layers and AnimateDiff's motion modules, the middle block's left out."""
-    adapter = read_json(folder / CONFIG)
-    motion = {
-        "num_attention_heads": adapter.get("motion_num_attention_heads", 8),
-        "temporal_position_encoding_max_len": adapter.get("motion_max_seq_length", 32),
-    }
-    network = on_meta(lambda: build_denoiser(original_denoiser_config(unet, motion), config.norm_scope))
-    state = {
+@dataclass(frozen=True)
+class MotionModules:
+    """AnimateDiff's weights under diffusers' names, where from, their attention heads, and the frames of its tables."""
+
+    state: State
+    source: Path
+    heads: int = 8
+    length: int = ANIMATEDIFF_LENGTH
+
+
+def motion_modules(initial: InitialWeights) -> MotionModules:
+    """AnimateDiff's motion modules, the middle block's left out."""
+    if isinstance(initial.motion, Path):
+        plain = {name.removeprefix("module."): value for name, value in read_state(initial.motion).items()}
+        found = MotionModules(convert_animatediff_checkpoint_to_diffusers(plain), initial.motion)
+    else:
+        folder = initial.folder / folder_of(ANIMATEDIFF[initial.motion])
+        adapter = read_json(folder / CONFIG)
+        found = MotionModules(
+            read_state(folder / WEIGHTS),
+            folder / WEIGHTS,
+            adapter.get("motion_num_attention_heads", 8),
+            adapter.get("motion_max_seq_length", ANIMATEDIFF_LENGTH),
+        )
+    kept = {
         name: value
-        for name, value in read_state(folder / WEIGHTS).items()
+        for name, value in found.state.items()
         if not name.startswith("mid_block.") and not is_computed(name)
     }
-    return fill(network, spatial | state, f"Stable Diffusion's weights and {folder / WEIGHTS}")
+    return replace(found, state=kept)
+
+
+def initial_denoiser(motion: MotionModules, unet: dict, spatial: State, config: ModelConfig) -> Denoiser:
+    """Stable Diffusion's spatial layers and AnimateDiff's motion modules."""
+    sizes = {"num_attention_heads": motion.heads, "temporal_position_encoding_max_len": motion.length}
+    network = on_meta(lambda: build_denoiser(original_denoiser_config(unet, sizes), config.norm_scope))
+    return fill(network, spatial | motion.state, f"Stable Diffusion's weights and {motion.source}")
 
 
 def initial_control(folder: Path | None, unet: dict, spatial: State, source: Path) -> Control:
@@ -107,24 +139,18 @@ def initial_control(folder: Path | None, unet: dict, spatial: State, source: Pat
     return fill(network, copied | own, source)
 
 
-def fetch_missing(root: Path) -> None:
+def fetch_missing(root: Path, motion: str | Path) -> None:
     """Download the repositories that have no folder under `root` yet. Raises InputError that says what to get by hand.
 
     A folder that is there is taken as it is: what it lacks is said when it is read.
     """
-    missing = {hub: place for hub, place in SOURCES.items() if not (root / place[0]).is_dir()}
-    if not missing:
-        return
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+    parts = [part for part in PARTS.values() if part.hub in (STABLE_DIFFUSION, VAE)]
+    if isinstance(motion, str):
+        hub = ANIMATEDIFF[motion]
+        parts += [Part((f"{folder_of(hub)}/{name}",), hub) for name in (WEIGHTS, CONFIG)]
+    place_parts([part for part in parts if not (root / folder_of(part.hub)).is_dir()], root)
 
-    for hub, (folder, files) in missing.items():
-        try:
-            snapshot_download(hub, local_dir=root / folder, allow_patterns=files)
-        except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, FileNotFoundError, ConnectionError) as error:
-            lists = [f"{', '.join(names)} from {hub} into {root / place}" for hub, (place, names) in missing.items()]
-            raise InputError(
-                f"The Hugging Face hub cannot be reached: connect, or get by hand {'; '.join(lists)}."
-            ) from error
-        except OSError as error:
-            raise InputError(f"{root / folder} cannot be written: {error}.") from error
+
+def folder_of(hub: str) -> str:
+    """The folder that a hub repository has here."""
+    return FOLDERS.get(hub, hub.partition("/")[2])
