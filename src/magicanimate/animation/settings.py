@@ -60,25 +60,25 @@ class ModelOptions(BaseModel):
         default="tiny", description="name or folder of the model: tiny is shipped, magicanimate is the official one"
     )
     control: Annotated[str | None, Shown(MODEL, "densepose|pose|depth", default="the model's")] = Field(
-        default=None, description="what guides the motion, for models with several ControlNets"
+        default=None, description="control signal, for models with several ControlNets"
     )
     device: Annotated[str, Shown(MODEL, "auto|cpu|cuda|cuda:N|mps")] = Field(
         default="auto", description="device to compute on"
     )
     dtype: Annotated[str, Shown(MODEL, "auto|float32|bfloat16|float16")] = Field(
-        default="auto", description="format that the networks compute in"
+        default="auto", description="dtype of the networks"
     )
     quantise: Annotated[str, Shown(MODEL, "none|int8|fp8")] = Field(
         default="none", description="weights in 8 bit; fp8 needs a newer NVIDIA GPU"
     )
     offload: Annotated[bool, Shown(MODEL)] = Field(
-        default=False, description="weights rest on the host and visit the GPU layer by layer"
+        default=False, description="keep weights on the host and move them to the GPU layer by layer"
     )
     compile: Annotated[bool, Shown(MODEL)] = Field(
-        default=False, description="compile part of the networks' layers first"
+        default=False, description="compile part of the networks' layers with torch.compile"
     )
     graphs: Annotated[bool | None, Shown(MODEL, default="on NVIDIA GPUs")] = Field(
-        default=None, description="record what steps compute as CUDA graphs and replay it"
+        default=None, description="record the work of a step as CUDA graphs, and replay it"
     )
     decoder: Annotated[Path | None, Shown(MODEL, "FOLDER", default="the model's VAE")] = Field(
         default=None, description="small decoder (AutoencoderTiny format) for this model, or OWNER/NAME on the hub"
@@ -139,7 +139,7 @@ class AnimateSettings(BaseModel):
         ),
     ] = Field(default=None, gt=0, le=240, description="frame rate; the motion is resampled in time")
     max_frames: Annotated[int | None, Shown(MOTION, "frames", reads=True, default="all")] = Field(
-        default=None, ge=1, description="animate at most so many frames"
+        default=None, ge=1, description="animate at most this many frames"
     )
     start: Annotated[
         float, Shown(MOTION, "s or m:ss", text=True, reads=True, page="Start (s or m:ss)", place=(1, 0), hint="0")
@@ -161,11 +161,11 @@ class AnimateSettings(BaseModel):
     extractor: Annotated[str, Shown(MOTION, "auto|mediapipe|densepose|dwpose", reads=True)] = Field(
         default="auto",
         pattern="^(auto|mediapipe|(densepose|dwpose)(=.+)?)$",
-        description="what finds the person in an ordinary video; densepose and dwpose also as NAME=PATH of networks of "
-        "one's own",
+        description="method that finds the person in an ordinary video; densepose and dwpose also as NAME=PATH of "
+        "your own networks",
     )
     person: Annotated[int | None, Shown(MOTION, reads=True, default="the largest")] = Field(
-        default=None, ge=1, le=20, description="which of several people, from left to right"
+        default=None, ge=1, le=20, description="number of one of several people, from left to right"
     )
     fit: Annotated[
         Literal["cover", "contain", "stretch"] | None,
@@ -178,7 +178,8 @@ class AnimateSettings(BaseModel):
             choices={"Crop": "cover", "Pad": "contain", "Stretch": "stretch"},
         ),
     ] = Field(
-        default=None, description="how picture and motion are fitted to another aspect ratio: crop, pad or distort"
+        default=None,
+        description="fit picture and motion to another aspect ratio: crop, pad, or distort",
     )
     align: Annotated[
         Literal["auto", "none"] | None,
@@ -210,7 +211,7 @@ class AnimateSettings(BaseModel):
         ),
     ] = Field(
         default=PICTURE,
-        description="what is behind the person: the picture's own background; driver: the motion's video, in which "
+        description="background behind the person: the picture's own; driver: the motion's video, in which "
         "they take the place of the one who moves; another picture or video; a color; or nothing (transparent: in "
         "webm, mov, webp, apng or a folder of PNG frames)",
     )
@@ -218,19 +219,19 @@ class AnimateSettings(BaseModel):
         default=False, description="write AI-generated into a corner of the video"
     )
     smooth: Annotated[float, Shown(MOTION, "s", reads=True)] = Field(
-        default=0.0, ge=0, le=5, description="smooth the motion over a window of so many seconds, 0.3 for example"
+        default=0.0, ge=0, le=5, description="smooth the motion over a window of this length, 0.3 for example"
     )
     speed: Annotated[float, Shown(MOTION, "times", reads=True)] = Field(
-        default=1.0, ge=0.1, le=10, description="make the motion so many times as fast"
+        default=1.0, ge=0.1, le=10, description="speed of the motion, 2 is twice as fast"
     )
     mirror: Annotated[bool, Shown(MOTION, reads=True)] = Field(
         default=False, description="exchange left and right in the motion"
     )
     hold: Annotated[float, Shown(MOTION, "s", reads=True)] = Field(
-        default=0.0, ge=0, le=60, description="keep the last pose for so many seconds more"
+        default=0.0, ge=0, le=60, description="hold the last pose for this long"
     )
     loop: Annotated[bool, Shown(LOOK, reads=True, page="Make the end run into the beginning", place=(7, 0))] = Field(
-        default=False, description="make the end run into the beginning, for videos that are repeated"
+        default=False, description="blend the end into the beginning, for videos that are repeated"
     )
     scheduler: Annotated[str | None, Shown(SOLVER, "NAME", default="the preset's")] = Field(
         default=None, description="solver, e.g. ddim, dpm++, unipc, euler"
@@ -249,13 +250,13 @@ class AnimateSettings(BaseModel):
         default=None,
         ge=1,
         le=100,
-        description="compute the unconditional half at every n-th step; between, reuse its difference",
+        description="compute the unconditional half at every n-th step; reuse its difference in between",
     )
     cache: Annotated[int | None, Shown(SOLVER, "steps", default="the preset's")] = Field(
         default=None,
         ge=1,
         le=100,
-        description="compute everything at every n-th step; between, reuse deep features; 1 is off",
+        description="compute everything at every n-th step; reuse deep features in between; 1 is off",
     )
     cache_layers: Annotated[int, Shown(SOLVER)] = Field(
         default=1, ge=1, description="layers at the end of the denoiser that cached steps compute"
@@ -267,7 +268,7 @@ class AnimateSettings(BaseModel):
         default=None, ge=0, le=127, description="frames that neighboring windows share"
     )
     detail: Annotated[bool, Shown(LOOK)] = Field(
-        default=True, description="take detail of face, clothes and background from the picture, where the model can"
+        default=True, description="take detail of face, clothes, and background from the picture, if the model can"
     )
     decode_chunk: Annotated[int | None, Shown(SOLVER, "frames", default="by their size")] = Field(
         default=None, ge=1, le=256, description="frames decoded at once"
@@ -276,7 +277,7 @@ class AnimateSettings(BaseModel):
     # Behavior of the original that only its preset switches on; not offered by front ends.
     wrap: bool = Field(default=False, description="the last window continues with the first frames")
     pad_frames: int = Field(default=1, ge=1, description="repeat the last frame up to a multiple, compute, and cut")
-    truncate: bool = Field(default=False, description="8 bit by cutting off instead of rounding")
+    truncate: bool = Field(default=False, description="convert to 8 bit by truncation instead of rounding")
     resample: bool = Field(default=True, description="with another frame rate, keep the speed of the motion")
     raw_control: bool = Field(default=False, description="control frames as read, instead of cleaned to the palette")
 

@@ -39,7 +39,7 @@ class PrepareSettings(BaseModel):
     size: Annotated[int, Shown(CLIP, "pixels")] = Field(default=256, ge=16, le=2048, description="width and height")
     fps: Annotated[float, Shown(CLIP, "frames/s")] = Field(default=12.5, ge=1, le=120, description="frame rate")
     gap: Annotated[float, Shown(CLIP, "s")] = Field(
-        default=1.0, ge=0, description="between reference and run, where the scene is long enough"
+        default=1.0, ge=0, description="seconds between reference and run, where the scene is long enough"
     )
     max_seconds: Annotated[float, Shown(CLIP, "s")] = Field(
         default=20.0, ge=0.1, description="longer scenes are cut into stretches; reference and run are of one stretch"
@@ -63,7 +63,7 @@ class PrepareSettings(BaseModel):
         default=0.2, ge=0, description="least share of the person's pixels that change their part in a second"
     )
     extractor: Annotated[str, Shown("Options", "auto|densepose|dwpose|NAME=PATH")] = Field(
-        default="auto", description="what finds people"
+        default="auto", description="method that finds people"
     )
     controls: Annotated[tuple[str, ...], Shown("Options", "KIND,...")] = Field(
         default=(), description="further control kinds, from pose and depth; parts are always written"
