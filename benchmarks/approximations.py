@@ -1,4 +1,4 @@
-"""What each approximation costs and saves, against the exact run of the same seed.
+"""Measure the cost and the saving of each approximation against the exact run of the same seed.
 
     python benchmarks/approximations.py --frames 32 --out results/approximations
     python benchmarks/approximations.py --steps 25 --frames 16 --out results/approximations25

@@ -89,7 +89,7 @@ def flops(work: Callable[[], Any]) -> int:
 
 
 def of_cpus() -> dict[Any, Callable[..., int]]:
-    """What the counter does not know: fused attention of CPUs, and products with packed weights. Of shapes."""
+    """Count operations that torch's counter lacks: fused attention of CPUs, products with packed weights. Of shapes."""
     mkldnn = torch.ops.mkldnn
     return {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),

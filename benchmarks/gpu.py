@@ -54,7 +54,7 @@ NEAR = 0.03
 
 @dataclass
 class Bench:
-    """What the parts share: the models, each built when it is first asked for, and the figures so far."""
+    """State shared by the parts: the models, each built when first asked for, and the figures so far."""
 
     chosen: argparse.Namespace
     figures: dict[str, Any] = field(default_factory=dict)
@@ -83,11 +83,11 @@ class Bench:
         return settings if steps is None else replace(settings, steps=steps)
 
     def denoise(self, model: Model, settings: SampleSettings, frames: int = FRAMES) -> Tensor:
-        """By the engine's way."""
+        """Denoise with the engine."""
         return sample(model, *step_inputs(model, self.chosen.size, frames), settings)
 
     def denoise_plainly(self, settings: SampleSettings, frames: int = FRAMES) -> Tensor:
-        """By the twin's way."""
+        """Denoise with the plain twin."""
         inputs = (x.to(self.device, self.dtype) for x in step_inputs(self.twin, self.chosen.size, frames))
         return plain_sample(self.twin, *inputs, settings)
 
@@ -119,7 +119,7 @@ class Bench:
 
 
 def kernels(bench: Bench) -> dict[str, Any]:
-    """Each operation, by kernel and by plain torch: relative error against float32, and microseconds."""
+    """Compare each operation's kernel with plain torch: relative error against float32, and microseconds."""
     side, rows = bench.chosen.size // 8, FRAMES
     results = {}
 
@@ -229,7 +229,7 @@ def graphs(bench: Bench) -> dict[str, Any]:
 
 
 def compare_graphs(bench: Bench, model: Model, size: int, settings: SampleSettings) -> dict[str, Any]:
-    """With and without graphs. control: whether results of different inputs are equal, too."""
+    """Compare runs with and without graphs. control: whether results of different inputs are equal, too."""
     recording = model.compute
     if not isinstance(recording, GraphCompute):
         return {"left out": "needs a GPU"}
@@ -382,7 +382,7 @@ def compiled(bench: Bench) -> dict[str, Any]:
 
 
 def info(bench: Bench) -> dict[str, Any]:
-    """What was measured, where and when."""
+    """Describe what was measured, where, and when."""
     on_gpu = bench.device.type == "cuda"
     return {
         "model": bench.chosen.model, "size": bench.chosen.size, "dtype": bench.chosen.dtype, "frames": FRAMES,

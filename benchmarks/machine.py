@@ -1,4 +1,4 @@
-"""What machine it is, in words, for the results of measurements."""
+"""Name the machine for the results of measurements."""
 
 from __future__ import annotations
 

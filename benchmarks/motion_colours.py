@@ -79,7 +79,7 @@ def near_share(found: np.ndarray, parts_FHW: np.ndarray) -> float:
 
 
 def measure(parts_FHW: np.ndarray, how: str, crf: int) -> tuple[str, float, float]:
-    """What the file was recognized as, and the shares of body pixels that are the same, exactly and within a pixel."""
+    """Return the recognized format, and the shares of body pixels that are the same, exactly and within a pixel."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "map.mp4"
         with open_writer(path, 25, crf=crf) as sink:

@@ -1,4 +1,4 @@
-"""How well motion is read from raw video: generated people of the held-out split, whose parts are known, and photos.
+"""Measure motion from raw video: generated people of the held-out split, whose parts are known, and photos.
 
 python benchmarks/motion_quality.py --photos FOLDER --out outputs/motion.json --sheet sheet.jpg
 python benchmarks/motion_quality.py --photos FOLDER --clips 0 --sheet photos.jpg

@@ -50,7 +50,7 @@ def own_map(clip: GeneratedClip) -> np.ndarray:
 def still_people(
     count: int, size: int, split: str = "test", first: int = 0, frames: int = 4, rich: bool = False
 ) -> HeldOut:
-    """So many people from a seed on: the first of a few far-apart frames is the reference, the second the truth."""
+    """Render people from a seed on: the first of a few far-apart frames is the reference, the second the truth."""
     seeds = range(first, first + count)
     clips = [render_clip(seed, clip_times(seed, frames, None), size, split, rich=rich) for seed in seeds]
     pick = [(clip.rgb[0], clip.parts[1:2], clip.rgb[1:2], own_map(clip)) for clip in clips]
@@ -90,7 +90,7 @@ def animate(pipe: MagicAnimatePipeline, held: HeldOut) -> tuple[np.ndarray, int]
 
 
 def write_clips(path: Path, held: HeldOut, results: np.ndarray, people: int = 6, columns: int = 6) -> None:
-    """For each person two rows: reference and frames of the motion; the true last frame and frames of the result."""
+    """Write two rows per person: reference and frames of the motion; the true last frame and frames of the result."""
     pick = np.linspace(0, results.shape[1] - 1, columns).round().astype(int)
     rows = []
     for i in range(min(people, len(results))):
@@ -108,7 +108,7 @@ def mean_flicker(frames: np.ndarray, held: HeldOut) -> float:
 
 
 def moving_figures(frames: np.ndarray, held: HeldOut) -> dict[str, float]:
-    """Those of single frames, and of what changes between them."""
+    """Return the figures of single frames, and of changes between them."""
     return figures(frames, held) | {"dtssd": mean_dtssd(frames, held), "flicker": mean_flicker(frames, held)}
 
 

@@ -53,16 +53,16 @@ class RealClip:
 
     name: str
     frames_FHWC: np.ndarray
-    """As they are given to the pipeline."""
+    """Frames for the pipeline."""
     fps: float
     truth_FHWC: np.ndarray
-    """As results are compared with them."""
+    """Frames for the comparison with results."""
     person_FHW: np.ndarray
     """bool."""
 
 
 def read_clip(path: Path, step: int, frames: int, given_side: int) -> RealClip:
-    """Each `step`-th frame of a video, so many at most."""
+    """Read each `step`-th frame of a video, up to a number of frames."""
     clip = open_clip(path)
     raw = list(islice(clip, 0, frames * step, step))
     truth = resized(raw, SCORED_SIDE)
@@ -83,7 +83,7 @@ def to_size(frames: list[np.ndarray] | np.ndarray, size: tuple[int, int]) -> np.
 
 
 def figures(result_FHWC: np.ndarray, clip: RealClip) -> dict[str, float]:
-    """Of all frames but the first, which was given. dB, except SSIM and dtSSD in 0..1."""
+    """Return the figures of all frames but the first, which was given. dB, except SSIM and dtSSD in 0..1."""
     result, truth, person = result_FHWC[1:], clip.truth_FHWC[1 : len(result_FHWC)], clip.person_FHW[1:]
     squared = (result.astype(np.float64) - truth) ** 2
     inside = [error[mask].mean() for error, mask in zip(squared, person, strict=False) if mask.any()]

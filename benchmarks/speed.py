@@ -231,7 +231,7 @@ def line(figures: dict[str, Any]) -> str:
 def describe(
     model: Model, chosen: argparse.Namespace, settings: SampleSettings, given: list[str] | None
 ) -> dict[str, Any]:
-    """What was measured, where and when."""
+    """Describe what was measured, where, and when."""
     on_gpu = model.device.type == "cuda"
     return {
         "model": model.config.name, "size": chosen.size or model.config.resolution[0], "frames": chosen.frames,

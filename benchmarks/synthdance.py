@@ -50,7 +50,7 @@ SHOWN = 4
 
 
 class Method(BaseModel):
-    """How to make the frames. kind model: `folder` is a model folder, and the other fields change how it is sampled."""
+    """A method that makes frames. kind model: `folder` is a model folder, and other fields change the sampling."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,7 +73,7 @@ class Comparison(BaseModel):
 
 
 class Study(BaseModel):
-    """What is compared on which data."""
+    """Methods to compare, and their data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -203,7 +203,7 @@ def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
 
 
 def write_sheet(study: Study, methods: list[str], people: int, folder: Path, out: Path, columns: int = 4) -> None:
-    """For some clips: reference and motion, truth, then one row for each method."""
+    """Write a sheet of some clips: reference and motion, truth, then one row for each method."""
     pick = np.linspace(1, 32, columns).round().astype(int)
     shown = list(clips(study, min(SHOWN, people), 1))
     blocks = []

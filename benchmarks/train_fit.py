@@ -1,4 +1,4 @@
-"""What each training stage needs: memory counted for any size without computing anything, and measured where it fits.
+"""Memory of each training stage: counted for any size without computing anything, and measured where it fits.
 
     python benchmarks/train_fit.py                                  # configs/sd15 at 512 x 512, counted
     python benchmarks/train_fit.py --recipes configs/sd15/low_memory
@@ -148,7 +148,7 @@ def activations(model: Model, settings: TrainSettings, pixels: int, checkpointin
 
 
 class FusedAttention(torch.autograd.Function):
-    """What a GPU's attention keeps: no scores, which the meta device's would."""
+    """Memory of a GPU's attention: no scores, which the meta device's would keep."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ MOTION_FILES = (".bvh", ".npz", ".npy", ".json", ".mp4", ".mov", ".webm", ".mkv"
 MOTION_FOLDERS = (".openpose",)
 NO_FILE = "none"
 STAGES = {"extracting": 0.0, "reading": 0.3, "layers": 0.4, "control": 0.45, "denoise": 0.5, "decode": 0.8}
-"""Where each stage begins, as a share of the whole; roughly."""
+"""Beginning of each stage as a share of the whole; roughly."""
 
 
 def package() -> Any:
@@ -88,7 +88,7 @@ def motion_files(folder: str | Path) -> list[str]:
 
 
 def one_motion(**given: Any) -> str:
-    """Which input of several was given. ValueError: none, or more than one."""
+    """Return which input of several was given. ValueError: none, or more than one."""
     names = [name for name, value in given.items() if value is not None and value is not False]
     if len(names) != 1:
         both = f"{' and '.join(names)} are connected" if names else "nothing is connected"
@@ -97,7 +97,7 @@ def one_motion(**given: Any) -> str:
 
 
 def share_done(stage: str, done: int, total: int | None) -> float:
-    """How far the whole is, 0 to 1."""
+    """Return the progress of the whole, 0 to 1."""
     begins = sorted(STAGES.values())
     start = STAGES.get(stage, 0.0)
     end = next((later for later in begins if later > start), 1.0)
@@ -112,7 +112,7 @@ def advice(findings: list[Any]) -> str:
 
 
 def free_path(folder: str | Path, name: str, ending: str) -> Path:
-    """The first of name_00001, name_00002, ... that is not there yet."""
+    """Return the first path of name_00001, name_00002, and so on that is free."""
     number = 1
     while (path := Path(folder) / f"{name}_{number:05}{ending}").exists():
         number += 1

@@ -26,7 +26,7 @@ _TICKS = 1000  # of the progress bar
 
 @dataclass
 class Motion:
-    """What travels from *Read motion* to the other nodes: the package's MotionClip, and how it was asked for."""
+    """Motion between *Read motion* and the other nodes: the package's MotionClip, and how it was asked for."""
 
     clip: Any
     settings: dict[str, Any]
@@ -148,7 +148,7 @@ class ReadMotion(io.ComfyNode):
 
 
 class CheckFit(io.ComfyNode):
-    """What would go wrong, before anything is computed."""
+    """Report problems before anything is computed."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -275,5 +275,5 @@ class Extension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> Extension:
-    """What ComfyUI calls."""
+    """Entry point that ComfyUI calls."""
     return Extension()

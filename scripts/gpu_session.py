@@ -85,7 +85,7 @@ class Session:
         return left
 
     def seconds_left(self, reserve: float = 0.0) -> float | None:
-        """As `minutes_left`, in seconds; None without a limit."""
+        """Return `minutes_left` in seconds; None without a limit."""
         left = 60 * self.minutes_left(reserve)
         return None if math.isinf(left) else left
 

@@ -1,4 +1,4 @@
-"""A tiny training set of coloured blocks, and the configurations of every stage on it: no renderer is needed."""
+"""A tiny training set of colored blocks, and the configurations of every stage on it: no renderer is needed."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def codes(processes: Sequence[BaseProcess], seconds: float = 300) -> list[int | 
 def become_the_command(
     arguments: list[str], log: Path, largest_file: int, threads: int, environment: dict[str, str]
 ) -> None:
-    """In the new process."""
+    """Run the command inside the new process."""
     import torch
 
     from magicanimate.cli.main import main

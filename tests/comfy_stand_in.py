@@ -21,10 +21,10 @@ def _kind(name: str) -> Any:
 
 
 class Schema(SimpleNamespace):
-    """What a node says about itself."""
+    """Description of a node."""
 
     def object_info(self) -> dict[str, Any]:
-        """As the server tells it to the page."""
+        """Return the description that the server sends to the page."""
         found: dict[str, Any] = {"required": {}, "optional": {}}
         for socket in self.inputs:
             found["optional" if socket.optional else "required"][socket.id] = [socket.type, socket.options]
@@ -111,7 +111,7 @@ def modules(root: Path, stopped: list[bool]) -> dict[str, ModuleType]:
 
 
 def run(node: Any, **given: Any) -> tuple[Any, ...]:
-    """What a node gives, with its defaults for what is not given."""
+    """Run a node with defaults for missing inputs; return its outputs."""
     schema = node.define_schema()
     values = {s.id: s.options["default"] for s in schema.inputs if "default" in s.options} | given
     needed = {socket.id for socket in schema.inputs if not socket.optional}

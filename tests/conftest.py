@@ -53,7 +53,7 @@ def rgb_model_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def opengl() -> None:
-    """For tests that render: they are skipped where that is not possible."""
+    """Skip tests that render where rendering is not possible."""
     pytest.importorskip("moderngl", reason="moderngl is not installed")
     from magicanimate.errors import InputError
     from magicanimate.synth.render import Renderer

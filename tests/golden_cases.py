@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the output is what it has to be; NaN never is."""
+        """True if the output is correct; NaN never is."""
         return self.error > self.tolerance if self.control else self.error <= self.tolerance
 
 

@@ -64,7 +64,7 @@ def spatial_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def decorated(temporal: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With the prefix of a data-parallel wrapper, and a middle block's layer, which the original drops."""
+    """Add the prefix of a data-parallel wrapper, and a middle block's layer, which the original drops."""
     middle = "mid_block.motion_modules.0.temporal_transformer.proj_in.weight"
     return {f"module.{name}": value for name, value in {**temporal, middle: torch.ones(64, 64)}.items()}
 

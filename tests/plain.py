@@ -89,8 +89,8 @@ def plain_attention(model: Model) -> Iterator[None]:
 
 @contextmanager
 def original_attention() -> Iterator[None]:
-    """On GPUs, the attention kernel of the original: FlashAttention 2, which xformers 0.0.22 takes for 16-bit heads of
-    up to 256; torch itself would take cuDNN's on newer ones."""
+    """Use the original's attention kernel on GPUs: FlashAttention 2, which xformers 0.0.22 takes for 16-bit heads of up
+    to 256; torch itself would take cuDNN's on newer ones."""
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         yield
 

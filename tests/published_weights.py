@@ -14,7 +14,7 @@ _NUMBERS = 1 << 20
 
 
 def inventory(name: str) -> dict[str, list[int]]:
-    """Name -> shape of a published state dict, without batch normalisation's counters."""
+    """Name -> shape of a published state dict, without batch normalization's counters."""
     return json.loads((INVENTORIES / f"{name}.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""What a CPU has in place of CUDA graphs."""
+"""Recorders for CPUs, in place of CUDA graphs."""
 
 from __future__ import annotations
 

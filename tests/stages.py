@@ -41,7 +41,7 @@ def line_weights(out: Path) -> torch.Tensor:
 
 
 def stage_of(model, **branches: object) -> DiffusionStage:
-    """On random latents; no sample grid."""
+    """Make a stage on random latents, without sample grid."""
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(4, 6, 6, 4, 4)).astype(np.float16)
     planes = rng.integers(0, 255, (4, 6, 25, 8, 8), dtype=np.uint8)

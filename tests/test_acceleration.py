@@ -125,7 +125,7 @@ def test_weights_are_packed_on_cpus_with_sixteen_bit_arithmetic(monkeypatch, pla
 
 
 def test_offloaded_networks_compute_the_same(plain):
-    """On a machine without a GPU the layers only come and go on the host."""
+    """The layers only come and go on the host where there is no GPU."""
     model = offload_model(random_model("rgb"), CPU)
     torch.testing.assert_close(run(model), plain)
     assert model.device == CPU

@@ -199,7 +199,7 @@ def test_one_sentence_for_what_cannot_be(motion_file, tmp_path, monkeypatch, opt
 
 
 def test_the_person_takes_the_place_of_the_one_in_the_video(picture, person, tmp_path):
-    """Who moves in the video is the picture's own person, in gray clothes and elsewhere in a larger frame."""
+    """The picture's own person moves in the video, in gray clothes and elsewhere in a larger frame."""
     wall = np.kron(np.random.default_rng(1).integers(60, 190, (20, 30, 3)), np.ones((20, 20, 1))).astype(np.uint8)
     body = replace(person.body, focal=0.6 * person.body.focal, size=(400, 600))
     count = 5

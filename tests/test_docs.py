@@ -1,4 +1,4 @@
-"""What the pages tell people to type exists: commands parse; targets, names and links are there."""
+"""Commands, targets, names, and links on the pages exist; pages are short, by kind, and listed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def _launched(words: list[str]) -> list[str]:
-    """A command without `torchrun ... -m` before it."""
+    """Strip `torchrun` and its options from a command."""
     return words[words.index("-m") + 1 :] if words[:1] == ["torchrun"] else words
 
 

@@ -1,4 +1,4 @@
-"""Which module may import which (design: data flows one way), and that nothing heavy is imported before it is used."""
+"""Imports: data flows one way, and nothing heavy is imported before it is used."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_nothing_inside_imports_the_package_itself():
 
 
 def imports_package(source: str) -> bool:
-    """Whether a public name is taken from the package's own `__init__`."""
+    """Return True if a public name is imported from the package's own `__init__`."""
     return any(
         (
             isinstance(node, ast.ImportFrom)
@@ -235,7 +235,7 @@ def test_a_heavy_import_is_seen():
 
 
 def test_importing_the_pipeline_says_nothing():
-    """Where torchao is installed, it and diffusers warn of kernels that are not for this machine."""
+    """torchao and diffusers warn of kernels for other machines, if torchao is installed."""
     code = "from magicanimate import MagicAnimatePipeline"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout + ran.stderr == ""

@@ -265,7 +265,7 @@ def test_a_hub_that_is_not_there(tmp_path, monkeypatch):
     for part in PARTS.values():
         assert part.path in said
         assert part.hub in said
-    assert len(said.strip().splitlines()) == 2  # licences, and the sentence
+    assert len(said.strip().splitlines()) == 2  # licenses, and the sentence
 
 
 def test_a_small_decoder_from_the_hub(hub, rgb_model_folder, tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ def test_the_twin_is_the_original():
 
 
 def test_work_at_the_official_size():
-    """What has to be computed for 16 frames of 512x512 in one guided step; nothing is, only counted."""
+    """Count the work of one guided step for 16 frames of 512x512; nothing is computed."""
     counted = count_step("official", 512, 16)
     assert counted["plain step"] == pytest.approx(46.0e12, rel=0.005)
     assert counted["engine step"] + counted["engine once"] <= 36.0e12

@@ -1,4 +1,4 @@
-"""What the terminal shows while a video is made."""
+"""The terminal's display while a video is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands around the code: workflows, issue forms, and the packages that are built from it."""
+"""Files around the code: workflows, issue forms, and the packages that are built from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sampling loop promises; its results are judged by the plain twin in test_plain.py."""
+"""Promises of the sampling loop; its results are judged by the plain twin in test_plain.py."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_unusable_schedule():
 
 
 def test_shared_noise_through_the_loop(parts):
-    """The default as published: frames one window apart start alike, so without neighbours they end alike."""
+    """The default as published: frames one window apart start alike, so without neighbors they end alike."""
     ref, control, _ = inputs(parts, 12)
     noise = initial_noise(1, 12, (parts.latent_channels, 8, 8), "shared", 8)
     still = control[:, :1].expand(-1, 12, -1, -1, -1)

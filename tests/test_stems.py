@@ -1,4 +1,4 @@
-"""What goes into the networks: coordinates, latents, noise, control planes, the bank's extent."""
+"""Inputs of the networks: coordinates, latents, noise, control planes, the bank's extent."""
 
 from __future__ import annotations
 

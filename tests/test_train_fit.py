@@ -1,4 +1,4 @@
-"""What the training stages need: counting agrees with real networks, and measuring runs."""
+"""Memory of the training stages: counts agree with real networks, and measuring runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE, SMALL = "shallow", ["branches.window=4"]
 
 @cache
 def counted(folder: Path, stage: str, pixels: int) -> dict[str, dict[str, float]]:
-    """As set and without checkpointing, in bytes and weights instead of GiB and millions."""
+    """Count with and without checkpointing, in bytes and weights instead of GiB and millions."""
     settings = train_fit.recipe(folder, stage, ["loop.batch=2", *SMALL])
     return {
         way: {name: value * (1e6 if "millions" in name else train_fit.GIB) for name, value in figures.items()}

@@ -1,4 +1,4 @@
-"""What type checkers see of the package in a project that has it installed as a wheel."""
+"""Types of the package as a checker sees them in a project that has it installed as a wheel."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from magicanimate.engine.device import DTYPES  # noqa: E402
 from magicanimate.sampling.settings import SampleSettings  # noqa: E402
 
 LIKE = 0.5
-"""What stands in results: numbers as they might be, neither zero nor too small to be normal."""
+"""Value of results that are not computed: as they might be, neither zero nor too small to be normal."""
 LARGEST = 6
 """Operations that are printed by name."""
 

@@ -59,7 +59,7 @@ def fitted(truth) -> BodyMotion:
 def test_a_known_motion_is_found_again(truth, fitted):
     assert error(fitted, truth) < 0.012
     relative = [m.points()[:, LIMBS] - m.points()[:, :1] for m in (fitted, truth)]
-    assert np.linalg.norm(relative[0] - relative[1], axis=-1).mean() < 0.06  # metres, depth included
+    assert np.linalg.norm(relative[0] - relative[1], axis=-1).mean() < 0.06  # meters, depth included
     assert fitted.shape.lengths[BONE_INDEX["thighs"]] < 0.97
 
 

@@ -45,7 +45,7 @@ def test_a_triangle_covers_the_pixels_whose_middles_it_holds():
 
 
 def test_values_are_interpolated_in_space_and_not_on_the_screen():
-    """A plane that runs away from the camera: x in metres is x on the screen times depth."""
+    """A plane that runs away from the camera: x in meters is x on the screen times depth."""
     corners = np.array([[-1, 1.0, 0.0], [1, 4.0, 0.0], [-1, 1.0, 2.0]])  # x, depth, z
     on_screen = 50 + 40 * corners[:, [0, 2]] / corners[:, 1:2]
     screen = np.concatenate([on_screen, corners[:, 1:2]], 1)

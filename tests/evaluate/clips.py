@@ -54,7 +54,7 @@ def clip(seed: int, frames: int = 8, side: int = 32) -> tuple[np.ndarray, np.nda
 
 
 def noisy(frames_FHWC: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
-    """The same with noise of so many grey levels."""
+    """The same with noise of so many gray levels."""
     noise = np.random.default_rng(seed).normal(0, sigma, frames_FHWC.shape)
     return np.clip(np.rint(frames_FHWC + noise), 0, 255).astype(np.uint8)
 

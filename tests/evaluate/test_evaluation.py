@@ -71,7 +71,7 @@ def test_the_reference_frame_is_not_counted():
 
 def test_centre_square_at_256():
     target = np.zeros((3, 40, 64, 3), np.uint8)
-    target[:, :, :12] = 255  # beside the centre square of 40 columns
+    target[:, :, :12] = 255  # beside the center square of 40 columns
     row = Evaluation().add("v", np.zeros_like(target), target)
     assert row.size == (256, 256)
     assert row.values["L1"] == 0
@@ -194,7 +194,7 @@ def test_draws_are_of_whole_groups():
 
 
 def test_intervals_cover():
-    """Of 200 samples of a known distribution, about 95 in 100 intervals hold the true mean."""
+    """About 95 in 100 intervals of 200 samples of a known distribution hold the true mean."""
     rng = np.random.default_rng(0)
     held = jackknifed = 0
     for trial in range(200):

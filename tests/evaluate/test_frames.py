@@ -62,7 +62,7 @@ def test_the_wrap_bug(output, target, true, wrapped):
 
 @pytest.mark.parametrize(("sigma", "true", "wrapped"), [(10, 28.15, 30.32), (20, 22.19, 28.72)])
 def test_the_wrap_bug_under_noise(sigma, true, wrapped):
-    """Without clipping the values follow from the noise alone: within 0.05 dB on grey 128."""
+    """The values follow from the noise alone where nothing is clipped: within 0.05 dB on gray 128."""
     output = noisy(plain(128), sigma)
     assert psnr_frames(output, plain(128))[0] == pytest.approx(true, abs=0.1)
     assert wrapped_psnr(output, plain(128))[0] == pytest.approx(wrapped, abs=0.1)

@@ -1,4 +1,4 @@
-"""Colours of body parts, and the pose against the control."""
+"""Colors of body parts, and the pose against the control."""
 
 from __future__ import annotations
 

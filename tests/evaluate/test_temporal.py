@@ -42,7 +42,7 @@ def test_warping_error_follows_the_targets_motion():
     still = np.repeat(target[:1], len(target), axis=0)
     assert warping_errors(still, target)[0].min() > 5 * of_target.max()  # standing still is no way to score well
     assert warping_errors(noisy(target, 30), target)[0].min() > 5 * of_target.max()
-    # A change of all colours that stays is no error of time.
+    # A change of all colors that stays is no error of time.
     assert warping_errors(255 - target, target)[0] == pytest.approx(of_target, rel=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""What cameras, cutters and broadcasters write: every frame at its time, and a sentence where there is none."""
+"""Files of cameras, cutters, and broadcasters: every frame at its time, and a sentence where there is none."""
 
 from __future__ import annotations
 

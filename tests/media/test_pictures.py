@@ -166,7 +166,7 @@ def test_the_first_picture_of_a_camera_s_mpo(tmp_path):
 
 
 def float_tiff(width: int = 20, height: int = 20) -> bytes:
-    """A TIFF of three floating-point colours, which Pillow does not read."""
+    """A TIFF of three floating-point colors, which Pillow does not read."""
     pixels = np.linspace(0, 1, width * height * 3, dtype="<f4").tobytes()
     entries = [
         (256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, 32), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 8),

@@ -20,7 +20,7 @@ from magicanimate.media.timing import count_frames, cut_frames, on_screen, timel
 
 
 def numbered(count: int, size: tuple[int, int] = (32, 48)) -> np.ndarray:
-    """Frames [F, H, W, 3] whose grey level tells their number."""
+    """Frames [F, H, W, 3] whose gray level tells their number."""
     return np.stack([np.full((*size, 3), 5 * index, np.uint8) for index in range(count)])
 
 

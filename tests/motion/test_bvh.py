@@ -173,7 +173,7 @@ def test_fewer_frames_than_declared_are_read_and_said(tmp_path):
 
 
 def lying(path: Path, **turns: tuple[float, float, float]) -> Path:
-    """On the back on the floor: the root is turned, the skeleton at rest stands."""
+    """Write a BVH file of a person on the floor: the root is turned, the skeleton at rest stands."""
     bvh(path, **turns)
     text = path.read_text()
     head, _, body = text.partition("MOTION")

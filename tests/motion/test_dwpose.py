@@ -114,7 +114,7 @@ def test_frames_without_people_and_clips_without_any(networks):
 
 
 def test_a_small_person_is_found_where_it_is(networks):
-    """In a larger picture beside the detector's own size, boxes and joints are in its pixels."""
+    """Boxes and joints are in pixels of a picture larger than the detector's input."""
     large = np.repeat(np.repeat(scene(False, True), 3, 0), 3, 1)[: 3 * SIZE - 40]
     boxes, joints = Wholebody(networks)(large)
     assert boxes[0] == pytest.approx([3 * BLOCK, 0, 3 * SIZE, 3 * SIZE], abs=1)

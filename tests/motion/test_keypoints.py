@@ -275,7 +275,7 @@ WRONG = [
 
 @pytest.mark.parametrize("make", [openpose_frames, unsorted_coco, lambda: FORMATS["mmpose list"]])
 def test_every_wrong_type_is_read_or_one_sentence(tmp_path, make):
-    """Each value of a frame, and each frame, is replaced by each wrong one."""
+    """Replace each value of a frame, and each frame, by each wrong one."""
     places: list[tuple] = []
 
     def walk(value, path=()) -> None:

@@ -74,7 +74,7 @@ def test_bvh_is_as_blender_expects_it(tmp_path):
 
 @pytest.mark.parametrize("turned", ["z up", "centimeters"])
 def test_bvh_in_other_axes_and_units_comes_back(tmp_path, turned):
-    """As another program writes it again: offsets and channels in its own axes or units."""
+    """Another program may write offsets and channels in its own axes or units."""
     write_bvh(BODY, tmp_path / "a.bvh")
     capture = read_bvh(tmp_path / "a.bvh")
     z_up = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]])

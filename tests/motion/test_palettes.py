@@ -1,4 +1,4 @@
-"""Part maps in every colouring, through a real codec, are told by their colours and give their parts back."""
+"""Part maps in every colouring, through a real codec, are told by their colors and give their parts back."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_each_colouring_survives_a_codec(tmp_path, parts_FHW, name):
     assert found.colouring is not None
     assert found.colouring.name == ("viridis" if name == "viridis on black" else name)
     assert (found.black > 0.05) == (name in ("viridis on black", "PARULA on black", "grey levels"))
-    # Blocks of like colours side by side are harder than bodies, for which benchmarks/motion_colours.py has figures.
+    # Blocks of like colors side by side are harder than bodies, for which benchmarks/motion_colours.py has figures.
     assert body_agreement(frames, parts_FHW, found.colouring) >= 0.98
     if found.colouring is not VIRIDIS:  # the negative control: the usual palette reads something else
         assert body_agreement(frames, parts_FHW, VIRIDIS) < 0.9

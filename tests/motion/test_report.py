@@ -1,4 +1,4 @@
-"""What is said about a motion, good or bad."""
+"""Reports about a motion, good or bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a clip to control frames."""
+"""Control frames of a clip."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def wall() -> np.ndarray:
 
 
 def walk(person: LayeredPerson) -> BodyMotion:
-    """From left to right, by more than the body is wide."""
+    """Move a body from left to right, by more than its width."""
     body = person.body
     position = body.position_F3.repeat(FRAMES, 0)
     position[:, 0] += np.linspace(-0.9, 0.9, FRAMES)

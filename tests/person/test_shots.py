@@ -61,7 +61,7 @@ def test_nothing_moves_across_a_cut():
 
 @pytest.mark.parametrize("gap", [0, 4])
 def test_somebody_elsewhere_is_somebody_else(gap):
-    """Without a gap, or behind one that would be bridged, no frame is between two places."""
+    """No frame is between two places, without a gap or behind one that would be bridged."""
     frames = [seen(50.0)] * 8 + [None] * gap + [seen(300.0)] * 8
     track = _track(frames, (200, 400), 25.0)
     assert track.cuts == (8 + gap,)

@@ -1,4 +1,4 @@
-"""What results say about themselves, with real files of every kind and a real signature."""
+"""Marks of results, with real files of every kind and a real signature."""
 
 from __future__ import annotations
 

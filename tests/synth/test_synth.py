@@ -1,4 +1,4 @@
-"""The generator: deterministic, anatomically labelled, written by any number of processes alike."""
+"""The generator: deterministic, anatomically labeled, written by any number of processes alike."""
 
 from __future__ import annotations
 

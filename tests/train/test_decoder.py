@@ -1,4 +1,4 @@
-"""The stage decoder: a small decoder for a finished model's latents, on coloured blocks."""
+"""The stage decoder: a small decoder for a finished model's latents, on colored blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage detail, and stage 1 of a model that is shown the warp, on coloured blocks."""
+"""The stage detail, and stage 1 of a model that is shown the warp, on colored blocks."""
 
 from __future__ import annotations
 

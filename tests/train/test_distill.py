@@ -68,7 +68,7 @@ def test_loss_is_the_squared_error_of_the_velocity():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_few_steps_are_those_of_the_sampler(kind):
-    """What the student is trained for is what diffusers' DDIM does with the distilled model's schedule."""
+    """The student's target is what diffusers' DDIM does with the distilled model's schedule."""
     schedule = KINDS[kind] | {"prediction_type": kind}
     path, solver = trajectory(kind), build_solver(few_step_schedule(schedule))
     set_steps(solver, 4)

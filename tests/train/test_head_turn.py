@@ -1,4 +1,4 @@
-"""Which way a head faces, and where its pixels are found in a picture that shows it from elsewhere."""
+"""Direction of heads, and the places of their pixels in a picture that shows them from elsewhere."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_best_weights_by_held_out_figures(tmp_path):
     last, best = Line(held_out=figures), Line(held_out=figures)
     train(last, LOOP, tmp_path / "last", CPU)
     content = torch.load(tmp_path / "last" / BEST, weights_only=True)
-    assert set(content) == {"step", "modules", "figures"}  # no optimiser
+    assert set(content) == {"step", "modules", "figures"}  # no optimizer
     assert content["step"] == 4
     train(best, LOOP.model_copy(update={"result": "best"}), tmp_path / "best", CPU)
     assert torch.equal(best.line.weight, weight(tmp_path / "best", BEST))

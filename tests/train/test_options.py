@@ -1,4 +1,4 @@
-"""What can be switched on: weights of timesteps, noise offset, frame gap, views, bf16, checkpointing, accumulation."""
+"""Options of training: timestep weights, noise offset, frame gap, views, bf16, checkpointing, accumulation."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_crop_is_the_same_for_all_frames_and_for_the_part_map():
     cropped, labels = apply_view(view, rgb, parts)
     assert cropped.shape == rgb.shape
     assert np.array_equal(cropped[0], cropped[1])
-    assert (np.abs(cropped[..., 0] / 40 - labels) < 0.3).mean() > 0.9  # colours stay with their labels
+    assert (np.abs(cropped[..., 0] / 40 - labels) < 0.3).mean() > 0.9  # colors stay with their labels
     assert not np.array_equal(labels, parts)
 
 

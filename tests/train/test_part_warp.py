@@ -22,7 +22,7 @@ def person(shift: int = 0, arm: int = 19) -> np.ndarray:
 
 
 def picture(parts: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Each part in a colour of its own, before a grey background."""
+    """Paint each part in a color of its own, before a gray background."""
     colours = np.random.default_rng(seed).integers(0, 255, (25, 3)).astype(np.uint8)
     colours[0] = 128
     return colours[parts]
@@ -58,7 +58,7 @@ def test_texture_is_turned_with_the_part():
 
 
 def hanging(forearm: slice | None) -> np.ndarray:
-    """A trunk, and beside it an upper arm whose centre is a little above the trunk's, with a forearm or without."""
+    """A trunk, and beside it an upper arm whose center is a little above the trunk's, with a forearm or without."""
     parts = np.zeros((SIZE, SIZE), np.uint8)
     parts[14:46, 22:36], parts[12:44, 38:44] = 2, 16
     if forearm:
@@ -161,7 +161,7 @@ def test_an_arm_before_the_trunk_does_not_move_what_is_on_it():
 
 @pytest.mark.parametrize(("soft", "left"), [(0, False), (1, False), (3, True)])
 def test_an_arm_leaves_none_of_its_edge_on_the_trunk(soft, left):
-    """Its colours reach further than its part. What reaches further than edges do stays."""
+    """An arm's colors reach farther than its part. What reaches farther than edges do stays."""
     before, after = person(), person(shift=12)
     before[26:32, 38:58], before[30:36, 26:40] = 0, 19
     reference = picture(before)

@@ -251,7 +251,7 @@ def why(root: Path, out: Path) -> dict[str, set[str]]:
 
 
 def test_what_cannot_be_learnt_from_is_left_out(tmp_path):
-    """With part maps, so that nothing has to be extracted; the good one stays, and without bounds others do too."""
+    """Part maps are given, so nothing is extracted; the good one stays, and without bounds others do too."""
     root = tmp_path / "videos"
     rgb, parts = scene(0)
     far = np.pad(rgb[:8, ::5, ::5], [(0, 0), (40, 40), (40, 40), (0, 0)], mode="edge")
@@ -262,7 +262,7 @@ def test_what_cannot_be_learnt_from_is_left_out(tmp_path):
     film(root / "short.mp4", rgb[:4], parts[:4])
     film(root / "maps.mp4", rgb[:9], parts)
     film(root / "far.mp4", far)
-    np.savez(root / "far.densepose.npz", parts=far_parts)  # too small to be told from its colours
+    np.savez(root / "far.densepose.npz", parts=far_parts)  # too small to be told from its colors
     film(root / "edge.mp4", rgb[:8, :, 40:88], parts[:8, :, 40:88])
     bounds = ["--min-sharpness", "0.8", "--max-padding", "0.2"]
     assert command(root, "-o", tmp_path / "data", *bounds).exit_code == 0

@@ -191,7 +191,7 @@ def people(tmp_path_factory, opengl) -> Path:
 
 
 def has_learnt(figures: dict[str, float], data: Path) -> bool:
-    """Far above copying the reference: 3 dB, and the colours of 15 parts more of a hundred.
+    """Far above copying the reference: 3 dB, and the colors of 15 parts more of a hundred.
 
     Measured with seeds 0, 1 and 2: 4.1 to 4.4 dB and 24 to 26 parts.
     """
@@ -209,5 +209,5 @@ def test_overfit_learns(people, tmp_path):
 @pytest.mark.slow
 @pytest.mark.egl
 def test_three_steps_are_not_enough(people, tmp_path):
-    """The threshold notices when nothing is learnt."""
+    """The threshold notices when nothing is learned."""
     assert not has_learnt(overfit(people, tmp_path, "loop.steps=3"), people)

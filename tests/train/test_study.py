@@ -61,7 +61,7 @@ def test_the_generator_learns_and_can_be_loaded(data, tmp_path):
 
 
 def test_each_network_of_the_pair_gets_its_own_gradient_only(data):
-    """The generator's gradient is that of pixels and judgement; the discriminator's that of the hinge alone."""
+    """The generator's gradient is that of pixels and judgment; the discriminator's that of the hinge alone."""
     torch.manual_seed(0)
     test = open_dataset(data / "test")
     people = held_out(test, 2)

@@ -1,4 +1,4 @@
-"""Training: the stages, one loss, exact resume. On a tiny data set of coloured blocks, so no renderer is needed."""
+"""Training: the stages, one loss, exact resume. On a tiny data set of colored blocks, so no renderer is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_temporal_stage_changes_motion_modules_only(trained):
 
 
 def test_a_model_may_go_on_with_other_noise(trained, tmp_path):
-    """It is trained with it, and keeps it."""
+    """The model is trained with the new noise, and keeps it."""
     content = configuration(trained, "temporal") | {"out": str(tmp_path / "same"), "noise": "static"}
     folders = [trained / "temporal" / "model", run(settings(tmp_path / "same.yaml", content), CPU)]
     assert [load_model(folder).config.noise for folder in folders] == ["shared", "static"]
@@ -107,7 +107,7 @@ LINE = LoopSettings(steps=5, batch=4, save_every=100, log_every=2)
 
 
 def test_time_limit_stops_with_a_checkpoint_and_repeating_gets_there(tmp_path):
-    """Without time, each call does one step and saves it; five of them are as good as one long call."""
+    """Each call without time does one step and saves it; five of them are as good as one long call."""
     assert train(Line(), LINE, tmp_path / "whole", CPU) == 5
     hasty = LINE.model_copy(update={"minutes": 1e-9})
     assert [train(Line(), hasty, tmp_path / "pieces", CPU) for _ in range(6)] == [1, 2, 3, 4, 5, 5]
@@ -159,7 +159,7 @@ def test_perfect_prediction_has_no_loss(kind):
 
 
 def test_sampler_undoes_what_the_objective_did():
-    """From z_t and the training target, the sampler's own scheduler recovers the clean latents."""
+    """The sampler's own scheduler recovers the clean latents from z_t and the training target."""
     from magicanimate.sampling.solvers import build_solver, set_steps
 
     schedule = SCHEDULE | {"prediction_type": "v_prediction"}

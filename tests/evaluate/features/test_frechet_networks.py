@@ -76,7 +76,7 @@ def test_i3d_gives_400_numbers_a_window(tmp_path):
 
 
 class Means(torch.nn.Module):
-    """A small network: the mean colour."""
+    """A small network: the mean color."""
 
     def forward(self, x_N3HW):
         return x_N3HW.mean((2, 3))

@@ -1,4 +1,4 @@
-"""Which file is meant, where it comes from, and how it is recognised."""
+"""Weights files: which one is meant, where it comes from, and how it is recognized."""
 
 from __future__ import annotations
 

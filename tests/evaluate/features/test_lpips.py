@@ -19,7 +19,7 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def backbone(kind):
-    """Without the classifier, which is 20 times as large; two small tensors stand for it."""
+    """Make a backbone without the classifier, which is 20 times as large; two small tensors stand for it."""
     extra = {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
     return random_state(f"{kind}-backbone", keep="features") | extra
 

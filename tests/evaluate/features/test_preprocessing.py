@@ -16,7 +16,7 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def pillow_bicubic(image_HWC: np.ndarray, side: int) -> np.ndarray:
-    """Each channel as a float picture, so nothing is rounded or clipped. [3, side, side]"""
+    """Resize each channel as a float picture, so that nothing is rounded or clipped. [3, side, side]"""
     channels = [Image.fromarray(image_HWC[..., c].astype(np.float32)) for c in range(3)]
     return np.stack([np.asarray(channel.resize((side, side), Image.Resampling.BICUBIC)) for channel in channels])
 
@@ -68,7 +68,7 @@ def test_i3d_takes_minus_one_to_one():
 
 
 def two_taps(line: np.ndarray, size: int) -> np.ndarray:
-    """Bilinear along the first axis, pixel centres at halves, two source pixels each and no more."""
+    """Bilinear along the first axis, pixel centers at halves, two source pixels each and no more."""
     where = np.clip((np.arange(size) + 0.5) * len(line) / size - 0.5, 0, len(line) - 1)
     low = np.floor(where).astype(int)
     high = np.minimum(low + 1, len(line) - 1)
