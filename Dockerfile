@@ -1,4 +1,4 @@
-# The service: web page, HTTP API and workers, in one image; which one runs is the command's matter.
+# The service: web page and HTTP API, with workers of its own or on Ray, in one image; see compose.yaml.
 #   docker build -t magicanimate .                                                             for the CPU
 #   docker build -t magicanimate:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .    for NVIDIA
 # The package index has torch for CUDA, with the CUDA libraries; the host needs a driver and the NVIDIA container toolkit.
@@ -15,7 +15,7 @@ COPY constraints.txt ./
 RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src ./src
-RUN pip install ".[serve]"
+RUN pip install ".[serve,scale]"
 
 FROM python:${PYTHON}-slim-bookworm
 RUN useradd --create-home --uid 10001 magicanimate \
@@ -25,6 +25,7 @@ ENV PATH=/opt/magicanimate/bin:$PATH \
     MAGICANIMATE_DATA=/data \
     MAGICANIMATE_HOME=/models \
     GRADIO_ANALYTICS_ENABLED=False \
+    RAY_USAGE_STATS_ENABLED=0 \
     PYTHONUNBUFFERED=1
 USER magicanimate
 VOLUME ["/data", "/models"]

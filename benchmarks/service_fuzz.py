@@ -76,7 +76,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", module="schemathesis")
     answers: Counter[int] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(ServeOptions(data=Path(folder), devices=(), page=False, hosts=("testserver",)))
+        app = create_app(ServeOptions(data=Path(folder), page=False, hosts=("testserver",)))
         rounds = 0
         while sum(answers.values()) < arguments.cases:
             answers += fuzz(app, max(10, arguments.cases // 10), arguments.seed + rounds)

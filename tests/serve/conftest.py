@@ -30,13 +30,13 @@ def models_home(model_folder) -> Path:
 
 @pytest.fixture
 def app(tmp_path, monkeypatch) -> Callable[..., TestClient]:
-    """Makes services without workers, so that a model's name is enough: `app(limits=..., tokens=...)`."""
+    """Makes services whose workers are not started, so that a model's name is enough: `app(limits=..., tokens=...)`."""
     (tmp_path / "models" / "parts").mkdir(parents=True)
     (tmp_path / "models" / "parts" / "model.json").touch()
     monkeypatch.setenv("MAGICANIMATE_HOME", str(tmp_path / "models"))
 
     def make(**options: Any) -> TestClient:
-        values = {"data": tmp_path / "data", "devices": (), "page": False, "models": ("parts",)} | options
+        values = {"data": tmp_path / "data", "page": False, "models": ("parts",)} | options
         return TestClient(create_app(ServeOptions(**values)), base_url="http://127.0.0.1:8000")
 
     return make
@@ -52,7 +52,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Processes:
-    """A service as its users start it; `base` is what all its commands share."""
+    """A service as its users start it."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.data, self.log = folder / "data", folder / "log.txt"
@@ -61,22 +61,17 @@ class Processes:
             self.port = probe.getsockname()[1]
         self.token = "0123456789abcdef"  # used only by services that want one
         self.client = Client(f"http://127.0.0.1:{self.port}", self.token)
-        self.base = ["--data", str(self.data), "--model", "parts"]
         self._environment = os.environ | {"MAGICANIMATE_HOME": str(home), "OMP_NUM_THREADS": "1"}
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, command: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        arguments = [sys.executable, "-m", "magicanimate", command, *self.base, *options]
+    def serve(self, *options: str, page: bool = False, **environment: str) -> None:
+        base = ["--data", str(self.data), "--model", "parts", "--port", str(self.port)]
+        arguments = [sys.executable, "-m", "magicanimate", "serve", *base, "--page" if page else "--no-page", *options]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
+            self.server = subprocess.Popen(
                 arguments, env=self._environment | environment, stdout=log, stderr=log, preexec_fn=_end_with_parent
             )
-        self._running.append(process)
-        return process
-
-    def serve(self, *options: str, page: bool = False, **environment: str) -> None:
-        shown = "--page" if page else "--no-page"
-        self.server = self.start("serve", "--port", str(self.port), shown, *options, **environment)
+        self._running.append(self.server)
         self.until(self._answers)
 
     def ready(self) -> None:
@@ -84,21 +79,9 @@ class Processes:
         self.until(lambda: self.client.health()["status"] == "ok")
 
     def worker_pid(self) -> int:
-        """The process of the worker that the supervisor started."""
-        found: list[int] = []
-
-        def look() -> bool:
-            for status in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    words = status.read_bytes().split(b"\0")
-                except OSError:  # it ended this moment
-                    continue
-                if b"worker" in words and str(self.data).encode() in words:
-                    found.append(int(status.parent.name))
-            return bool(found)
-
-        self.until(look)
-        return found[0]
+        """The process of the worker, once it has its model."""
+        self.ready()
+        return int(self.client.health()["workers"][0]["id"].rpartition("-")[2])
 
     def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         end = time.monotonic() + seconds

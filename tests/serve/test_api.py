@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 from pathlib import Path
 
-import fakeredis
 import pytest
 from fastapi.testclient import TestClient
 from starlette.responses import PlainTextResponse
 from typer.testing import CliRunner
 
+from magicanimate.batch.worker import Outcome
 from magicanimate.cli.main import app as cli
 from magicanimate.errors import InputError
-from magicanimate.serve.job_states import begun, ended
+from magicanimate.serve.dispatcher import Dispatcher
+from magicanimate.serve.job_states import begun, ended, lost
 from magicanimate.serve.middleware import Guard
 from magicanimate.serve.options import Limits, ServeOptions, read_tokens
 from magicanimate.serve.service import Service
-from magicanimate.serve.store_redis import RedisStore
-from magicanimate.serve.supervisor import clean, sweep
 
 TOKENS = {"ann": "a" * 16, "bob": "b" * 16}
 
@@ -42,7 +42,7 @@ def send(picture_path, motion_path):
 
 def done(service: Service, job: str) -> None:
     """Do the worker's part."""
-    service.store.change(job, lambda old: begun(old, "w", 1.0, 30))
+    service.store.change(job, lambda old: begun(old, "w", 1.0))
     (service.folder(job) / "result-1.mp4").write_bytes(b"video")
     service.store.change(job, lambda old: ended(old, "done", 2.0, result="result-1.mp4", size=5))
 
@@ -174,13 +174,11 @@ def test_what_other_libraries_grant_to_foreign_pages_is_taken_back():
     assert guarded["x-kept"] == "1"
 
 
-def test_a_queue_out_of_reach_is_said(app, monkeypatch):
-    server = fakeredis.FakeServer()
-    store = RedisStore(fakeredis.FakeRedis(server=server, decode_responses=True))
-    monkeypatch.setattr(RedisStore, "open", lambda url: store)
-    client = app(redis="redis://anywhere")
+def test_a_queue_out_of_reach_is_said(app):
+    client = app()
     assert client.get("/api/v1/jobs").status_code == 200
-    server.connected = False
+    with sqlite3.connect(client.app.state.service.options.data / "jobs.sqlite") as database:
+        database.execute("ALTER TABLE jobs RENAME TO elsewhere")
     answer = client.get("/api/v1/jobs")
     assert answer.status_code == 503
     assert answer.json()["detail"] == "The queue cannot be reached; try again later."
@@ -253,6 +251,12 @@ def test_metrics_count_routes_not_jobs(app, send):
     assert 'magicanimate_requests_total{method="GET",route="/api/v1/jobs/{job}",status="200"} 1.0' in text
     assert 'magicanimate_jobs{state="queued"} 1.0' in text
     assert job not in text
+    metrics, service = client.app.state.metrics, client.app.state.service
+    metrics.job_begun(begun(service.store.get(job), "w", 1.0))
+    metrics.job_ended(ended(service.store.get(job), "done", 2.0), Outcome(seconds=3.0, frames=10))
+    text = client.get("/api/v1/metrics").text
+    assert "magicanimate_waiting_seconds_count 1.0" in text
+    assert "magicanimate_frame_seconds_sum 0.3" in text
 
 
 def test_health_says_whether_anybody_works(app):
@@ -277,7 +281,8 @@ def test_every_route_and_refusal_is_described(app):
         (["--limit", "pixels=-1"], "pixels"),
         (["--limit", "speed=1"], "There is no limit 'speed'"),
         (["--tokens", "no-such-file"], "cannot be read"),
-        (["--redis", "redis://127.0.0.1:1"], "Redis cannot be reached"),
+        (["--workers", "2"], "--workers is for --ray"),
+        (["--ray", "auto", "--device", "cpu"], "leave --device out"),
     ],
 )
 def test_a_service_that_cannot_start_says_why(tmp_path, arguments, said):
@@ -310,28 +315,27 @@ def test_token_files(tmp_path, monkeypatch):
 def test_old_jobs_lost_workers_and_stray_folders_are_cleaned_up(app, send):
     client = app(limits=Limits(keep_seconds=100))
     service = client.app.state.service
-    old, running = (send(client).json()["id"] for _ in range(2))
-    service.store.change(old, lambda job: ended(job, "done", 1000.0))
-    service.store.change(running, lambda job: begun(job, "w", 1000.0, 30))
-    clean(service, 1020.0)
-    assert {service.store.get(job).state for job in (old, running)} == {"done", "running"}
-    clean(service, 1101.0)
+    dispatcher = Dispatcher(service, client.app.state.metrics)
+    old, new, running = (send(client).json()["id"] for _ in range(3))
+    service.store.change(old, lambda job: ended(job, "done", job.created - 101))
+    service.store.change(new, lambda job: ended(job, "done", job.created - 50))
+    dispatcher.remove_old()
     assert service.store.get(old) is None
     assert not service.folder(old).exists()
-    assert service.store.get(running).state == "queued"
-    service.store.change(running, lambda job: begun(job, "w", 1200.0, 30))
-    clean(service, 1300.0)  # its second worker is lost too
-    assert service.store.get(running).state == "failed"
+    assert service.store.get(new) is not None
+    for state in ("queued", "failed"):  # its second worker is lost too
+        service.store.change(running, lambda job: begun(job, "w", 1000.0))
+        dispatcher.take_back([running], lost)
+        assert service.store.get(running).state == state
     assert not service.folder(running).exists()
     waiting = send(client).json()["id"]
-    stray = service.folder("f" * 32)
-    stray.mkdir()
-    now = stray.stat().st_mtime
-    sweep(service, now + 10)
-    assert stray.exists()
-    sweep(service, now + 4000)
-    assert not stray.exists()
-    assert service.folder(waiting).exists()
+    for name in ("e" * 32, "f" * 32):
+        service.folder(name).mkdir()
+    service.arriving.add("f" * 32)
+    dispatcher.sweep()
+    assert {folder.name for folder in service.options.jobs.iterdir()} == {new, waiting, "f" * 32}
+    text = client.get("/api/v1/metrics").text
+    assert 'magicanimate_failures_total{kind="lost"} 1.0' in text
 
 
 def test_the_documentation_names_every_limit_and_route(app):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
-import fakeredis
 import pytest
-import yaml
 
 from magicanimate.media import open_clip
 from magicanimate.serve.client import RequestError
-from magicanimate.serve.open_store import open_store
+from magicanimate.serve.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"steps": 100, "max_frames": 4}
@@ -103,24 +101,13 @@ def test_a_killed_server_loses_no_job(service, picture_path, motion_path):
     assert {service.client.wait(job.id, every=0.05).state for job in jobs} == {"done"}
 
 
-def test_web_and_worker_apart_on_redis(processes, picture_path, motion_path):
-    """The commands and variables of compose.yaml, without containers."""
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    redis = fakeredis.TcpFakeServer(("127.0.0.1", 0), server_type="redis")
-    threading.Thread(target=redis.serve_forever, daemon=True).start()
-    address = f"redis://127.0.0.1:{redis.server_address[1]}/0"
-    given = {"MAGICANIMATE_TOKEN": processes.token, "MAGICANIMATE_REDIS": address}
-    assert set(services["web"]["environment"]) == set(given)
-    processes.serve(*services["web"]["command"][2:], **given)
-    assert processes.client.health()["status"] == "no worker"
-    job = submit(processes, picture_path, motion_path)
-    assert set(services["worker"]["environment"]) == {"MAGICANIMATE_REDIS"}
-    worker = processes.start(*services["worker"]["command"][1:], MAGICANIMATE_REDIS=address)
-    assert processes.client.wait(job.id, every=0.05).attempts == 1
-    worker.terminate()
-    assert worker.wait(20) == 0
-    assert processes.client.health()["workers"] == []
-    redis.shutdown()
+def test_a_folder_has_one_service(service):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    command = [sys.executable, "-m", "magicanimate", "serve", "--data", str(service.data), "--port", port]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 2
+    assert "Another service uses the folder" in second.stderr
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -135,7 +122,7 @@ def test_ctrl_c_ends_the_service_and_gives_its_job_back(processes, picture_path,
     processes.server.send_signal(signal.SIGINT)
     assert processes.server.wait(30) == 0
     assert not Path(f"/proc/{worker}").exists()
-    record = open_store(processes.data, None).get(job.id)
+    record = Store.open(processes.data / "jobs.sqlite").get(job.id)
     assert record is not None
     assert (record.state, record.attempts) == ("queued", 0)
 

@@ -1,12 +1,11 @@
-"""A worker that is killed between any two writes of a job's end: nothing is lost, and nothing is computed again after
-its result was complete."""
+"""Worker and server, here one process, are killed between any two writes of a job: nothing is lost, and nothing is
+computed again after its result was complete."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,34 @@ from typing import Any
 import pytest
 
 from children import PRELOADED
+from magicanimate.animation.settings import ModelOptions
+from magicanimate.batch.worker import Animator
 from magicanimate.media import open_clip
-from magicanimate.serve.open_store import open_store
+from magicanimate.serve.dispatcher import Dispatcher
+from magicanimate.serve.job_files import make_task, remembered
+from magicanimate.serve.job_states import lost
+from magicanimate.serve.metrics import Metrics
 from magicanimate.serve.options import ServeOptions
 from magicanimate.serve.service import Service
-from magicanimate.serve.supervisor import sweep, take_back
-from magicanimate.serve.worker import Worker
+from magicanimate.serve.store import Store
 
 WRITES = ("replace", "unlink", "rename", "rmdir")
 
 
 def service_of(data: Path) -> Service:
-    options = ServeOptions(data=data, devices=(), models=("parts",))
-    options.jobs.mkdir(parents=True, exist_ok=True)
-    return Service(options, open_store(data, None))
+    options = ServeOptions(data=data, models=("parts",))
+    options.make_folders()
+    return Service(options, Store.open(data / "jobs.sqlite"))
+
+
+class Here:
+    """A worker of this process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def check(self) -> None:
+        pass
 
 
 def work(data: Path, home: Path, name: str, killed_at: int | None, count_file: Path) -> None:
@@ -51,10 +64,10 @@ def work(data: Path, home: Path, name: str, killed_at: int | None, count_file: P
     for write in WRITES:
         setattr(os, write, counted(getattr(os, write)))
     service.store.change = counted(service.store.change)  # type: ignore[method-assign]
-    worker = Worker(service, name, "cpu")
-    job = service.store.claim(name, time.time(), 30)
-    assert job is not None
-    worker._do(job)
+    dispatcher = Dispatcher(service, Metrics(service))
+    task = dispatcher.take(Here(name))
+    outcome = Animator(ModelOptions(model="parts", device="cpu")).animate(task)
+    dispatcher.ended(task, outcome)
     count_file.write_text(str(done))
 
 
@@ -89,15 +102,17 @@ def test_no_kill_loses_a_job_or_does_it_twice(tmp_path, writes, models_home, pic
         job = submit(data, picture_path, motion_path)
         assert in_a_process(data, models_home, "first", number, data / "count") == -signal.SIGKILL
         service = service_of(data)
-        complete = service.finished(job) is not None
-        take_back(service, lambda record: record.worker == "first", time.time())
+        begun = service.store.get(job)
+        complete = remembered(make_task(begun, service.folder(job), service.options.limits)) is not None
+        dispatcher = Dispatcher(service, Metrics(service))
+        dispatcher.take_back([running.id for running in service.store.running()], lost)
         record = service.store.get(job)
         assert record is not None
         if record.state == "queued":
             assert in_a_process(data, models_home, "second", None, data / "count") == 0
             computed_again.append(number)
             assert not complete  # what is complete is not computed again
-        sweep(service, time.time())
+        dispatcher.sweep()
         state = service.state(job, "local")
         assert state.state == "done", number
         assert state.summary is not None

@@ -36,7 +36,7 @@ def test_a_kept_video_is_another_visitors_at_once(app):
     assert (state.state, state.summary, state.warnings) == ("done", "fine", ["dark", SENTENCE])
     assert service.result(second, "b").read_text() == f"result-1.mp4 of {first}"
     assert service.driver(second, "b").is_file()
-    assert service.store.claim("worker", time.time(), 30) is None, "there is nothing to compute"
+    assert service.store.claim("worker", time.time()) is None, "there is nothing to compute"
     with pytest.raises(ServiceError, match="no such job"):
         service.state(second, "a")
     service.delete(second, "b")

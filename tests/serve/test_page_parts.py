@@ -41,7 +41,7 @@ class Queue:
         self.made: set[tuple[Path, Path]] = set()
 
     def workers(self) -> list[WorkerState]:
-        return [WorkerState(id="one", device="cpu", state="ready", seen=0)]
+        return [WorkerState(id="one", state="ready")]
 
     def submit(self, picture, motion, settings, client, *, model=None, preview=False) -> str:
         if self.refusal:

@@ -1,4 +1,4 @@
-"""Both stores, by the same tests: order, leases, limits, and that no job is taken twice."""
+"""The record: order, limits, the steps of a job, and that none is taken twice."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import fakeredis
 import pytest
 
 from magicanimate.errors import InputError
-from magicanimate.serve.backend import WorkerState
-from magicanimate.serve.job_states import Record, advanced, begun, ended, lost, released, stopped
-from magicanimate.serve.open_store import open_store
+from magicanimate.serve.job_states import Record, begun, ended, lost, released, stopped
 from magicanimate.serve.store import Store
-from magicanimate.serve.store_redis import RedisStore
-from magicanimate.serve.store_sql import SqlStore
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def connect(request, tmp_path) -> Callable[[], Store]:
+@pytest.fixture
+def connect(tmp_path) -> Callable[[], Store]:
     """Opens the same store any number of times."""
-    if request.param == "sqlite":
-        return lambda: SqlStore.open(tmp_path / "jobs.sqlite")
-    server = fakeredis.FakeServer()
-    return lambda: RedisStore(fakeredis.FakeRedis(server=server, decode_responses=True))
+    return lambda: Store.open(tmp_path / "jobs.sqlite")
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def put(store: Store, *jobs: Record) -> None:
 
 
 def claimed(store: Store, now: float = 100.0) -> int | None:
-    job = store.claim("w", now, 30)
+    job = store.claim("w", now)
     return int(job.id, 16) if job else None
 
 
@@ -72,7 +64,7 @@ def test_position_counts_older_jobs(store):
 
 def test_a_change_is_kept_and_indexed(store):
     put(store, record(1))
-    job = store.claim("w", 100.0, 30)
+    job = store.claim("w", 100.0)
     assert [running.id for running in store.running()] == [job.id]
     assert store.change(job.id, lambda old: ended(old, "done", 200.0, result="r.mp4", size=99)).result == "r.mp4"
     assert store.running() == []
@@ -108,14 +100,6 @@ def test_a_check_sees_what_there_is_and_may_refuse(store):
     with pytest.raises(ValueError, match=r"\(0, 2, 20\)"):
         store.add(record(4), refuse)
     assert store.get(record(4).id) is None
-
-
-def test_workers_come_and_go(store):
-    for seen in (1.0, 2.0):
-        store.greet(WorkerState(id="w", device="cpu", state="ready", seen=seen))
-    assert [worker.seen for worker in store.workers()] == [2.0]
-    store.dismiss("w")
-    assert store.workers() == []
 
 
 def test_many_workers_never_take_the_same_job(connect):
@@ -158,40 +142,35 @@ def test_the_last_free_place_is_given_once(connect):
 
 
 def test_a_job_is_retried_once_then_fails():
-    first = begun(record(1), "w", 10.0, 30)
-    assert first.held_by("w", 1)
-    assert not first.held_by("w", 2)
-    again = lost(first, 50.0)
-    assert (again.state, again.attempts) == ("queued", 1)
-    gone = lost(begun(again, "v", 60.0, 30), 100.0)
-    assert gone.state == "failed"
+    again = lost(begun(record(1), "w", 10.0), 50.0)
+    assert (again.state, again.attempts, again.worker) == ("queued", 1, None)
+    gone = lost(begun(again, "v", 60.0), 100.0)
+    assert (gone.state, gone.failure) == ("failed", "lost")
     assert gone.error.endswith(".")
 
 
 def test_a_job_given_back_in_order_does_not_count():
     job = record(1)
     for _ in range(5):
-        job = released(begun(job, "w", 10.0, 30))
+        job = released(begun(job, "w", 10.0), 20.0)
     assert (job.state, job.attempts) == ("queued", 0)
 
 
 def test_stopping():
     assert stopped(record(1), 5.0).state == "cancelled"
-    running = stopped(begun(record(1), "w", 1.0, 30), 5.0)
+    running = stopped(begun(record(1), "w", 1.0), 5.0)
     assert (running.state, running.stop) == ("running", True)
-    assert lost(running, 9.0).state == "cancelled"
+    assert lost(running, 9.0).state == released(running, 9.0).state == "cancelled"
     done = ended(running, "done", 7.0)
     assert stopped(done, 8.0) is done
 
 
-def test_progress_extends_the_lease():
-    job = advanced(begun(record(1), "w", 0.0, 30), 20.0, 30, ("denoise", 3, 8))
-    assert (job.lease, job.stage, job.done, job.total) == (50.0, "denoise", 3, 8)
-    assert advanced(job, 25.0, 30, None).done == 3
+def test_what_is_ours_is_not_told():
+    told = begun(record(1), "w", 1.0).told(None, 10.0, ("denoise", 3, 8))
+    assert (told.stage, told.done, told.total) == ("denoise", 3, 8)
+    assert not {"client", "worker", "picture"} & set(told.model_dump())
 
 
-def test_stores_that_cannot_be_opened_are_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="Redis cannot be reached"):
-        open_store(tmp_path, "redis://127.0.0.1:1/0")
+def test_a_store_that_cannot_be_opened_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="cannot be opened"):
-        open_store(tmp_path / "no-such-folder")
+        Store.open(tmp_path / "no-such-folder" / "jobs.sqlite")

@@ -11,6 +11,7 @@ from typing import Any
 
 from magicanimate.animation.parsing import TRANSPARENT, is_path
 from magicanimate.animation.settings import AnimateSettings, make_settings
+from magicanimate.batch.worker import Task
 from magicanimate.errors import InputError
 from magicanimate.files import sha256
 from magicanimate.media.writing import SUFFIXES, check_alpha
@@ -19,17 +20,11 @@ from magicanimate.untrusted import parse_json
 _PATHS = ("image", "motion", "out")
 
 
-@dataclass(frozen=True)
-class BatchJob:
-    """One row: what is animated, and where the video goes."""
+@dataclass(frozen=True, kw_only=True)
+class BatchJob(Task):
+    """One row. Its key is the same for the same row, whichever line it is in."""
 
     line: int
-    image: Path
-    motion: Path
-    out: Path
-    settings: AnimateSettings
-    key: str
-    """The same for the same row, whichever line it is in."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,8 @@ def _job(line: int, row: dict[str, Any] | str, base: Path, folder: Path) -> Batc
         raise InputError(f"out: {out.name} should end in {', '.join(SUFFIXES)}, or in nothing for a folder of frames.")
     if transparent:
         check_alpha(out)
-    return BatchJob(line, image, motion, out, settings, key)
+    about = {"image": str(image), "motion": str(motion), "job": key}
+    return BatchJob(line=line, key=key, image=image, motion=motion, out=out, settings=settings, about=about)
 
 
 def _existing(row: dict[str, Any], name: str, base: Path) -> Path:

@@ -1,67 +1,146 @@
-"""Jobs on Ray: actors hold the model, each takes the next job when it is free."""
+"""Workers on Ray: actors that hold the model. Used by `batch` and by the service."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from magicanimate.batch.jobs import BatchJob
-from magicanimate.batch.worker import Animator, Outcome, WorkerOptions
-from magicanimate.errors import InputError
+from magicanimate.animation.settings import ModelOptions
+from magicanimate.batch.carried import deliver
+from magicanimate.batch.crew import Ending, WorkerGone
+from magicanimate.batch.worker import Animator, Outcome, Status, Task, carried, failed
+from magicanimate.errors import InputError, first_line
+from magicanimate.media import check_output
 
-ATTEMPTS = 2
+LOG = logging.getLogger(__name__)
+_BEAT = 0.5  # seconds between words about a task
 
 
-def ray_outcomes(
-    jobs: list[BatchJob],
-    options: WorkerOptions,
-    *,
-    address: str | None = None,
-    workers: int | None = None,
-    say: Callable[[str], None],
-) -> Iterator[Outcome]:
-    """How the jobs end, in the order in which they do.
+class RayCluster:
+    """A cluster, which is connected to when it is needed.
 
     Args:
-        jobs: what is to be done.
-        options: what the workers share.
-        address: of a running cluster; without it one is started on this machine and ended afterwards.
-        workers: how many; default: one for each GPU or, without GPUs, for each machine.
-        say: told what is worth knowing: that a worker ended and its job is tried again.
+        options: what the actors load.
+        address: of a running cluster, to which inputs and results are carried; without it one is started on this
+            machine and ended with `close`.
+        workers: how many actors Ray is asked for; default: one for each GPU or, without GPUs, for each machine.
 
     Raises:
-        InputError: Ray is missing, the cluster does not answer, or no worker can be started.
+        InputError: Ray is missing.
     """
-    ray = _ray()
-    _connect(ray, address)
+
+    def __init__(self, options: ModelOptions, address: str | None = None, workers: int | None = None) -> None:
+        self.options, self.address, self._workers = options, address, workers
+        self.ray = _ray()
+        self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """Connect, or connect again.
+
+        Raises:
+            InputError: no cluster answers.
+        """
+        with self._lock:
+            if self.ray.is_initialized():
+                return
+            own = {} if self.address else {"include_dashboard": False}
+            try:
+                self.ray.init(address=self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                where = f"at {self.address}" if self.address else "on this machine"
+                raise InputError(f"No Ray {where}: {first_line(error)}; check the address.") from error
+
+    def close(self) -> None:
+        """Disconnect, which ends the actors, and a cluster that was started for them."""
+        with self._lock:
+            self.ray.shutdown()
+
+    def room(self) -> tuple[int, dict[str, int]]:
+        """How many actors there should be, and what each of them takes."""
+        self.connect()
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        cpus = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
+        gpus = sum(int(node.get("GPU", 0)) for node in nodes) if self.options.device != "cpu" else 0
+        count = self._workers or gpus or len(cpus)
+        if gpus:
+            return count, {"num_gpus": 1, "num_cpus": 1}
+        return count, {"num_cpus": max(1, min([sum(cpus) // max(1, count), *cpus]))}
+
+
+class RayWorker:
+    """An actor on a cluster; see `crew.Worker`. Ray starts it where there is room, now or later."""
+
+    def __init__(self, cluster: RayCluster) -> None:
+        self._cluster, self._ray = cluster, cluster.ray
+        self.name = "on Ray"
+        self._actor: Any = None
+
+    def start(self, follow: Callable[[], None]) -> None:
+        with _gone():
+            _, resources = self._cluster.room()
+            # Two calls at once: a task, and a word about it.
+            options = {"max_concurrency": 2, "scheduling_strategy": "SPREAD"} | resources
+            self._actor = self._ray.remote(Animator).options(**options).remote(self._cluster.options)
+            name = self._actor.name.remote()
+            while not self._ray.wait([name], timeout=_BEAT)[0]:
+                follow()
+            self.name = self._ray.get(name)
+
+    def check(self) -> None:
+        with _gone():
+            self._ray.get(self._actor.name.remote())
+
+    def animate(self, task: Task, follow: Callable[[Status | None], bool]) -> Outcome:
+        """See `crew.Worker`. Where the cluster has an address, files are carried there and back."""
+        try:
+            given = carried(task) if self._cluster.address else task
+        except OSError as error:
+            return failed(task, error)
+        with _gone():
+            call, stop = self._actor.animate.remote(given), False
+            while not self._ray.wait([call], timeout=_BEAT)[0]:
+                stop = follow(self._ray.get(self._actor.report.remote(task.key, stop)))
+            outcome = self._ray.get(call)
+        return _delivered(task, outcome)
+
+    def close(self) -> None:
+        actor, self._actor = self._actor, None
+        try:
+            if actor is not None:
+                self._ray.kill(actor)
+        except Exception as error:  # noqa: BLE001, it is gone already, or the cluster is
+            LOG.debug("%s: %s", self.name, first_line(error))
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """Whatever Ray raises: the worker is gone. InputError where its model cannot be loaded, now and later."""
     try:
-        make, count = _actors(ray, options, min(workers or 10**6, len(jobs)))
-        waiting = deque((job, 1) for job in jobs)
-        actors = [make() for _ in range(count)]
-        running: dict[Any, tuple[BatchJob, int, Any]] = {}
-        while waiting or running:
-            while waiting and actors:
-                actor, (job, attempt) = actors.pop(), waiting.popleft()
-                running[actor.animate.remote(job)] = (job, attempt, actor)
-            (finished,), _ = ray.wait(list(running))
-            job, attempt, actor = running.pop(finished)
-            outcome = _outcome(ray, finished, job)
-            if outcome is None:
-                actors.append(make())
-                if attempt < ATTEMPTS:
-                    say(f"Line {job.line}: its worker ended in the middle of the job, which is tried once more.")
-                    waiting.appendleft((job, attempt + 1))
-                    continue
-                outcome = Outcome(job, "Two workers ended in the middle of this job: killed, or too little memory.")
-            else:
-                actors.append(actor)
-            yield replace(outcome, attempts=attempt)
-    finally:
-        ray.shutdown()
+        yield
+    except (Ending, InputError):
+        raise
+    except Exception as error:
+        cause = str(getattr(error, "cause", None) or error)
+        if "InputError: " in cause:
+            raise InputError(cause.strip().splitlines()[-1].partition("InputError: ")[2]) from error
+        raise WorkerGone(first_line(error)) from error
+
+
+def _delivered(task: Task, outcome: Outcome) -> Outcome:
+    """Writes what an actor made, and says so."""
+    try:
+        if outcome.made:
+            task.out.parent.mkdir(parents=True, exist_ok=True)
+            check_output(task.out, task.overwrite, "add --overwrite")
+            deliver(outcome.made, task.out.parent)
+    except (InputError, OSError) as error:
+        return replace(failed(task, error), seconds=outcome.seconds)
+    return replace(outcome, made={})
 
 
 def _ray() -> Any:
@@ -70,41 +149,5 @@ def _ray() -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise InputError(
-            "Ray is not installed: pip install 'magicanimate[scale]', or add --local to run one job after the other."
-        ) from error
+        raise InputError("Ray is not installed: pip install 'magicanimate[scale]'.") from error
     return ray
-
-
-def _connect(ray: Any, address: str | None) -> None:
-    try:
-        own = {} if address else {"include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"at {address}" if address else "on this machine"
-        raise InputError(f"No Ray {where}: {error}; check the address, or add --local.") from error
-
-
-def _actors(ray: Any, options: WorkerOptions, most: int) -> tuple[Callable[[], Any], int]:
-    """What starts a worker, and how many there are to be."""
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0)) if options.model.device != "cpu" else 0
-    count = max(1, min(most, gpus or len(ray.nodes())))
-    each = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": max(1, int(resources.get("CPU", 1)) // count)}
-    actor = ray.remote(Animator).options(**each)
-    return lambda: actor.remote(options), count
-
-
-def _outcome(ray: Any, finished: Any, job: BatchJob) -> Outcome | None:
-    """What a worker returned; None if it was killed."""
-    try:
-        return ray.get(finished)
-    except ray.exceptions.ActorDiedError as error:
-        cause = getattr(error, "cause", None) or error
-        if "InputError" in str(cause):  # the model could not be loaded: no worker will ever start
-            raise InputError(str(cause).strip().splitlines()[-1].partition("InputError: ")[2]) from error
-        return None
-    except ray.exceptions.RayActorError:
-        return None
-    except ray.exceptions.RayTaskError as error:
-        return Outcome(job, f"Our fault, please report it: {error.cause!r}")

@@ -31,7 +31,6 @@ _LAZY = {
     "evaluate": ("magicanimate.cli.evaluate", "Measure videos against their targets; write a report."),
     "batch": ("magicanimate.cli.batch", "Animate many pictures, listed in a file."),
     "serve": ("magicanimate.cli.serve", "Serve the web page and the HTTP API, with workers that compute the jobs."),
-    "worker": ("magicanimate.cli.worker", "Compute the jobs of a service."),
     "verify": ("magicanimate.cli.verify", "Say whether a file is marked as AI-generated, and by whom."),
     "info": ("magicanimate.cli.info", "Print versions, devices, models and extras of this installation."),
 }

@@ -1,4 +1,4 @@
-"""`magicanimate serve`, and the options that it shares with `magicanimate worker`."""
+"""`magicanimate serve`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import socket
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -21,26 +22,15 @@ from magicanimate.serve.options import Limits, ServeOptions, read_tokens
 
 app = typer.Typer(add_completion=False)
 
-Data = Annotated[Path, typer.Option(envvar="MAGICANIMATE_DATA", help="Folder for jobs and their files.")]
-Redis = Annotated[
-    str | None,
-    typer.Option(envvar="MAGICANIMATE_REDIS", help="redis://HOST for several machines. Default: SQLite in DATA."),
-]
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", help="A model that jobs may ask for; repeat it. Default: all that have a name."),
-]
-LimitOptions = Annotated[
-    list[str] | None, typer.Option("--limit", help="NAME=VALUE, such as keep_seconds=3600; repeat it.")
-]
 _GRACE = 1  # seconds for answers under way when the service ends
 _HEADER_BYTES, _CONNECTIONS = 32 * 1024, 500
-DEFAULT_DATA = Path("magicanimate-data")
 
 
 @app.command(cls=Command)
 def serve(
-    data: Data = DEFAULT_DATA,
+    data: Annotated[Path, typer.Option(envvar="MAGICANIMATE_DATA", help="Folder for jobs and their files.")] = Path(
+        "magicanimate-data"
+    ),
     host: Annotated[str, typer.Option(help="Address to listen on; all but 127.0.0.1 need a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     allow_host: Annotated[
@@ -49,12 +39,19 @@ def serve(
     tokens: Annotated[
         Path | None, typer.Option(help="File of clients, a line each: name token. Or set MAGICANIMATE_TOKEN.")
     ] = None,
-    redis: Redis = None,
-    model: Models = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model that jobs may ask for; repeat it. Default: all that have a name."),
+    ] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="auto, cpu, cuda:0 ...: a worker process each; repeat it. Default: auto.")
     ] = None,
-    workers: Annotated[bool, typer.Option(help="Start workers; without, start `magicanimate worker` yourself.")] = True,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster that does the work, as ray://HOST:10001.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: so many at once. Default: one per GPU, or per machine.")
+    ] = None,
     allow_paths: Annotated[
         Path | None, typer.Option(help="Folder whose files API clients may name instead of uploading.")
     ] = None,
@@ -62,12 +59,18 @@ def serve(
     label: Annotated[
         bool, typer.Option("--label", help="Write 'AI-generated' into every video, whether it is asked for or not.")
     ] = False,
-    limit: LimitOptions = None,
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", help="NAME=VALUE, such as keep_seconds=3600; repeat it.")
+    ] = None,
 ) -> None:
     """Serve the web page and the HTTP API, with workers that compute the jobs."""
+    if ray and device:
+        raise InputError("--ray takes the devices of its cluster; leave --device out.")
+    if workers and not ray:
+        raise InputError("--workers is for --ray; without it, repeat --device.")
     options = ServeOptions(
-        data=data, host=host, port=port, hosts=tuple(allow_host or ()), tokens=read_tokens(tokens), redis=redis,
-        paths=allow_paths, models=tuple(model or ()), devices=tuple(device or ("auto",)) if workers else (),
+        data=data, host=host, port=port, hosts=tuple(allow_host or ()), tokens=read_tokens(tokens), ray=ray,
+        workers=workers, paths=allow_paths, models=tuple(model or ()), devices=tuple(device or ("auto",)),
         page=page, label=label, limits=read_limits(limit),
     ).checked()  # fmt: skip
     provenance.configured()  # a certificate that cannot be used is said now
@@ -76,7 +79,7 @@ def serve(
     from magicanimate.serve.app import create_app
 
     log_to_stderr()
-    with listen(host, port) as listener:
+    with listen(host, port) as listener, only_service(options):
         config = uvicorn.Config(
             create_app(options), log_level="warning", access_log=False, proxy_headers=False, server_header=False,
             timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, ws="none", http="h11",
@@ -96,6 +99,20 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise InputError(f"Nothing can listen on {host}:{port}: {error.strerror}; choose another --port.") from error
+
+
+@contextmanager
+def only_service(options: ServeOptions) -> Iterator[None]:
+    """Keep the data folder from other services. What a killed one left is free."""
+    from magicanimate.media.claim import claimed
+
+    options.make_folders()
+    with ExitStack() as held:
+        try:
+            held.enter_context(claimed(options.data / "service"))
+        except InputError as error:
+            raise InputError(f"Another service uses the folder {options.data}; choose another --data.") from error
+        yield
 
 
 def read_limits(given: list[str] | None) -> Limits:

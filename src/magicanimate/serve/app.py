@@ -1,4 +1,4 @@
-"""The web application: API, page, guard and supervisor put together."""
+"""The web application: API, page, guard and dispatcher put together."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from fastapi import FastAPI, Form, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from redis import RedisError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from magicanimate.errors import DISK_FULL, InputError
+from magicanimate.errors import DISK_FULL
 from magicanimate.serve.api import router
 from magicanimate.serve.backend import ServiceError
+from magicanimate.serve.dispatcher import Dispatcher
 from magicanimate.serve.metrics import Metrics
 from magicanimate.serve.middleware import COOKIE, LOGIN, Guard
-from magicanimate.serve.open_store import open_store
 from magicanimate.serve.options import FORM_BYTES, ServeOptions
 from magicanimate.serve.service import Service
-from magicanimate.serve.supervisor import Supervisor
+from magicanimate.serve.store import Store
 from magicanimate.version import version
 
 LOG = logging.getLogger(__name__)
@@ -37,23 +36,19 @@ def create_app(options: ServeOptions) -> FastAPI:
     """The service of a data folder, ready for an ASGI server. Its workers start and end with it.
 
     Raises:
-        InputError: the data folder or the store cannot be used, or the options are not safe.
+        InputError: the data folder cannot be used, or the options are not safe.
     """
     options = options.checked()
-    try:
-        options.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        options.jobs.mkdir(exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise InputError(f"The data folder {options.data} cannot be made: {error.strerror}.") from error
-    service = Service(options, open_store(options.data, options.redis))
+    options.make_folders()
+    service = Service(options, Store.open(options.data / "jobs.sqlite"))
     metrics = Metrics(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        supervisor = Supervisor(service)
-        supervisor.start()
+        dispatcher = Dispatcher(service, metrics)
+        dispatcher.start()
         yield
-        await anyio.to_thread.run_sync(supervisor.stop)
+        await anyio.to_thread.run_sync(dispatcher.stop)
 
     app = FastAPI(
         title="magicanimate", version=version(), summary="Animate a picture of a person with a motion sequence.",
@@ -92,12 +87,10 @@ def _handle_errors(app: FastAPI) -> None:
             raise error
         return JSONResponse({"detail": "The disk of the service is full; try again later."}, 507)
 
+    @app.exception_handler(OperationalError)
     async def unreachable(_: Request, error: Exception) -> JSONResponse:
         LOG.error("the store: %s", type(error).__name__)
         return JSONResponse({"detail": "The queue cannot be reached; try again later."}, 503)
-
-    for kind in (RedisError, OperationalError):
-        app.add_exception_handler(kind, unreachable)
 
     @app.exception_handler(HTTPException)
     async def stopped(request: Request, error: HTTPException) -> Response:

@@ -52,11 +52,8 @@ class JobState(BaseModel):
 class WorkerState(BaseModel):
     """What is told about a worker."""
 
-    id: str
-    device: str
-    state: Literal["starting", "loading", "ready", "busy"]
-    model: str | None = Field(None, description="the model that it holds")
-    seen: float = Field(description="seconds since 1970")
+    id: str = Field(description="machine and process, or where one is being started")
+    state: Literal["loading", "ready", "busy"]
 
 
 class Backend(Protocol):

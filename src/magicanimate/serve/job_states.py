@@ -8,27 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from magicanimate.batch.crew import ATTEMPTS, LOST
+from magicanimate.batch.worker import Status
 from magicanimate.serve.backend import ENDED, JobState, State
 
-MAX_ATTEMPTS = 2
-"""A job is begun at most so often: whatever kills a worker twice would kill it for ever."""
 
-_LOST = "The worker stopped twice while it computed this; the input may be too large for its memory."
-
-
-class Record(BaseModel):
-    """One job. Times are seconds since 1970."""
+class Record(JobState):
+    """One job: what its client may know, and what is ours. How far it is, is not stored."""
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
-    client: str
-    model: str
-    settings: dict[str, Any]
-    preview: bool = False
     state: State = "queued"
+    client: str
     picture: str
     motion: str
     """Names of the inputs in the job's folder, ours."""
@@ -38,73 +31,45 @@ class Record(BaseModel):
     size: int = 0
     """Bytes on the disk."""
     worker: str | None = None
-    lease: float | None = None
-    """Until when the worker has the job unless it says more."""
-    attempts: int = 0
     stop: bool = False
     """The client wants no more of it."""
-    stage: str | None = None
-    done: int = 0
-    total: int | None = None
-    error: str | None = None
-    summary: str | None = None
-    warnings: list[str] = []
-    created: float
-    started: float | None = None
-    finished: float | None = None
+    failure: str | None = None
+    """The kind of the error."""
 
-    @property
-    def ended(self) -> bool:
-        return self.state in ENDED
-
-    def held_by(self, worker: str, attempt: int) -> bool:
-        """Whether this worker still has it, in this attempt."""
-        return self.state == "running" and self.worker == worker and self.attempts == attempt
-
-    def told(self, position: int | None, keep_seconds: float) -> JobState:
+    def told(self, position: int | None, keep_seconds: float, status: Status | None) -> JobState:
         """What its client may know."""
-        shared = self.model_dump(include=set(JobState.model_fields))
-        expires = self.finished + keep_seconds if self.finished else None
-        return JobState(**shared, position=position, expires=expires)
+        stage, done, total = status or (None, 0, None)
+        facts = {
+            "position": position, "stage": stage, "done": done, "total": total,
+            "expires": self.finished + keep_seconds if self.finished else None,
+        }  # fmt: skip
+        return JobState(**(self.model_dump(include=set(JobState.model_fields)) | facts))
 
 
-def begun(job: Record, worker: str, now: float, lease: float) -> Record:
+def begun(job: Record, worker: str, now: float) -> Record:
     """A worker takes it."""
-    return job.model_copy(
-        update={
-            "state": "running", "worker": worker, "lease": now + lease, "attempts": job.attempts + 1,
-            "started": now, "stage": None, "done": 0, "total": None,
-        }
-    )  # fmt: skip
-
-
-def advanced(job: Record, now: float, lease: float, progress: tuple[str, int, int | None] | None) -> Record:
-    """Its worker is alive and got so far."""
-    stage, done, total = progress or (job.stage, job.done, job.total)
-    return job.model_copy(update={"lease": now + lease, "stage": stage, "done": done, "total": total})
+    news = {"state": "running", "worker": worker, "attempts": job.attempts + 1, "started": now}
+    return job.model_copy(update=news)
 
 
 def ended(job: Record, state: State, now: float, **facts: Any) -> Record:
     """Over, for better or worse; `facts` are more fields, such as error, or result and its size."""
-    return job.model_copy(
-        update={"state": state, "finished": now, "worker": None, "lease": None, "stage": None, "size": 0, **facts}
-    )
+    return job.model_copy(update={"state": state, "finished": now, "worker": None, "size": 0, **facts})
 
 
-def released(job: Record) -> Record:
-    """Its worker was told to end, and gives it back as if it had not begun."""
-    return job.model_copy(
-        update={"state": "queued", "worker": None, "lease": None, "attempts": job.attempts - 1, "started": None}
-    )
+def released(job: Record, now: float) -> Record:
+    """Its worker ended for no fault of the job, which is as if it had not begun."""
+    if job.stop:
+        return ended(job, "cancelled", now)
+    return job.model_copy(update={"state": "queued", "worker": None, "attempts": job.attempts - 1, "started": None})
 
 
 def lost(job: Record, now: float) -> Record:
     """Its worker is gone without a word."""
-    if job.stop:
-        return ended(job, "cancelled", now)
-    if job.attempts >= MAX_ATTEMPTS:
-        return ended(job, "failed", now, error=_LOST)
-    return job.model_copy(update={"state": "queued", "worker": None, "lease": None, "stage": None})
+    if job.attempts >= ATTEMPTS and not job.stop:
+        return ended(job, "failed", now, error=LOST, failure="lost")
+    again = released(job, now)
+    return again if again.ended else again.model_copy(update={"attempts": job.attempts, "started": job.started})
 
 
 def stopped(job: Record, now: float) -> Record:

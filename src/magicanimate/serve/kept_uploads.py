@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from magicanimate.serve.backend import ServiceError
+from magicanimate.serve.clock import now
 from magicanimate.serve.options import Limits
 from magicanimate.serve.uploads import motion_kind, picture_kind, store_upload
 
@@ -73,7 +73,7 @@ class KeptUploads:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        upload = Upload(name, owner, path, size, time.time())
+        upload = Upload(name, owner, path, size, now())
         with self._lock:
             self._uploads[name] = upload
         self._make_room(owner)
@@ -100,7 +100,7 @@ class KeptUploads:
 
     def _forget_old(self) -> None:
         for upload in list(self._uploads.values()):
-            if time.time() - upload.since > self._limits.keep_seconds:
+            if now() - upload.since > self._limits.keep_seconds:
                 self._delete(upload)
 
     def _delete(self, upload: Upload) -> None:

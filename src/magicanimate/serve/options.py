@@ -61,10 +61,11 @@ class ServeOptions(BaseModel):
     port: int = 8000
     hosts: tuple[str, ...] = Field((), description="names, beside localhost and addresses, that browsers may use")
     tokens: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    redis: str | None = Field(None, repr=False)
+    ray: str | None = Field(None, description="address of a Ray cluster whose machines do the work")
+    workers: int | None = Field(None, description="how many actors Ray is asked for; None: one for each GPU or machine")
     paths: Path | None = Field(None, description="folder whose files may be named instead of uploaded")
     models: tuple[str, ...] = Field((), description="models that may be asked for, the first by default; () is all")
-    devices: tuple[str, ...] = Field(("auto",), description="one worker process for each; () is none")
+    devices: tuple[str, ...] = Field(("auto",), description="without Ray: one worker process for each; () is none")
     page: bool = True
     label: bool = Field(False, description="every result says visibly that it is AI-generated, asked or not")
     limits: Limits = Limits()
@@ -83,6 +84,14 @@ class ServeOptions(BaseModel):
     def made(self) -> Path:
         """The folder of the examples' finished videos."""
         return self.data / "made"
+
+    def make_folders(self) -> None:
+        """InputError if they cannot be made."""
+        try:
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.jobs.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise InputError(f"The data folder {self.data} cannot be made: {error.strerror}.") from error
 
     def client_of(self, token: str | None) -> str | None:
         """The client behind a token; None if it is wrong. Takes the same time for every wrong token."""

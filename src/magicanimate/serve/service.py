@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,33 +11,36 @@ from typing import Any, BinaryIO
 
 from magicanimate.animation.parsing import is_path
 from magicanimate.animation.settings import AnimateSettings, make_settings
+from magicanimate.batch.worker import Status
 from magicanimate.errors import InputError, why_not_written
-from magicanimate.media import settings_path
 from magicanimate.models.locations import model_folder, named_models
 from magicanimate.progress import Progress
 from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
+from magicanimate.serve.clock import now
+from magicanimate.serve.job_files import tidy
 from magicanimate.serve.job_states import Record, stopped
 from magicanimate.serve.kept_uploads import KeptUploads
 from magicanimate.serve.made_before import MadeBefore, made_name
 from magicanimate.serve.options import Limits, ServeOptions
 from magicanimate.serve.store import Store
-from magicanimate.serve.uploads import remove_path
-from magicanimate.untrusted import read_json_object
 
 LOG = logging.getLogger(__name__)
-WORKER_SILENCE = 60.0
-"""Seconds after which a worker that says nothing is taken for gone."""
-
 _MOST_PADDING = 64
-_FACTS, _FILES = "facts.json", ("result", "driver")
 
 
 class Service:
-    """Implements `backend.Backend` on a store and a data folder."""
+    """Implements `backend.Backend` on a store and a data folder.
+
+    crew: the workers. progress: of running jobs. arriving: jobs whose files are being copied. The first two are the
+    dispatcher's to fill.
+    """
 
     def __init__(self, options: ServeOptions, store: Store) -> None:
         self.options, self.store = options, store
+        self.crew: dict[Any, WorkerState] = {}
+        self.progress: dict[str, Status] = {}
+        self.arriving: set[str] = set()
         self._made = MadeBefore(options.made)
         self.kept = KeptUploads(options.uploads, options.limits, store.used)
 
@@ -47,8 +48,7 @@ class Service:
         return list(self.options.models or named_models())
 
     def workers(self) -> list[WorkerState]:
-        now = time.time()
-        return [worker for worker in self.store.workers() if now - worker.seen < WORKER_SILENCE]
+        return list(self.crew.values())
 
     def submit(
         self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *,
@@ -69,9 +69,10 @@ class Service:
         given = self._given(settings)
         name = self._known(model)
         self._room(client)
-        job, folder = uuid.uuid4().hex, None
+        job = uuid.uuid4().hex
+        folder = self.folder(job)
+        self.arriving.add(job)
         try:
-            folder = self.folder(job)
             folder.mkdir(parents=True, mode=0o700)
             size = uploads.store_upload(picture, folder / "picture", limits)
             size = uploads.store_upload(motion, folder / "motion", limits, size)
@@ -80,36 +81,40 @@ class Service:
             (folder / "picture").rename(folder / picture_name)
             (folder / "motion").rename(folder / motion_name)
             record = Record(
-                id=job, client=client, model=name, settings=given, preview=preview, created=time.time(),
+                id=job, client=client, model=name, settings=given, preview=preview, created=now(),
                 picture=picture_name, motion=motion_name, size=size,
             )  # fmt: skip
             added = size + self.kept.bytes
             self.store.add(record, lambda own, all_jobs, used: check_room(limits, own, all_jobs, used + added))
         except BaseException:
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            self.arriving.discard(job)
         return job
 
     def submit_made(
         self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *, model: str | None = None
     ) -> str | None:
         given, name = self._given(settings), self._known(model)
-        job, now = uuid.uuid4().hex, time.time()
+        job, moment = uuid.uuid4().hex, now()
         folder = self.folder(job)
+        self.arriving.add(job)
         try:
             facts = self._made.take(self._made_name(picture, motion, name, given), folder)
             if facts is None:
                 return None
             record = Record(
                 id=job, client=client, model=name, settings=given, state="done", picture=picture.name,
-                motion=motion.name, created=now, started=now, finished=now, **facts,
+                motion=motion.name, created=moment, started=moment, finished=moment, **facts,
             )  # fmt: skip
             added = record.size + self.kept.bytes
             self.store.add(record, lambda _own, _all, used: check_room(self.options.limits, 0, 0, used + added))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            self.arriving.discard(job)
         return job
 
     def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
@@ -137,10 +142,10 @@ class Service:
 
     def cancel(self, job: str, client: str) -> JobState:
         self._own(job, client)
-        changed = self.store.change(job, lambda record: stopped(record, time.time()))
+        changed = self.store.change(job, lambda record: stopped(record, now()))
         if changed is None:
             raise unknown_job()
-        self.tidy(job, changed)
+        tidy(self.folder(job), changed)
         return self._told(changed)
 
     def delete(self, job: str, client: str) -> None:
@@ -151,34 +156,6 @@ class Service:
         """Forget a job and delete its files; a worker that has it finds out by itself."""
         self.store.remove(job)
         shutil.rmtree(self.folder(job), ignore_errors=True)
-
-    def tidy(self, job: str, record: Record | None) -> None:
-        """Delete the files of a job that is gone or has ended without a result, and all but the result of one that is
-        done. Done after the store knows of the end; what a crash leaves is swept later."""
-        folder = self.folder(job)
-        if record is None or record.state in ("failed", "cancelled"):
-            shutil.rmtree(folder, ignore_errors=True)
-        elif record.state == "done" and record.result and folder.is_dir():
-            kept = {record.result, settings_path(folder / record.result).name, record.driver}
-            for path in folder.iterdir():
-                if path.name not in kept:
-                    remove_path(path)
-
-    def finish(self, job: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """Write down what is to be remembered of a job whose files are complete. Returns it."""
-        path = self.folder(job) / _FACTS
-        temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.part")
-        temporary.write_text(json.dumps(facts), encoding="utf-8")
-        temporary.replace(path)
-        return facts
-
-    def finished(self, job: str) -> dict[str, Any] | None:
-        """What was written down of a job whose worker was killed before it could say so."""
-        try:
-            facts = read_json_object(self.folder(job) / _FACTS, "The facts")
-        except InputError:
-            return None
-        return facts if all((self.folder(job) / str(facts.get(name))).is_file() for name in _FILES) else None
 
     def examine(
         self, picture: Path, motion: Path, settings: Mapping[str, Any], *,
@@ -207,7 +184,8 @@ class Service:
         return record
 
     def _told(self, record: Record) -> JobState:
-        return record.told(self.store.position(record), self.options.limits.keep_seconds)
+        keep = self.options.limits.keep_seconds
+        return record.told(self.store.position(record), keep, self.progress.get(record.id))
 
     def _given(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Checked settings, as they are stored."""

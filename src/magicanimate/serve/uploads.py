@@ -5,7 +5,6 @@ Only headers are read here; the worker decodes.
 
 from __future__ import annotations
 
-import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -125,11 +124,3 @@ def _check_video(path: Path, container: str, limits: Limits) -> None:
         raise ServiceError(
             TOO_LARGE, f"The motion lasts {seconds:.0f} s, more than {limits.seconds:.0f} s; send a shorter one."
         )
-
-
-def remove_path(path: Path) -> None:
-    """Delete a file or a folder with all that is in it; one that is gone already is no fault."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicanimate.serve.backend import Backend, JobState, ServiceError
+from magicanimate.serve.clock import now
 from magicanimate.serve.page.time_left import CHECK_SHARES, Pace
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Check:
     ) -> None:  # fmt: skip
         self._stop = threading.Event()
         self.state = JobState(
-            id=uuid.uuid4().hex, state="queued", model=model or "", settings=dict(settings), created=time.time()
+            id=uuid.uuid4().hex, state="queued", model=model or "", settings=dict(settings), created=now()
         )
         self.pace = Pace(shares=CHECK_SHARES)
         self._future = run_aside(
@@ -48,7 +48,7 @@ class Check:
 
     def look(self) -> None:
         """How far it is."""
-        self.pace.see(self.state, time.time())
+        self.pace.see(self.state, now())
 
     @property
     def ended(self) -> bool:
@@ -68,6 +68,6 @@ class Check:
         """The check's progress, in its own thread."""
         if self._stop.is_set():
             raise _Stopped
-        now = time.time()
-        news = {"state": "running", "started": self.state.started or now, "stage": stage, "done": done, "total": total}
+        started = self.state.started or now()
+        news = {"state": "running", "started": started, "stage": stage, "done": done, "total": total}
         self.state = self.state.model_copy(update=news)

@@ -223,7 +223,7 @@ class _Page:
                 lost = {"notice": _LOST, "timer": gr.Timer(active=False)}
                 return [lost.get(name, gr.skip()) for name in [*self._panels, "timer"]]
             with visit.desk.lock:
-                visit.desk.seen = time.time()
+                visit.desk.seen = time.monotonic()
                 handler(visit.desk.session, event, *values)
                 if again:
                     visit.sent.clear()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
 from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
+from magicanimate.serve.clock import now
 from magicanimate.serve.page.checking import Check, Submit
 from magicanimate.serve.page.time_left import PREVIEW_SHARES, Pace
 
@@ -324,7 +324,7 @@ class Session:
             self.checking.look()
         if self.preview is not None and not self.preview.ended:
             self.preview = self.backend.state(self.preview.id, self.client)
-            self.preview_pace.see(self.preview, time.time())
+            self.preview_pace.see(self.preview, now())
         if self.job is not None and not self.job.ended:
             self._follow(self.job)
 
@@ -342,4 +342,4 @@ class Session:
             self.note = CANCELLED
         else:
             self.job, self.ahead = state, self._ahead_of(state)
-            self.pace.see(state, time.time())
+            self.pace.see(state, now())

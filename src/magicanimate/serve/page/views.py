@@ -44,7 +44,7 @@ def status(session: Session) -> str:
     states = {worker.state for worker in session.workers}
     if not states:
         kind, text = "waiting", "Starting …"
-    elif states <= {"starting", "loading"}:
+    elif states == {"loading"}:
         kind, text = "waiting", "Loading the model …"
     elif "ready" in states:
         kind, text = "ready", "Ready"

@@ -20,7 +20,7 @@ class Desk:
     session: Session
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Events of one visitor come one after the other; those of others need not wait."""
-    seen: float = field(default_factory=time.time)
+    seen: float = field(default_factory=time.monotonic)
     """Seconds since 1970."""
 
 
@@ -36,7 +36,7 @@ class Visitors:
         """The visitor's desk; a new one where there is none."""
         with self._lock:
             desk = self._desks.pop(visitor, None) or Desk(begin())
-            desk.seen = time.time()
+            desk.seen = time.monotonic()
             gone = self._clear()
             self._desks[visitor] = desk
         for old in gone:
@@ -47,7 +47,7 @@ class Visitors:
     def _clear(self) -> list[Desk]:
         """Takes away the desks that are too old or too many for one more."""
         by_age = sorted(self._desks, key=lambda visitor: self._desks[visitor].seen)
-        late = time.time() - self._keep_seconds
+        late = time.monotonic() - self._keep_seconds
         too_many = len(by_age) + 1 - self._most
         gone = [each for rank, each in enumerate(by_age) if rank < too_many or self._desks[each].seen < late]
         return [self._desks.pop(each) for each in gone]

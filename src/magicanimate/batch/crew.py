@@ -1,0 +1,199 @@
+"""Workers with a thread each, which give them tasks while there are any, and start dead ones again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from magicanimate.batch.worker import Outcome, Status, Task
+from magicanimate.errors import InputError
+
+LOG = logging.getLogger(__name__)
+AnyTask = TypeVar("AnyTask", bound=Task)
+ATTEMPTS = 2
+"""A task is begun at most so often: whatever kills a worker twice would kill it for ever."""
+LOST = "Two workers ended in the middle of this job: killed, or too little memory."
+_LOOK, _PATIENCE, _LONGEST_PAUSE = 0.1, 3.0, 30.0  # seconds
+_TRIALS = 3  # starts of workers in a row, when a list is given up
+
+
+class WorkerGone(Exception):
+    """A worker has ended, or cannot be started."""
+
+
+class Ending(Exception):
+    """Nothing more is to be done."""
+
+
+class Worker(Protocol):
+    """An `Animator` somewhere else. Its methods raise `WorkerGone`."""
+
+    name: str
+
+    def start(self, follow: Callable[[], None]) -> None:
+        """Start it, and wait until it has its model; calls `follow` meanwhile. InputError: it cannot have it."""
+        ...
+
+    def check(self) -> None:
+        """Find out whether it is still there."""
+        ...
+
+    def animate(self, task: Task, follow: Callable[[Status | None], bool]) -> Outcome:
+        """Do a task; `follow` is told how far it is, and says whether to stop it."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        ...
+
+
+class Crew(ABC):
+    """Says what the workers do, and what becomes of their tasks."""
+
+    def __init__(self) -> None:
+        self.ending = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    @abstractmethod
+    def take(self, worker: Worker) -> Task:
+        """The next task; waits for it. Raises Ending when there will be no more."""
+
+    @abstractmethod
+    def follow(self, task: Task, status: Status | None) -> bool:
+        """How far a task is; says whether to stop it."""
+
+    @abstractmethod
+    def ended(self, task: Task, outcome: Outcome) -> None: ...
+
+    @abstractmethod
+    def lost(self, task: Task) -> None:
+        """Its worker is gone, which may be our doing when we are ending."""
+
+    @abstractmethod
+    def no_worker(self, error: Exception) -> None:
+        """One could not be started; may raise Ending."""
+
+    def go_on(self) -> None:
+        """Raise Ending if we are."""
+        if self.ending.is_set():
+            raise Ending
+
+    def spawn(self, life: Callable[..., None], *arguments: Any) -> None:
+        """Start a thread that ends when we do."""
+        self._threads.append(threading.Thread(target=life, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def end(self) -> None:
+        """End everything, and wait for it a little."""
+        self.ending.set()
+        until = time.monotonic() + _PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def employ(self, worker: Worker) -> None:
+        """A worker's life, in a thread of its own."""
+        pause = 0.5
+        while not self.ending.is_set():
+            started = time.monotonic()
+            try:
+                self._start(worker)
+                while True:
+                    self._do(worker, self.take(worker))
+            except Ending:
+                return
+            except (InputError, WorkerGone) as error:
+                LOG.warning("the worker %s: %s", worker.name, error)
+            except Exception:
+                LOG.exception("the worker %s", worker.name)
+            finally:
+                worker.close()
+            pause = 0.5 if time.monotonic() - started > _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
+            self.ending.wait(pause)
+
+    def _start(self, worker: Worker) -> None:
+        try:
+            worker.start(self.go_on)
+        except (InputError, WorkerGone) as error:
+            self.no_worker(error)
+            raise
+
+    def _do(self, worker: Worker, task: Task) -> None:
+        def follow(status: Status | None) -> bool:
+            self.go_on()
+            return self.follow(task, status)
+
+        try:
+            outcome = worker.animate(task, follow)
+        except (WorkerGone, Ending):
+            worker.close()  # before somebody else begins the task
+            self.lost(task)
+            raise
+        self.ended(task, outcome)
+
+
+class _List(Crew):
+    """Has all its tasks from the beginning."""
+
+    def __init__(self, tasks: Sequence[Task], say: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._waiting, self._say, self._trials = deque(tasks), say, 0
+        self._attempts: Counter[str] = Counter()
+        self.results: SimpleQueue[tuple[Any, Outcome, int] | Exception] = SimpleQueue()
+
+    def take(self, worker: Worker) -> Task:
+        self._trials = 0
+        while not self._waiting:  # one that is under way may come back
+            self.go_on()
+            time.sleep(_LOOK)
+        worker.check()
+        try:
+            task = self._waiting.popleft()
+        except IndexError:
+            return self.take(worker)
+        self._attempts[task.key] += 1
+        return task
+
+    def follow(self, task: Task, status: Status | None) -> bool:
+        return False
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        self.results.put((task, outcome, self._attempts[task.key]))
+
+    def lost(self, task: Task) -> None:
+        if self._attempts[task.key] >= ATTEMPTS:
+            self.ended(task, Outcome(LOST, "lost"))
+        elif not self.ending.is_set():
+            self._say(task)
+            self._waiting.appendleft(task)
+
+    def no_worker(self, error: Exception) -> None:
+        self._trials += 1
+        if isinstance(error, InputError) or self._trials == _TRIALS:
+            self.results.put(error if isinstance(error, InputError) else InputError(f"No worker starts: {error}."))
+            raise Ending
+
+
+def outcomes(
+    tasks: Sequence[AnyTask], workers: Sequence[Worker], say: Callable[[AnyTask], None]
+) -> Iterator[tuple[AnyTask, Outcome, int]]:
+    """How tasks end, in the order in which they do, and at which attempt.
+
+    `say` is told of a task that lost its worker and is tried again. InputError: no worker can be started.
+    """
+    crew = _List(tasks, say)
+    for worker in workers:
+        crew.spawn(crew.employ, worker)
+    try:
+        for _ in tasks:
+            result = crew.results.get()
+            if isinstance(result, Exception):
+                raise result
+            yield result
+    finally:
+        crew.end()
