@@ -55,7 +55,7 @@ def deliver(files: Files, folder: Path) -> None:
 
 @contextmanager
 def work_folder() -> Iterator[Path]:
-    """A temporary folder. Those of killed processes, which nobody locks any more, are removed first."""
+    """Make a temporary folder, once those of killed processes, which nobody locks any more, are removed."""
     for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         if (lock := _lock(old)) is not None:
             shutil.rmtree(old, ignore_errors=True)
@@ -74,7 +74,7 @@ def work_folder() -> Iterator[Path]:
 
 
 def _lock(folder: Path) -> int | None:
-    """The handle of a locked folder of ours; None if another process has it, or nothing can be locked here."""
+    """Lock a folder of ours; None if another process has it, or nothing can be locked here."""
     if fcntl is None:
         return None
     try:

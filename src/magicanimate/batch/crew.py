@@ -62,22 +62,23 @@ class Crew(ABC):
 
     @abstractmethod
     def take(self, worker: Worker) -> Task:
-        """The next task; waits for it. Raises Ending when there will be no more."""
+        """Wait for the next task. Raises Ending when there will be no more."""
 
     @abstractmethod
     def follow(self, task: Task, status: Status | None) -> bool:
-        """How far a task is; says whether to stop it."""
+        """Hear how far a task is, and say whether to stop it."""
 
     @abstractmethod
-    def ended(self, task: Task, outcome: Outcome) -> None: ...
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """Record how a task ended."""
 
     @abstractmethod
     def lost(self, task: Task) -> None:
-        """Its worker is gone, which may be our doing when we are ending."""
+        """Try a task again whose worker is gone, which is our doing when we are ending."""
 
     @abstractmethod
     def no_worker(self, error: Exception) -> None:
-        """One could not be started; may raise Ending."""
+        """Hear that a worker could not be started. May raise Ending."""
 
     def go_on(self) -> None:
         """Raise Ending if we are."""
@@ -97,12 +98,12 @@ class Crew(ABC):
             thread.join(max(0.0, until - time.monotonic()))
 
     def employ(self, worker: Worker) -> None:
-        """A worker's life, in a thread of its own."""
+        """Start a worker, give it tasks, and start it again when it dies, until the end."""
         pause = 0.5
         while not self.ending.is_set():
             started = time.monotonic()
             try:
-                self._start(worker)
+                self.start_worker(worker)
                 while True:
                     self._do(worker, self.take(worker))
             except Ending:
@@ -116,7 +117,8 @@ class Crew(ABC):
             pause = 0.5 if time.monotonic() - started > _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
             self.ending.wait(pause)
 
-    def _start(self, worker: Worker) -> None:
+    def start_worker(self, worker: Worker) -> None:
+        """Wait until a worker is ready."""
         try:
             worker.start(self.go_on)
         except (InputError, WorkerGone) as error:
@@ -129,12 +131,11 @@ class Crew(ABC):
             return self.follow(task, status)
 
         try:
-            outcome = worker.animate(task, follow)
-        except (WorkerGone, Ending):
+            self.ended(task, worker.animate(task, follow))
+        except BaseException:
             worker.close()  # before somebody else begins the task
             self.lost(task)
             raise
-        self.ended(task, outcome)
 
 
 class _List(Crew):
@@ -182,7 +183,7 @@ class _List(Crew):
 def outcomes(
     tasks: Sequence[AnyTask], workers: Sequence[Worker], say: Callable[[AnyTask], None]
 ) -> Iterator[tuple[AnyTask, Outcome, int]]:
-    """How tasks end, in the order in which they do, and at which attempt.
+    """Yield how tasks end, in the order in which they do, and at which attempt.
 
     `say` is told of a task that lost its worker and is tried again. InputError: no worker can be started.
     """

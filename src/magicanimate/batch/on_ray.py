@@ -61,7 +61,7 @@ class RayCluster:
             self.ray.shutdown()
 
     def room(self) -> tuple[int, dict[str, int]]:
-        """How many actors there should be, and what each of them takes."""
+        """Count the actors that there should be, and what each of them takes."""
         self.connect()
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         cpus = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
@@ -119,7 +119,7 @@ class RayWorker:
 
 @contextmanager
 def _gone() -> Iterator[None]:
-    """Whatever Ray raises: the worker is gone. InputError where its model cannot be loaded, now and later."""
+    """Raise WorkerGone for whatever Ray raises; InputError where the model cannot be loaded, now and later."""
     try:
         yield
     except (Ending, InputError):
@@ -132,7 +132,7 @@ def _gone() -> Iterator[None]:
 
 
 def _delivered(task: Task, outcome: Outcome) -> Outcome:
-    """Writes what an actor made, and says so."""
+    """Write what an actor made."""
     try:
         if outcome.made:
             task.out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from magicanimate.animation.parsing import is_path
-from magicanimate.animation.settings import AnimateSettings, ModelOptions
+from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
 from magicanimate.batch.carried import Files, pack, unpack, work_folder
 from magicanimate.errors import DISK_FULL, InputError, why_not_written
 from magicanimate.files import write_json
@@ -83,7 +83,7 @@ class Animator:
         self._load(options.model)
 
     def name(self) -> str:
-        """Machine and process."""
+        """Return machine and process."""
         return f"{socket.gethostname()}-{os.getpid()}"
 
     def animate(self, task: Task) -> Outcome:
@@ -105,14 +105,14 @@ class Animator:
                 self._task = None
 
     def report(self, key: str, stop: bool = False) -> Status | None:
-        """How far a task is; `stop` ends it. May be called from another thread while it is computed."""
+        """Tell how far a task is, from another thread; `stop` ends it."""
         if self._task is None or self._task.key != key:
             return None
         self._stop = self._stop or stop
         return self._status
 
     def _load(self, model: str) -> None:
-        """One model is held at a time."""
+        """Load a model instead of the one that is held."""
         if self._model != model:
             from magicanimate.animation.pipeline import MagicAnimatePipeline
 
@@ -127,7 +127,8 @@ class Animator:
 
         self._told("loading", 0, None)
         self._load(task.model or self._options.model)
-        ready = self._pipe.prepare(task.image, task.motion, task.settings, progress=self._told)
+        settings = make_settings(**{name: getattr(task.settings, name) for name in task.settings.model_fields_set})
+        ready = self._pipe.prepare(task.image, task.motion, settings, progress=self._told)
         output = Output(
             path=task.out, about=task.about, overwrite=task.overwrite, steps=task.steps, transparent=ready.transparent
         )
@@ -141,7 +142,7 @@ class Animator:
         return outcome
 
     def _told(self, stage: str, done: int, total: int | None) -> None:
-        """The pipeline's progress; where a task is stopped."""
+        """Keep the pipeline's progress, and stop a task that is not wanted or takes too long."""
         self._status = (stage, done, total)
         if self._stop:
             raise Stopped
@@ -151,7 +152,7 @@ class Animator:
 
 
 def failed(task: Task, error: Exception) -> Outcome:
-    """The outcome that an error makes. Of paths only the files' names stay."""
+    """Return the outcome that an error makes. Of paths only the files' names stay."""
     if isinstance(error, Stopped):
         return Outcome("The job was cancelled.", "stopped")
     if isinstance(error, InputError):
@@ -166,7 +167,7 @@ def failed(task: Task, error: Exception) -> Outcome:
 
 
 def carried(task: Task) -> Task:
-    """The task with its inputs in it, and relative names for all files. OSError: they cannot be read."""
+    """Put a task's inputs into it, and relative names for all files. OSError: they cannot be read."""
     files: Files = {}
 
     def name(what: str, path: Path) -> Path:
@@ -179,7 +180,7 @@ def carried(task: Task) -> Task:
 
 
 def _moved(task: Task, place: Callable[[str, Path], Path]) -> Task:
-    """The task with its files in other places."""
+    """Return the task with its files in other places."""
     names = ("image", "motion", "out", "driver", "record")
     moved: dict[str, Any] = {name: place(name, path) for name in names if (path := getattr(task, name))}
     background = task.settings.background

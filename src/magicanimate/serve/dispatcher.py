@@ -41,6 +41,7 @@ class Dispatcher(Crew):
         self._service, self._options, self._metrics = service, service.options, metrics
         self._turn = threading.Lock()
         self._cluster: RayCluster | None = None
+        self._employed = 0
 
     def start(self) -> None:
         self.spawn(self._keep_house)
@@ -58,20 +59,13 @@ class Dispatcher(Crew):
                 self.go_on()
                 worker.check()
                 job = self._patiently(lambda: self._service.store.claim(worker.name, now()))
-                if job and (task := self._task(job)):
-                    LOG.info("job %s begins, attempt %d", job.id, job.attempts)
-                    self._metrics.job_begun(job)
-                    self._show(worker, "busy")
-                    return task
+                if job:
+                    break
                 self.ending.wait(_LOOK)
-
-    def _task(self, job: Record) -> Task | None:
-        try:
-            return make_task(job, self._service.folder(job.id), self._options.limits)
-        except InputError as error:  # settings of another version
-            facts = {"error": str(error), "failure": "input"}
-            self._record(job.id, lambda record: ended(record, "failed", now(), **facts), None)
-            return None
+        LOG.info("job %s begins, attempt %d", job.id, job.attempts)
+        self._metrics.job_begun(job)
+        self._show(worker, "busy")
+        return make_task(job, self._service.folder(job.id), self._options.limits)
 
     def follow(self, task: Task, status: Status | None) -> bool:
         if status:
@@ -97,11 +91,19 @@ class Dispatcher(Crew):
     def lost(self, task: Task) -> None:
         self.take_back([task.key], released if self.ending.is_set() else lost)
 
+    def start_worker(self, worker: Worker) -> None:
+        self._show(worker, "loading")
+        try:
+            super().start_worker(worker)
+        except BaseException:
+            self._service.crew.pop(worker, None)
+            raise
+
     def no_worker(self, error: Exception) -> None:
         LOG.error("no worker: %s", error)
 
     def take_back(self, jobs: Iterable[str], step: Step) -> None:
-        """Running jobs whose worker is gone take a step; where it had finished all but saying so, they are done."""
+        """Let running jobs whose worker is gone take a step, or be done where it had finished all but saying so."""
         for key in list(jobs):
             LOG.warning("job %s lost its worker", key)
             self._record(key, partial(self._without_worker, step=step), None)
@@ -109,9 +111,10 @@ class Dispatcher(Crew):
     def _without_worker(self, job: Record, step: Step) -> Record | None:
         if job.state != "running":
             return None
-        task = None if job.stop else self._task(job)
-        outcome = remembered(task) if task else None
-        return ended(job, "done", now(), **results(job, task, outcome)) if task and outcome else step(job, now())
+        task = make_task(job, self._service.folder(job.id), self._options.limits)
+        if not job.stop and (outcome := remembered(task)):
+            return ended(job, "done", now(), **results(job, task, outcome))
+        return step(job, now())
 
     def remove_old(self) -> None:
         """Forget jobs that were kept long enough."""
@@ -146,23 +149,23 @@ class Dispatcher(Crew):
             self.ending.wait(_CLEAN)
 
     def _grow(self) -> None:
-        """A worker for each actor that the cluster has room for."""
+        """Add a worker for each actor that the cluster has room for."""
         if self._options.ray:
             if self._cluster is None:
                 model = ModelOptions(model=self._service.models()[0])
                 self._cluster = RayCluster(model, self._options.ray, self._options.workers)
-            for _ in range(self._cluster.room()[0] - len(self._service.crew)):
+            for _ in range(self._cluster.room()[0] - self._employed):
                 self._add(RayWorker(self._cluster))
 
     def _add(self, worker: Worker) -> None:
-        self._show(worker, "loading")
+        self._employed += 1
         self.spawn(self.employ, worker)
 
     def _show(self, worker: Worker, state: Any) -> None:
         self._service.crew[worker] = WorkerState(id=worker.name, state=state)
 
     def _record(self, key: str, step: Callable[[Record], Record | None], outcome: Outcome | None) -> None:
-        """A step of a job that has no worker any more."""
+        """Take a step of a job that has no worker any more."""
         record = self._patiently(lambda: self._service.store.change(key, step))
         LOG.info("job %s is %s", key, record.state if record else "not ours any more")
         self._service.progress.pop(key, None)

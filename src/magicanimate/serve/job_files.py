@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from magicanimate.animation.parsing import TRANSPARENT
-from magicanimate.animation.settings import make_settings
+from magicanimate.animation.settings import AnimateSettings
 from magicanimate.batch.worker import Outcome, Task
 from magicanimate.media import settings_path
 from magicanimate.serve.job_states import Record
@@ -17,8 +17,8 @@ from magicanimate.serve.options import Limits
 
 
 def make_task(job: Record, folder: Path, limits: Limits) -> Task:
-    """What a worker is to do in this attempt. InputError: the settings are another version's."""
-    settings = make_settings(**({"max_frames": limits.frames} | job.settings))
+    """Return what a worker is to do in this attempt; the worker checks the settings, which may be another version's."""
+    settings = AnimateSettings.model_construct(**({"max_frames": limits.frames} | job.settings))
     suffix = "webm" if settings.background == TRANSPARENT else "mp4"
     return Task(
         key=job.id, model=job.model, image=folder / job.picture, motion=folder / job.motion, settings=settings,
@@ -29,7 +29,7 @@ def make_task(job: Record, folder: Path, limits: Limits) -> Task:
 
 
 def remembered(task: Task) -> Outcome | None:
-    """The outcome of a task that is done, whether somebody was told of it or not."""
+    """Read the outcome of a task that is done, whether somebody was told of it or not."""
     assert task.record is not None
     try:
         outcome = TypeAdapter(Outcome).validate_json(task.record.read_bytes())
@@ -39,7 +39,7 @@ def remembered(task: Task) -> Outcome | None:
 
 
 def results(job: Record, task: Task, outcome: Outcome) -> dict[str, Any]:
-    """Fields of the record of a job that is done."""
+    """Return fields of the record of a job that is done."""
     warnings = list(outcome.warnings)
     if outcome.frames == task.settings.max_frames and "max_frames" not in job.settings:
         warnings.append(f"Only the first {outcome.frames} frames were animated: this service makes no more.")

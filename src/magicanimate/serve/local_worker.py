@@ -70,7 +70,7 @@ class LocalWorker:
             self._process = None
 
     def _hear(self) -> Any:
-        """The next word; None if there is none for a while."""
+        """Return the next word; None if there is none for a while."""
         try:
             return self._connection.recv() if self._connection.poll(_LOOK) else None
         except (EOFError, OSError) as error:
@@ -84,8 +84,8 @@ class LocalWorker:
 
 
 def _work(connection: Connection, options: ModelOptions) -> None:
-    """The worker's end: is told tasks, and keys of tasks to stop. Says its name when the model is there, how far a task
-    is (or an empty tuple), and its outcome."""
+    """Be the worker's end: hear tasks, and keys of tasks to stop; say a name when the model is there, how far a task is
+    (or an empty tuple), and its outcome."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     if hasattr(os, "nice"):
         os.nice(_NICE)
