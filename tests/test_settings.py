@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magicanimate.animation.parsing import parse_size
-from magicanimate.animation.settings import PRESETS, AnimateSettings, make_settings
+from magicanimate.animation.presets import PRESETS
+from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.errors import InputError
 from magicanimate.models.config import ModelConfig
 

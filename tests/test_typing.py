@@ -11,12 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from magicanimate.animation.settings import (
-    AccelerationArguments,
-    AnimateSettings,
-    ModelOptions,
-    SettingArguments,
-)
+from magicanimate.animation.arguments import AccelerationArguments, SettingArguments
+from magicanimate.animation.settings import AnimateSettings, ModelOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_FOLLOWED = [f"{name}.*" for name in ("torch", "diffusers", "scipy", "einops", "httpx", "rich")]  # large

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 
-from magicanimate.animation.settings import SettingArguments
+from magicanimate.animation.arguments import SettingArguments
 from magicanimate.errors import InputError
 from magicanimate.media.video import Video
 

@@ -15,8 +15,9 @@ import numpy as np
 from magicanimate.animation.background import open_backdrop, without_person
 from magicanimate.animation.edit_motion import edited, timing_edits, with_body
 from magicanimate.animation.parsing import DRIVER, TRANSPARENT
+from magicanimate.animation.presets import PRESETS
 from magicanimate.animation.scene import NOBODY, build_joint_scene, build_scene
-from magicanimate.animation.settings import PRESETS, AnimateSettings, ChosenSettings
+from magicanimate.animation.settings import AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
 from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
 from magicanimate.media.framing import Frame, choose_frame, choose_size

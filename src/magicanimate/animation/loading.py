@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import torch
 
-from magicanimate.animation.settings import AccelerationArguments
+from magicanimate.animation.arguments import AccelerationArguments
 from magicanimate.engine.acceleration import Acceleration, accelerate_model
 from magicanimate.engine.device import DTYPES, select_dtype
 from magicanimate.engine.ranks import Ranks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -18,6 +18,7 @@ from magicanimate.animation.parsing import (
     parse_size,
     parse_time,
 )
+from magicanimate.animation.presets import PRESETS, Preset, by_steps
 from magicanimate.animation.shown import LOOK, MODEL, MOTION, SOLVER, Shown
 from magicanimate.errors import InputError, did_you_mean
 from magicanimate.sampling.solver_names import check_solver
@@ -25,30 +26,12 @@ from magicanimate.sampling.solver_names import check_solver
 if TYPE_CHECKING:
     from magicanimate.models.config import ModelConfig
 
-Preset = Literal["original", "quality", "fast", "preview"]
 Settings = TypeVar("Settings", bound=BaseModel)
 SLOWEST = 0.1
 """Lowest frame rate that is accepted, frames per second."""
 _LONGEST = 80  # characters of a value in a sentence
 SMALLEST, LARGEST = 16, 4096
 """Fewest and most pixels per side that are accepted."""
-
-MANY_STEPS = 20
-"""Recommended steps from which a model is made for a plain solver, and needs fewer with a better one."""
-PRESETS: dict[str, dict[str, Any]] = {
-    # The model's own recommendation, but see `_by_steps`; and what ours does better than the original by default.
-    "quality": {},
-    # Approximate: see `_by_steps`. What it saves and what it costs is measured in docs/speed.md.
-    "fast": {},
-    # The picture's own pixels moved with a body, and no network.
-    "preview": {},
-    # The original's behavior, defects included: see the last block of `AnimateSettings`.
-    "original": {
-        "steps": 25, "guidance": 7.5, "scheduler": "ddim", "fusion": "mean", "noise": "shared",
-        "window": 16, "overlap": 4, "fps": 25.0, "fit": "stretch", "align": "none", "wrap": True,
-        "pad_frames": 16, "truncate": True, "resample": False, "raw_control": True,
-    },
-}  # fmt: skip
 
 
 class ModelOptions(BaseModel):
@@ -345,7 +328,7 @@ class AnimateSettings(BaseModel):
             "steps": config.steps, "guidance": config.guidance, "window": config.window,
             "overlap": config.overlap, "scheduler": "ddim", "fusion": "mean", "noise": config.noise,
             "fit": "cover", "align": "auto", "guidance_interval": (0.0, 1.0), "guidance_every": 1, "cache": 1,
-        } | _by_steps(self.preset, config.steps)  # fmt: skip
+        } | by_steps(self.preset, config.steps)  # fmt: skip
         filled: dict[str, Any] = model | {name: value for name, value in chosen.items() if value is not None}
         if "overlap" not in chosen and filled["overlap"] >= filled["window"]:
             filled["overlap"] = filled["window"] // 4
@@ -373,69 +356,6 @@ class ChosenSettings(AnimateSettings):
     cache: int
     window: int
     overlap: int
-
-
-def _by_steps(preset: Preset, steps: int) -> dict[str, Any]:
-    """Return the values of `quality` and `fast`, which depend on the steps that the model recommends."""
-    if preset == "fast" and steps > 8:
-        return {"steps": 8, "scheduler": "dpm++", "cache": 2, "guidance_every": 2}
-    if preset == "fast":
-        return {"guidance": 1.0}
-    if preset == "quality" and steps >= MANY_STEPS:
-        return {"steps": 16, "scheduler": "dpm++"}
-    return {}
-
-
-class SettingArguments(TypedDict, total=False):
-    """The settings as keyword arguments, as type checkers see them; see `AnimateSettings` for what each is."""
-
-    preset: Preset
-    steps: int | None
-    guidance: float | None
-    seed: int
-    size: Size | str
-    fps: float | None
-    max_frames: int | None
-    start: float | str
-    end: float | str | None
-    audio: bool
-    extractor: str
-    person: int | None
-    fit: Literal["cover", "contain", "stretch"] | None
-    align: Literal["auto", "none"] | None
-    background: str
-    label: bool
-    smooth: float
-    speed: float
-    mirror: bool
-    hold: float
-    loop: bool
-    scheduler: str | None
-    fusion: Literal["mean", "triangular"] | None
-    noise: Literal["shared", "independent", "static"] | None
-    guidance_interval: Interval | str | None
-    guidance_every: int | None
-    cache: int | None
-    cache_layers: int
-    window: int | None
-    overlap: int | None
-    detail: bool
-    decode_chunk: int | None
-    wrap: bool
-    pad_frames: int
-    truncate: bool
-    resample: bool
-    raw_control: bool
-
-
-class AccelerationArguments(TypedDict, total=False):
-    """Options of model execution as keyword arguments; see `ModelOptions`."""
-
-    quantise: Literal["none", "int8", "fp8"]
-    offload: bool
-    compile: bool
-    graphs: bool | None
-    decoder: Path | None
 
 
 def make_settings(**values: Any) -> AnimateSettings:
