@@ -56,6 +56,9 @@ def serve(
         Path | None, typer.Option(help="Folder whose files API clients may name instead of uploading.")
     ] = None,
     page: Annotated[bool, typer.Option(help="The web page beside the API.")] = True,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Tools for assistants (MCP) beside the page; inputs from --allow-paths.")
+    ] = False,
     label: Annotated[
         bool, typer.Option("--label", help="Write 'AI-generated' into every video, whether it is asked for or not.")
     ] = False,
@@ -71,7 +74,7 @@ def serve(
     options = ServeOptions(
         data=data, host=host, port=port, hosts=tuple(allow_host or ()), tokens=read_tokens(tokens), ray=ray,
         workers=workers, paths=allow_paths, models=tuple(model or ()), devices=tuple(device or ("auto",)),
-        page=page, label=label, limits=read_limits(limit),
+        page=page, mcp=mcp, label=label, limits=read_limits(limit),
     ).checked()  # fmt: skip
     provenance.configured()  # a certificate that cannot be used is said now
     import uvicorn

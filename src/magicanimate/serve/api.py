@@ -122,7 +122,7 @@ async def create_job(
                 _source(service, files, *given)
                 for given in (("picture", picture, picture_path), ("motion", motion, motion_path))
             ]
-            job = service.submit_files(sources[0], sources[1], _settings(settings), client, model=model)
+            job = service.submit_files(sources[0], sources[1], parse_settings(settings), client, model=model)
         return service.state(job, client)
 
     state = await anyio.to_thread.run_sync(queue, limiter=_UPLOADS)
@@ -223,10 +223,10 @@ def _source(
         raise ServiceError(422, f"Send a file {name}, or name one with {name}_path where the service allows it.")
     if upload is not None:
         return upload.file
-    return files.enter_context(_allowed_path(service.options.paths, str(path)).open("rb"))
+    return files.enter_context(allowed_path(service.options.paths, str(path)).open("rb"))
 
 
-def _allowed_path(root: Path | None, path: str) -> Path:
+def allowed_path(root: Path | None, path: str) -> Path:
     """A file below the folder that may be named. Links that lead out of it are out of it."""
     if root is None:
         raise ServiceError(403, "This service takes no paths; upload the files.")
@@ -239,7 +239,8 @@ def _allowed_path(root: Path | None, path: str) -> Path:
     raise ServiceError(404, "There is no such file in the folder for inputs.")
 
 
-def _settings(text: str) -> dict[str, Any]:
+def parse_settings(text: str) -> dict[str, Any]:
+    """Settings as a JSON object. ServiceError if they are none."""
     try:
         settings = parse_json(text)
     except ValueError as error:

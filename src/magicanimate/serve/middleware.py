@@ -49,6 +49,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
         self._app, self._options = app, options
+        self._headers = _embeddable(options.embedders) if options.embedders else _HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -92,10 +93,17 @@ class Guard:
                     answered = MutableHeaders(scope=message)
                     for name in [name for name in answered if name.startswith("access-control-")]:
                         del answered[name]  # what the page's library grants, which is meant for other uses of it
-                    answered.update(_HEADERS)
+                    answered.update(self._headers)
                 await send(message)
 
             await self._app(scope, receive_limited, send_with_headers)
+
+
+def _embeddable(sites: tuple[str, ...]) -> dict[str, str]:
+    """The headers of a page that other sites may show in a frame."""
+    kept = {name: value for name, value in _HEADERS.items() if name != "X-Frame-Options"}
+    name = "Content-Security-Policy"
+    return kept | {name: kept[name].replace("frame-ancestors 'self'", " ".join(["frame-ancestors 'self'", *sites]))}
 
 
 def _token(headers: Headers) -> str | None:

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,6 +61,7 @@ class ServeOptions(BaseModel):
     host: str = "127.0.0.1"
     port: int = 8000
     hosts: tuple[str, ...] = Field((), description="names, beside localhost and addresses, that browsers may use")
+    embedders: tuple[str, ...] = Field((), description="origins whose pages may show this one in a frame")
     tokens: Mapping[str, str] = Field(default_factory=dict, repr=False)
     ray: str | None = Field(None, description="address of a Ray cluster whose machines do the work")
     workers: int | None = Field(None, description="how many actors Ray is asked for; None: one for each GPU or machine")
@@ -67,6 +69,7 @@ class ServeOptions(BaseModel):
     models: tuple[str, ...] = Field((), description="models that may be asked for, the first by default; () is all")
     devices: tuple[str, ...] = Field(("auto",), description="without Ray: one worker process for each; () is none")
     page: bool = True
+    mcp: bool = Field(False, description="tools for programs that speak the Model Context Protocol, beside the page")
     label: bool = Field(False, description="every result says visibly that it is AI-generated, asked or not")
     limits: Limits = Limits()
 
@@ -113,11 +116,16 @@ class ServeOptions(BaseModel):
         return True
 
     def checked(self) -> ServeOptions:
-        """Itself, if it is safe. InputError: an address that others can reach, without a token."""
+        """Itself, if it is safe and can be. InputError: an address that others can reach, without a token; MCP without
+        the page or its package."""
         if not self.tokens and not _is_local(self.host):
             raise InputError(
                 f"Others can reach {self.host}, so a token is needed: set MAGICANIMATE_TOKEN or give --tokens FILE."
             )
+        if self.mcp and not self.page:
+            raise InputError("The tools for MCP are part of the page: leave --no-page out.")
+        if self.mcp and find_spec("mcp") is None:
+            raise InputError("--mcp needs the package mcp: pip install 'magicanimate[mcp]'.")
         return self
 
 

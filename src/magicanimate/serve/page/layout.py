@@ -28,6 +28,7 @@ from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.examples import SHELF, Example
 from magicanimate.serve.page.files import VISITOR, example_url, job_url, router, shown_upload_url, upload_url
 from magicanimate.serve.page.session import Input, Session
+from magicanimate.serve.page.tools import add_tools
 from magicanimate.serve.page.visitors import Desk, Visitors
 
 if TYPE_CHECKING:
@@ -82,8 +83,12 @@ def mount_page(app: FastAPI, service: Service, *, tokens: bool) -> None:
         tokens: whether a visitor is the client of a token, not anybody.
     """
     app.include_router(router)
+    blocks = build_page(service, service.kept, tokens=tokens)
+    if service.options.mcp:
+        with blocks:
+            add_tools(service)
     gr.mount_gradio_app(
-        app, build_page(service, service.kept, tokens=tokens), path="/", allowed_paths=[], max_file_size=1,
+        app, blocks, path="/", allowed_paths=[], max_file_size=1, mcp_server=service.options.mcp,
         theme=_theme(), css_paths=[HERE / "page.css"], footer_links=[], run_history=False,
         ssr_mode=False, show_error=False,
     )  # fmt: skip
