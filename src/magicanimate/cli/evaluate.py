@@ -36,6 +36,18 @@ StandIn = Annotated[
     bool,
     typer.Option("--stand-in", help="Distances of the shipped stand-in networks.", rich_help_panel=_WEIGHTS),
 ]
+Faces = Annotated[
+    bool,
+    typer.Option("--faces", help="Identity of faces by dlib's network (extra identity).", rich_help_panel=_WEIGHTS),
+]
+Lite = Annotated[
+    bool,
+    typer.Option(
+        "--lite",
+        help="Distance in EfficientNet-Lite's ImageNet features; neither FID nor LPIPS.",
+        rich_help_panel=_WEIGHTS,
+    ),
+]
 Parts = Annotated[
     Path | None,
     typer.Option(help="Part maps of the targets: a folder, or one clip for one video.", rich_help_panel=_PARTS),
@@ -59,6 +71,8 @@ def evaluate(
     i3d: Annotated[str | None, typer.Option(help=f"FVD. {_FILE}", rich_help_panel=_WEIGHTS)] = None,
     lpips: Annotated[str | None, typer.Option(help=f"LPIPS (VGG). {_FILE}", rich_help_panel=_WEIGHTS)] = None,
     stand_in: StandIn = False,
+    faces: Faces = False,
+    lite: Lite = False,
     device: Annotated[str, typer.Option(help="Of the feature networks.", rich_help_panel=_WEIGHTS)] = "cpu",
     parts: Parts = None,
     extract: Annotated[
@@ -89,7 +103,8 @@ def evaluate(
     )  # fmt: skip
     request = Request(
         output=pred, target=target, folder=out, settings=settings, command=told(context), parts=parts,
-        extractor=extractor if extract else None, stand_in=stand_in, tiktok_list=tiktok_list, players=players,
+        extractor=extractor if extract else None, stand_in=stand_in, faces=faces, lite=lite,
+        tiktok_list=tiktok_list, players=players,
         weights={kind: file for kind, file in given.items() if file}, device=device,
     )  # fmt: skip
     console = Console(stderr=True, highlight=False, soft_wrap=True)

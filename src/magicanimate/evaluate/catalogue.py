@@ -18,6 +18,7 @@ UNIT_RANGE = ", inputs in [0,1]"  # added to the name of an LPIPS network
 DTSSD, WARPING, WARPING_OF_TARGET = "dtSSD", "Warping error", "Warping error of target"
 PART_COLOUR, PART_DRIFT = "Part colour error", "Part colour drift"
 POSE, SILHOUETTE = "Pose IoU", "Silhouette IoU"
+FACE, FACES_SEEN, LITE = "Face distance", "Faces seen", "EfficientNet-Lite distance"
 FLICKER, FLICKER_OF_TARGET = "Background flicker", "Background flicker of target"
 
 Better = Literal["lower", "higher", "none"]
@@ -48,6 +49,9 @@ _FIXED = (
     Metric(PART_DRIFT, (CONSISTENCY,), "lower", "grey levels", 2),
     Metric(POSE, (CONSISTENCY,), "higher", ""),
     Metric(SILHOUETTE, (CONSISTENCY,), "higher", ""),
+    Metric(FACE, (CONSISTENCY,), "lower", "dlib, same person below 0.6", 3),
+    Metric(FACES_SEEN, (CONSISTENCY,), "higher", "of the target's"),
+    Metric(LITE, (CONSISTENCY,), "lower", ""),
     Metric(FLICKER, (CONSISTENCY,), "lower", "grey levels", 3),
     Metric(FLICKER_OF_TARGET, (CONSISTENCY,), "none", "grey levels", 3),
 )  # fmt: skip

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from magicanimate.errors import InputError
 from magicanimate.evaluate.catalogue import BLOCKS, catalogue
 from magicanimate.evaluate.feature_cache import FeatureSpool, count_windows
-from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
+from magicanimate.evaluate.interfaces import FeatureNetwork, PackagedNetwork, PerceptualNetwork
 from magicanimate.evaluate.intervals import weighted_mean
 from magicanimate.evaluate.measure import VideoPair, as_protocol, check_video, measure
 from magicanimate.evaluate.pooling import pool_distance, pool_means
@@ -59,6 +59,7 @@ class Evaluation:
         perceptual: Sequence[PerceptualNetwork] = (),
         settings: EvaluationSettings | None = None,
         spool: Path | None = None,
+        packaged: Sequence[PackagedNetwork] = (),
     ) -> None:
         """Start one.
 
@@ -68,11 +69,12 @@ class Evaluation:
             settings: the protocol.
             spool: folder for features, where they are found again in later evaluations of the same frames (targets,
                 mostly); default: a temporary folder, which goes with this object.
+            packaged: for faces and ImageNet features, see evaluate/packaged.py.
         """
         self.settings = settings or EvaluationSettings()
         self.rows: list[VideoRow] = []
         self.notes: list[str] = []
-        self._networks, self._perceptual = list(networks), list(perceptual)
+        self._networks, self._perceptual, self._packaged = list(networks), list(perceptual), list(packaged)
         shown = [network.metric for network in networks] + [network.name for network in perceptual]
         if len(set(shown)) < len(shown):
             raise InputError(f"Two networks print their figures under one name: {', '.join(shown)}.")
@@ -112,7 +114,7 @@ class Evaluation:
             raise InputError(f"{name} has {len(video)} frames, so none is left to compare beside the reference.")
         video = as_protocol(video, self.settings.size, skip)
         used = [network for network in self._networks if self._long_enough(name, len(video), network)]
-        values, part_errors = measure(video, self._perceptual)
+        values, part_errors = measure(video, self._perceptual, self._packaged)
         sides = (video.output_FHWC, video.target_FHWC)
         features = {n.metric: (self._spool.compute(n, sides[0]), self._spool.compute(n, sides[1])) for n in used}
         height, width = video.output_FHWC.shape[1:3]
@@ -182,7 +184,8 @@ class Evaluation:
             NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognised=getattr(n, "recognised", None))
             for n in self._perceptual
         ]
-        return distances + perceptual
+        packaged = [NetworkNote(metric=m, name=n.name, sha256=n.sha256) for n in self._packaged for m in n.metrics]
+        return distances + perceptual + packaged
 
     def _remarks(self, figures: dict[str, Figure]) -> list[str]:
         """Notes, and a sentence on each distance that does not rest on all videos, or on few windows."""

@@ -44,3 +44,18 @@ class PerceptualNetwork(Protocol):
     def distance(self, a: np.ndarray, b: np.ndarray, input_range: InputRange) -> np.ndarray:
         """Pictures [N, H, W, 3] uint8 and the same number of others -> distances [N]."""
         ...
+
+
+class PackagedNetwork(Protocol):
+    """Compares outputs with targets under names of its own, by weights that come inside a package."""
+
+    name: str
+    """The network, as printed in reports."""
+    metrics: tuple[str, ...]
+    """Names of its figures."""
+    sha256: str
+    """Of the file that holds the weights."""
+
+    def figures(self, output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> dict[str, float]:
+        """Frames [F, H, W, 3] uint8 -> means over frames by name; NaN where a figure is not defined."""
+        ...

@@ -14,7 +14,7 @@ from magicanimate.errors import InputError
 from magicanimate.evaluate import catalogue as names
 from magicanimate.evaluate.basic import flicker
 from magicanimate.evaluate.frames import l1, l1_per_pixel, lpips, psnr_frames, ssim, wrapped_psnr
-from magicanimate.evaluate.interfaces import PerceptualNetwork
+from magicanimate.evaluate.interfaces import PackagedNetwork, PerceptualNetwork
 from magicanimate.evaluate.people import part_colours, pose_overlap
 from magicanimate.evaluate.temporal import dtssd, warping_errors
 from magicanimate.media.pictures import fit_picture, place
@@ -113,7 +113,7 @@ def _centre(image: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    video: VideoPair, perceptual: Iterable[PerceptualNetwork] = ()
+    video: VideoPair, perceptual: Iterable[PerceptualNetwork] = (), packaged: Iterable[PackagedNetwork] = ()
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Means over the frames by name, NaN where a figure is not defined; and colour errors by body part."""
     output, target = video.output_FHWC, video.target_FHWC
@@ -127,6 +127,8 @@ def measure(
     for network in perceptual:
         values[network.name] = lpips(network, output, target, "signed").mean()
         values[network.name + names.UNIT_RANGE] = lpips(network, output, target, "unit").mean()
+    for comparing in packaged:
+        values |= comparing.figures(output, target)
     if len(video) > 1:
         values[names.DTSSD] = dtssd(output, target).mean()
         of_output, of_target = warping_errors(output, target)

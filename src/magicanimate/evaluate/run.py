@@ -11,7 +11,7 @@ from magicanimate.errors import InputError
 from magicanimate.evaluate.evaluation import Evaluation, EvaluationSettings, versions
 from magicanimate.evaluate.features.published import Kind
 from magicanimate.evaluate.finished_rows import Ledger
-from magicanimate.evaluate.interfaces import FeatureNetwork, PerceptualNetwork
+from magicanimate.evaluate.interfaces import FeatureNetwork, PackagedNetwork, PerceptualNetwork
 from magicanimate.evaluate.page import LARGEST, Player, chosen_for_players, make_player, to_html
 from magicanimate.evaluate.pairs import Pair, pair_up
 from magicanimate.evaluate.reading import Frames, find_parts, read_frames, read_parts
@@ -49,6 +49,10 @@ class Request:
     weights: Mapping[Kind, str] = field(default_factory=dict)
     """File, or "hub", by kind of network (WEIGHTS)."""
     stand_in: bool = False
+    faces: bool = False
+    """Identity of faces."""
+    lite: bool = False
+    """Distance in EfficientNet-Lite's features."""
     tiktok_list: Path | None = None
     players: int = 8
     """Videos in the HTML report."""
@@ -68,8 +72,9 @@ def run(request: Request, progress: Progress | None = None) -> Report:
         raise InputError("Parts found in the outputs are compared with the control's; name those with --parts.")
     _check_folder(request.folder)
     networks, perceptual = _networks(request)
-    evaluation = Evaluation(networks, perceptual, request.settings, request.folder / _FEATURES)
-    ledger = Ledger(request.folder / _ROWS, _depends_on(request, networks, perceptual))
+    packaged = _packaged(request)
+    evaluation = Evaluation(networks, perceptual, request.settings, request.folder / _FEATURES, packaged)
+    ledger = Ledger(request.folder / _ROWS, _depends_on(request, networks, [*perceptual, *packaged]))
     _measure_all(pairs, evaluation, ledger, request, progress)
     evaluation.notes += _left_out(request)
     result = evaluation.result(progress)
@@ -147,6 +152,16 @@ def _networks(request: Request) -> tuple[list[FeatureNetwork], list[PerceptualNe
 
         networks += load_standin()
     return networks, perceptual
+
+
+def _packaged(request: Request) -> list[PackagedNetwork]:
+    """Networks whose weights come inside packages. InputError: a package is not installed."""
+    if not (request.faces or request.lite):
+        return []
+    from magicanimate.evaluate.packaged import FaceIdentity, LiteFeatures
+
+    asked: list[PackagedNetwork] = [FaceIdentity()] if request.faces else []
+    return asked + ([LiteFeatures()] if request.lite else [])
 
 
 def _load(kind: Kind, file: str, device: str) -> Any:
