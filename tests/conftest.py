@@ -17,7 +17,7 @@ LONG_FILES = [
     "test_benchmarks.py", "test_real_clips.py", "test_ranks.py", "test_checkpoint.py", "train/test_prepare.py",
     "test_check.py", "batch/test_batch.py", "synth/test_synth.py", "test_plain.py", "test_drawings.py",
     "test_cli.py", "test_synthdance.py", "test_background.py", "test_comfyui.py", "test_diffusers_habits.py",
-    "train/test_memory.py", "train/test_options.py", "train/test_distill.py",
+    "train/test_memory.py", "train/test_options.py", "train/test_distill.py", "test_space_and_notebook.py",
 ]  # fmt: skip
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
 

@@ -33,7 +33,7 @@ class FaceIdentity:
     """Whether it is the same face: dlib's face recognition network."""
 
     name = "dlib face recognition, ResNet"
-    metrics = (FACE, FACES_SEEN)
+    metrics: tuple[str, ...] = (FACE, FACES_SEEN)
 
     def __init__(self) -> None:
         dlib = _package("dlib", "identity")
@@ -71,7 +71,7 @@ class LiteFeatures:
     """A distance in the features of EfficientNet-Lite0, trained on ImageNet."""
 
     name = "EfficientNet-Lite0"
-    metrics = (LITE,)
+    metrics: tuple[str, ...] = (LITE,)
 
     def __init__(self) -> None:
         package = _package("efficientnet_lite_pytorch", "eval")
