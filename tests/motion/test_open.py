@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from figures import walking_parts
+from magicanimate.animation.write_motion import write_motion
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 from magicanimate.media import Span
@@ -77,6 +78,23 @@ def test_spans_hold_for_arrays(tmp_path):
     motion = open_motion(npz(tmp_path / "a.npz", parts=PARTS), Span(start=0.04, frames=3))
     assert np.array_equal(np.stack(list(motion)), PARTS[1:4])
     assert motion.count == 3
+
+
+def test_arrays_keep_the_rate_of_the_motion_they_were_written_from(tmp_path):
+    written = tmp_path / "written.npz"
+    write_motion(open_motion(npz(tmp_path / "a.npz", parts=PARTS, fps=np.array(12.5))), written, {})
+    motion = open_motion(written)
+    assert (motion.fps, motion.count) == (12.5, len(PARTS))
+    faster = open_motion(written, Span(fps=25.0))
+    assert (faster.fps, faster.count) == (25.0, 2 * len(PARTS))
+    assert np.array_equal(np.stack(list(faster)), np.repeat(PARTS, 2, axis=0))
+    assert open_motion(npz(tmp_path / "b.npz", parts=PARTS)).fps == 25.0
+
+
+@pytest.mark.parametrize("fps", [np.array(0), np.array(np.nan), np.array([25.0]), np.array("fast"), np.array(1e9)])
+def test_a_wrong_rate_of_arrays_is_one_sentence(tmp_path, fps):
+    with pytest.raises(InputError, match="no frame rate"):
+        open_motion(npz(tmp_path / "a.npz", parts=PARTS, fps=fps))
 
 
 def test_a_single_frame_is_a_motion(tmp_path):

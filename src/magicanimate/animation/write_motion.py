@@ -1,4 +1,4 @@
-"""A motion becomes a file: its body as BVH, OpenPose or .npz; part indices where there is none."""
+"""Write a motion: its body as BVH, OpenPose or .npz; part indices where there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BODIES = (".bvh", ".openpose")
 
 
 def write_motion(found: MotionClip, out: Path, about: dict[str, Any], size: Size | None = None) -> None:
-    """The body where there is one, otherwise part indices [F, H, W] uint8; and the settings beside it.
+    """Write the body where there is one, otherwise part indices [F, H, W] uint8 and their rate; settings beside it.
 
     Args:
         found: the motion.
@@ -47,5 +47,5 @@ def write_motion(found: MotionClip, out: Path, about: dict[str, Any], size: Size
         raise InputError(f"{found.path} shows no single body, so nothing can be written as {out.suffix}.")
     else:
         parts_FHW = np.stack([resize_parts(parts_HW, size) if size else parts_HW for parts_HW in found])
-        write_npz(out, {"parts": parts_FHW})
+        write_npz(out, {"parts": parts_FHW, "fps": np.array(found.fps)})
     write_json(settings_path(out), about)

@@ -19,7 +19,7 @@ from magicanimate.media.reading import visible
 from magicanimate.media.timing import DEFAULT_FPS, WHOLE, count_frames, cut_frames, timeline
 from magicanimate.motion.clip import MotionClip
 from magicanimate.motion.extractors.extract import absences, drawn, extract, fit, several
-from magicanimate.motion.formats.arrays import check_lossless, is_array_file, plane_frames, read_parts
+from magicanimate.motion.formats.arrays import check_lossless, is_array_file, plane_frames, read_parts, read_rate
 from magicanimate.motion.formats.bvh import is_bvh
 from magicanimate.motion.formats.palettes import PALETTE_NAMES, VIRIDIS, Colouring
 from magicanimate.motion.formats.recognise import Recognised, recognise, sample
@@ -113,8 +113,9 @@ def _of_arrays(path: Path, span: Span) -> MotionClip:
 
         return drawn(_cut(BodyMotion.load(path), span, path), path, "body", [])
     parts_FHW = read_parts(path)
-    fps = span.fps or DEFAULT_FPS
-    line = timeline([index / fps for index in range(len(parts_FHW))], fps)
+    rate = read_rate(path) or span.fps or DEFAULT_FPS
+    fps = span.fps or rate
+    line = timeline([index / rate for index in range(len(parts_FHW))], rate)
     count = count_frames(line, span, path)
     _, height, width = parts_FHW.shape
     return MotionClip(

@@ -12,9 +12,11 @@ import numpy as np
 
 from magicanimate.errors import InputError
 from magicanimate.media import Clip
-from magicanimate.untrusted import read_array
+from magicanimate.untrusted import array_names, read_array
 
 _PARTS = 24
+FASTEST = 1000.0
+"""Highest frame rate that a file may state, frames per second."""
 _NAMES = ("parts", "iuv", "I", "IUV", "labels", "arr_0")
 _LOST_IN_VIDEO = (7, 14, 21)
 """Gray levels that video of limited range (16 to 235) cannot show: its steps are 255/219 wide and skip them."""
@@ -42,6 +44,20 @@ def read_parts(path: Path) -> np.ndarray:
             "[frames, height, width] nor IUV planes."
         )
     return parts
+
+
+def read_rate(path: Path) -> float | None:
+    """Return the frames per second that an npz file with parts states; None if it states none.
+
+    Raises:
+        InputError: the rate is no number of frames per second.
+    """
+    if "fps" not in array_names(path):
+        return None
+    rate = read_array(path, ("fps",))
+    if rate.shape or rate.dtype.kind not in "uif" or not 0 < rate <= FASTEST:
+        raise InputError(f"The fps in {path} is no frame rate between 0 and {FASTEST:g}; write the file again.")
+    return float(rate)
 
 
 def _indices(array: np.ndarray) -> np.ndarray | None:
