@@ -54,3 +54,11 @@ def test_a_broken_link_is_a_warning(tmp_path):
     built = build(tmp_path, tmp_path / "site")
     assert built.returncode == 1
     assert "no-such-page.md" in built.stderr
+
+
+def test_the_workflow_builds_it_strictly():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "docs.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["docs"]["steps"]
+    assert "python -m mkdocs build --strict" in [step.get("run") for step in steps]
+    kept = steps[-1]["with"]["path"]
+    assert kept == yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["site_dir"]
