@@ -29,7 +29,7 @@ class Results:
             raise InputError(f"The folder {folder} cannot be written to: {error}.") from error
 
     def is_done(self, key: str, out: Path) -> bool:
-        """Whether a job is finished and its video still there, even if the row was not written any more."""
+        """Return True if a job is finished and its video still there, even if the row was not written any more."""
         if not out.exists():
             return False
         return key in self._rows or _key_beside(out) == key
@@ -42,7 +42,7 @@ class Results:
             os.fsync(file.fileno())
 
     def _read(self) -> list[dict[str, Any]]:
-        """All whole rows; a driver that was killed may have left half of one."""
+        """Return all whole rows; a driver that was killed may have left half of one."""
         if not self._path.exists():
             return []
         rows = []
@@ -60,7 +60,7 @@ class Results:
 
 
 def _key_beside(out: Path) -> str | None:
-    """The job that a video was made by, from the settings beside it."""
+    """Return the job that a video was made by, from the settings beside it."""
     try:
         return read_json_object(settings_path(out), "The settings").get("job")
     except InputError:

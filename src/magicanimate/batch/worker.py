@@ -53,7 +53,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. error: one sentence, None if the video is there. made: the files, where they are carried."""
+    """End of a task. error: one sentence, None if the video is there. made: the files, where they are carried."""
 
     error: str | None = None
     failure: Failure | None = None

@@ -5,12 +5,12 @@ Pictures are [...,H,W,3] uint8 (or float in 0..255), part maps [...,H,W] uint8 w
 
 import numpy as np
 
-PART_TOLERANCE = 20.0  # grey levels of 255 within which a part's mean colour counts as right
+PART_TOLERANCE = 20.0  # gray levels of 255 within which a part's mean color counts as right
 SMALLEST_PART = 24  # pixels of a 256 x 256 picture below which a part is not judged
 
 
 def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, in float64 (no wrap-around); with a mask [H,W], of its pixels. NaN if empty."""
+    """Return the PSNR in dB, in float64 (no wrap-around); with a mask [H,W], of its pixels. NaN if empty."""
     error = (output.astype(np.float64) - target.astype(np.float64)) ** 2
     if mask is not None:
         error = error[mask]
@@ -20,7 +20,7 @@ def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None)
 
 
 def part_errors(output: np.ndarray, target: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Mean absolute difference (of R, G, B) of each visible part's mean colour from the target's. [parts seen]."""
+    """Return the mean absolute difference (of R, G, B) of each visible part's mean color from the target's, [parts]."""
     least = SMALLEST_PART * parts.size / 256**2
     errors = []
     for part in range(1, 25):
@@ -32,12 +32,12 @@ def part_errors(output: np.ndarray, target: np.ndarray, parts: np.ndarray) -> np
 
 
 def part_accuracy(errors: np.ndarray) -> float:
-    """Share of parts whose mean colour is within PART_TOLERANCE."""
+    """Share of parts whose mean color is within PART_TOLERANCE."""
     return float((errors <= PART_TOLERANCE).mean()) if len(errors) else float("nan")
 
 
 def flicker(frames_FHWC: np.ndarray, parts_FHW: np.ndarray) -> float:
-    """Mean absolute frame-to-frame change, in grey levels, of the pixels that are background in every frame."""
+    """Return the mean absolute change between frames, in gray levels, of pixels that are background in every frame."""
     still = (parts_FHW == 0).all(0)
     if not still.any() or len(frames_FHWC) < 2:
         return float("nan")

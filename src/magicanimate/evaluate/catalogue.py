@@ -58,7 +58,7 @@ _FIXED = (
 
 
 def catalogue(perceptual: list[str], distances: list[str]) -> dict[str, Metric]:
-    """All figures in the order of tables; networks add theirs by name: LPIPS, and Frechet distances."""
+    """Return all figures in the order of tables; networks add theirs by name: LPIPS, and Frechet distances."""
     metrics = list(_FIXED[:3])
     metrics += [Metric(name, (CORRECT,), "lower", "") for name in perceptual]
     metrics += list(_FIXED[3:5])

@@ -39,15 +39,15 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int | None = Field(default=256, ge=16, le=4096)
-    """Side in pixels of the centre square that is compared; None: frames as they are."""
+    """Side in pixels of the center square that is compared; None: frames as they are."""
     reference: Literal["first", "none"] = "first"
     """first: the first frame was given to the method, so it is not counted; none: all frames are."""
     short_videos: Literal["refuse", "leave out"] = "leave out"
-    """What to do with a video of fewer frames than a network's window."""
+    """Treatment of videos with fewer frames than a network's window."""
     resamples: int = Field(default=2000, ge=100)
-    """Of the bootstrap."""
+    """Resamples of the bootstrap."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
 
 class Evaluation:
@@ -188,7 +188,7 @@ class Evaluation:
         return distances + perceptual + packaged
 
     def _remarks(self, figures: dict[str, Figure]) -> list[str]:
-        """Notes, and a sentence on each distance that does not rest on all videos, or on few windows."""
+        """Return notes, and a sentence on each distance that does not rest on all videos, or on few windows."""
         remarks = list(dict.fromkeys([*self.notes, *(note for row in self.rows for note in row.notes)]))
         for note in self._described():
             if note.recognised == "":
@@ -220,7 +220,7 @@ def _pool_parts(rows: list[VideoRow]) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of what computes the figures, as far as installed."""
+    """Return the versions of this package and of the libraries that compute the figures, as far as installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

@@ -18,7 +18,7 @@ _PIXELS = 8 * 16 * 256 * 256  # that are given to a network at once
 
 
 def count_windows(frames: int, window: int) -> int:
-    """Windows of consecutive frames, one from every start frame."""
+    """Return windows of consecutive frames, one from every start frame."""
     return max(0, frames - window + 1)
 
 
@@ -48,7 +48,7 @@ class FeatureSpool:
         return key
 
     def has(self, key: str) -> bool:
-        """Whether the features are there."""
+        """Return True if the features are there."""
         return self._path(key).is_file()
 
     def count(self, key: str) -> int:
@@ -56,7 +56,7 @@ class FeatureSpool:
         return len(self.load(key, mapped=True))
 
     def load(self, key: str, mapped: bool = False) -> np.ndarray:
-        """Features [N, D]; mapped: read from the disk where they are used."""
+        """Return features [N, D]; mapped: read from the disk where they are used."""
         try:
             return np.load(self._path(key), "r" if mapped else None, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -75,7 +75,7 @@ class FeatureSpool:
 
 
 def _batches(frames_FHWC: np.ndarray, window: int) -> Iterator[np.ndarray]:
-    """[N, H, W, 3] for window 1, else [N, window, H, W, 3], a few at a time."""
+    """Yield [N, H, W, 3] for window 1, else [N, window, H, W, 3], a few at a time."""
     count = count_windows(len(frames_FHWC), window)
     pixels = frames_FHWC.shape[1] * frames_FHWC.shape[2] * window
     size = max(1, _PIXELS // pixels)

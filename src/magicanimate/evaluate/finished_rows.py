@@ -36,13 +36,13 @@ class Ledger:
                     continue
 
     def key(self, pair: Pair) -> str:
-        """Of a pair: name, contents of its files, and the settings."""
+        """Return the key of a pair: name, contents of its files, and the settings."""
         files = [path for path in (pair.output, pair.target, pair.parts) if path]
         told = [self._told, pair.name, *(self._digest(path) for path in files)]
         return sha256("\n".join(told))
 
     def find(self, key: str) -> VideoRow | None:
-        """The finished row under a key."""
+        """Return the finished row under a key."""
         return self._rows.get(key)
 
     def append(self, key: str, row: VideoRow) -> None:
@@ -69,7 +69,7 @@ class Ledger:
 
 
 def content_digest(path: Path) -> str:
-    """sha256 of a file, or of a folder's files with their names."""
+    """Return sha256 of a file, or of a folder's files with their names."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     pieces: list[str | Path] = []
     for file in files:

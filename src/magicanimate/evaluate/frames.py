@@ -21,17 +21,17 @@ _LPIPS_BATCH = 8
 
 
 def l1(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Mean absolute difference, in [0, 1]."""
+    """Return the mean absolute difference, in [0, 1]."""
     return _each(lambda a, b: np.abs(a.astype(np.int16) - b).mean() / 255.0, output, target)
 
 
 def psnr_frames(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB, in float64. Equal frames: 138 dB (`basic.psnr`)."""
+    """Return the peak signal-to-noise ratio in dB, in float64. Equal frames: 138 dB (`basic.psnr`)."""
     return _each(psnr, output, target)
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Structural similarity of the grey frames: 7x7 uniform window, data range 255, sample covariance."""
+    """Return the structural similarity of the grey frames: 7x7 uniform window, data range 255, sample covariance."""
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
@@ -44,14 +44,14 @@ def ssim(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def grey(image: np.ndarray) -> np.ndarray:
-    """[..., 3] uint8 RGB -> [...] uint8: BT.601, rounded as OpenCV rounds it (which DisCo's code calls)."""
+    """Convert RGB [..., 3] uint8 to gray [...] uint8: BT.601, rounded as OpenCV does (which DisCo's code calls)."""
     return ((image.astype(np.int64) @ _GREY + (1 << (_GREY_BITS - 1))) >> _GREY_BITS).astype(np.uint8)
 
 
 def lpips(
     network: PerceptualNetwork, output: np.ndarray, target: np.ndarray, input_range: InputRange = "signed"
 ) -> np.ndarray:
-    """Distances in a network's features, a few frames at a time."""
+    """Return distances in a network's features, a few frames at a time."""
     starts = range(0, len(output), _LPIPS_BATCH)
     distances = [
         network.distance(output[i : i + _LPIPS_BATCH], target[i : i + _LPIPS_BATCH], input_range) for i in starts
@@ -60,7 +60,7 @@ def lpips(
 
 
 def wrapped_psnr(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """DisCo's PSNR before April 2024: difference and square stay uint8, so both wrap modulo 256.
+    """Return DisCo's PSNR before April 2024: difference and square stay uint8, so both wrap modulo 256.
 
     White on black differs by 0 - 255 = 1 modulo 256, and scores 48.1 dB; unrelated frames score 28 dB.
     """
@@ -74,7 +74,7 @@ def wrapped_psnr(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def l1_per_pixel(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """DisCo's L1: mean absolute difference in grey levels, divided by the number of pixels once more."""
+    """Return DisCo's L1: mean absolute difference in grey levels, divided by the number of pixels once more."""
     height, width = output.shape[1:3]
     return l1(output, target) * 255.0 / (height * width)
 

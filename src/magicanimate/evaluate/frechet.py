@@ -31,12 +31,12 @@ class Moments:
 
     @staticmethod
     def empty(dimensions: int) -> Moments:
-        """Of no samples."""
+        """Return the moments of no samples."""
         return Moments(0, np.zeros(dimensions), np.zeros((dimensions, dimensions)))
 
     @staticmethod
     def of(features_ND: np.ndarray) -> Moments:
-        """Of samples in memory.
+        """Return the moments of samples in memory.
 
         Raises:
             InputError: a feature is not finite.
@@ -52,7 +52,7 @@ class Moments:
         return total
 
     def merge(self, other: Moments) -> Moments:
-        """Of both sets together (Chan, Golub and LeVeque 1983: no difference of large numbers)."""
+        """Return the moments of both sets together (Chan, Golub and LeVeque 1983: no difference of large numbers)."""
         if not self.count or not other.count:
             return self if self.count else other
         count = self.count + other.count
@@ -62,7 +62,7 @@ class Moments:
         return Moments(count, self.mean_D + step_D * (other.count / count), scatter_DD)
 
     def without(self, other: Moments) -> Moments:
-        """Of the samples that are not in `other`, a part of these: the inverse of `merge`."""
+        """Return the moments of the samples not in `other`, a part of these: the inverse of `merge`."""
         count = self.count - other.count
         if count == 0:
             return Moments.empty(len(self.mean_D))
@@ -79,7 +79,7 @@ class Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """Squared Frechet distance of two normal distributions with these moments, at least zero.
+    """Return the squared Frechet distance of two normal distributions with these moments, at least zero.
 
     Raises:
         InputError: a set is empty, or they have different dimensions.
@@ -92,7 +92,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def frechet_distance_of_sets(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
-    """The same from samples in memory; quick where there are fewer samples than dimensions."""
+    """Return the same from samples in memory; quick where there are fewer samples than dimensions."""
     factors = [
         (x - x.mean(0)) / np.sqrt(max(1, len(x) - 1)) for x in (a_ND.astype(np.float64), b_ND.astype(np.float64))
     ]
@@ -105,7 +105,7 @@ def _distance(step_D: np.ndarray, a_RD: np.ndarray, b_RD: np.ndarray) -> float:
 
 
 def _factor(moments: Moments) -> np.ndarray:
-    """[R, D] with factor^T factor = covariance; directions that hold only rounding errors are left out."""
+    """Return [R, D] with factor^T factor = covariance; directions that hold only rounding errors are left out."""
     values_D, vectors_DD = np.linalg.eigh(moments.covariance_DD)
     kept = values_D > max(values_D[-1], 0.0) * len(values_D) * np.finfo(np.float64).eps
     return np.sqrt(values_D[kept])[:, None] * vectors_DD[:, kept].T

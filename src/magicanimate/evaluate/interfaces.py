@@ -1,4 +1,4 @@
-"""What an evaluation asks of a network that turns pictures into features, or compares two pictures.
+"""Interfaces of networks that turn pictures into features, or compare two pictures.
 
 Shape legend: N pictures or windows, H W pixels, D feature dimensions.
 """
@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 InputRange = Literal["signed", "unit"]
-"""How pictures are scaled for a perceptual network: to [-1, 1], as it was trained, or to [0, 1], as DisCo does."""
+"""Scale of pictures for a perceptual network: [-1, 1], as it was trained, or [0, 1], as DisCo does."""
 
 
 @runtime_checkable
@@ -20,9 +20,9 @@ class FeatureNetwork(Protocol):
     name: str
     """The network, as printed in reports, such as "Inception v3"."""
     metric: str
-    """What a Frechet distance of its features is called: "FID", "FID-VID", "FVD"; a stand-in uses none of these."""
+    """Name of a Frechet distance of its features: "FID", "FID-VID", "FVD"; a stand-in uses none of these."""
     sha256: str
-    """Of the file that holds the weights."""
+    """Hash of the file that holds the weights."""
     dimensions: int
     window: int
     """1 for single frames, otherwise the number of consecutive frames of a window."""
@@ -37,9 +37,9 @@ class PerceptualNetwork(Protocol):
     """LPIPS: a distance between two pictures in the features of a network."""
 
     name: str
-    """As printed in reports, such as "LPIPS (VGG)"."""
+    """Name in reports, such as "LPIPS (VGG)"."""
     sha256: str
-    """Of the file that holds the weights, or of the files one after another."""
+    """Hash of the file that holds the weights, or of the files one after another."""
 
     def distance(self, a: np.ndarray, b: np.ndarray, input_range: InputRange) -> np.ndarray:
         """Pictures [N, H, W, 3] uint8 and the same number of others -> distances [N]."""
@@ -54,7 +54,7 @@ class PackagedNetwork(Protocol):
     metrics: tuple[str, ...]
     """Names of its figures."""
     sha256: str
-    """Of the file that holds the weights."""
+    """Hash of the file that holds the weights."""
 
     def figures(self, output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> dict[str, float]:
         """Frames [F, H, W, 3] uint8 -> means over frames by name; NaN where a figure is not defined."""

@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 
 def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
-    """How often each video is drawn in each resample, [R, V].
+    """Draw how often each video is in each resample, [R, V].
 
     Two levels: as many groups as there are are drawn with replacement, and in each drawn one as many of its videos
     as it has. Where every video is a group of its own, this is the ordinary bootstrap.
@@ -30,13 +30,13 @@ def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> np.ndar
 
 
 def weighted_mean(values_V: np.ndarray, weights_V: np.ndarray) -> float:
-    """Mean of the videos that have a value; NaN if none has."""
+    """Return the mean of the videos that have a value; NaN if none has."""
     has = ~np.isnan(values_V)
     return float(values_V[has] @ weights_V[has] / weights_V[has].sum()) if has.any() else float("nan")
 
 
 def bootstrap(values_V: np.ndarray, weights_V: np.ndarray, counts_RV: np.ndarray) -> tuple[float, float] | None:
-    """Percentile interval of the weighted mean; None with fewer than two videos that have a value."""
+    """Return the percentile interval of the weighted mean; None with fewer than two videos that have a value."""
     has = ~np.isnan(values_V)
     if has.sum() < 2:
         return None
@@ -60,7 +60,7 @@ def jackknife(value: float, left_out: Sequence[float]) -> tuple[float, float] | 
 
 
 def deal(groups: Sequence[str], buckets: int) -> list[list[int]]:
-    """Indices of videos in at most so many buckets of whole groups; the order of the videos does not matter."""
+    """Return indices of videos in at most so many buckets of whole groups; the order of the videos does not matter."""
     names = sorted(set(groups))
     place = {name: index % min(buckets, len(names)) for index, name in enumerate(names)}
     dealt: list[list[int]] = [[] for _ in range(min(buckets, len(names)))]

@@ -75,7 +75,7 @@ def _check_alike(whose: str, frames: np.ndarray, target: np.ndarray) -> None:
 
 
 def as_protocol(video: VideoPair, size: int | None, skip: int) -> VideoPair:
-    """The frames that are compared: without the reference, centre square crop, size x size pixels (None: as it is)."""
+    """Return the compared frames: without the reference, center square crop, size x size pixels (None: as it is)."""
     cut = VideoPair(*(None if x is None else x[skip:] for x in _arrays(video)))  # type: ignore[arg-type]
     if size is None or cut.target_FHWC.shape[1:3] == (size, size):
         return cut
@@ -89,7 +89,7 @@ def _arrays(video: VideoPair) -> tuple[np.ndarray | None, ...]:
 
 
 def square_picture(image_HWC: np.ndarray, size: int | None) -> np.ndarray:
-    """The centre square of a picture at size x size pixels, by Lanczos; nothing beside the square shines in."""
+    """Return the center square of a picture at size x size pixels, by Lanczos; nothing beside the square shines in."""
     if size is None or image_HWC.shape[:2] == (size, size):
         return image_HWC
     square_HWC = _centre(image_HWC)
@@ -97,7 +97,7 @@ def square_picture(image_HWC: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def square_parts(parts_HW: np.ndarray, size: int | None) -> np.ndarray:
-    """The same of a part map, by nearest pixel."""
+    """Return the same of a part map, by nearest pixel."""
     if size is None or parts_HW.shape == (size, size):
         return parts_HW
     square_HW = _centre(parts_HW)
@@ -105,7 +105,7 @@ def square_parts(parts_HW: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def _centre(image: np.ndarray) -> np.ndarray:
-    """[H, W, ...] -> [S, S, ...] with S the shorter side."""
+    """Crop the central square: [H, W, ...] to [S, S, ...] with S the shorter side."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -115,7 +115,7 @@ def _centre(image: np.ndarray) -> np.ndarray:
 def measure(
     video: VideoPair, perceptual: Iterable[PerceptualNetwork] = (), packaged: Iterable[PackagedNetwork] = ()
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Means over the frames by name, NaN where a figure is not defined; and colour errors by body part."""
+    """Return means over the frames by name, NaN where a figure is not defined; and color errors by body part."""
     output, target = video.output_FHWC, video.target_FHWC
     values = {
         names.L1: l1(output, target).mean(),
@@ -149,6 +149,6 @@ def measure(
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of those that are defined; NaN if none is."""
+    """Return the mean of defined values; NaN if there is none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

@@ -23,14 +23,14 @@ from magicanimate.untrusted import read_tensors
 
 _UPSAMPLED = 2  # doublings of a frame before faces are looked for; dlib finds those of 80 pixels and more
 _SIZE = 224  # pixels along each side that the network was trained with
-_MEAN, _SCALE = 127.0, 128.0  # of the network's inputs, in grey levels
+_MEAN, _SCALE = 127.0, 128.0  # of the network's inputs, in gray levels
 _STAGES = (0, 2, 4, 10, 15)  # blocks before each halving of the size, and the last
 _BATCH = 16
 _SMALLEST_NORM = 1e-10
 
 
 class FaceIdentity:
-    """Whether it is the same face: dlib's face recognition network."""
+    """Identity of faces by dlib's face recognition network."""
 
     name = "dlib face recognition, ResNet"
     metrics: tuple[str, ...] = (FACE, FACES_SEEN)
@@ -45,7 +45,7 @@ class FaceIdentity:
         self.sha256 = sha256(Path(weights))
 
     def figures(self, output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> dict[str, float]:
-        """Distance of the largest faces' embeddings, and the share of the target's faces that the output shows.
+        """Compare the largest faces: distance of embeddings, and the share of the target's faces that the output shows.
 
         Below 0.6 dlib takes two faces for the same person's.
         """
@@ -83,7 +83,7 @@ class LiteFeatures:
 
     @torch.no_grad()
     def figures(self, output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> dict[str, float]:
-        """Squared differences of features with channels of length 1, mean over pixels, frames and five stages."""
+        """Return squared differences of features with channels of length 1, means over pixels, frames, five stages."""
         total = 0.0
         for start in range(0, len(output_FHWC), _BATCH):
             sides = (self._stages(x[start : start + _BATCH]) for x in (output_FHWC, target_FHWC))
@@ -93,7 +93,7 @@ class LiteFeatures:
         return {LITE: total / len(output_FHWC)}
 
     def _stages(self, frames_FHWC: np.ndarray) -> list[Tensor]:
-        """Features [F, C, H, W] of each stage, of length 1 along C."""
+        """Return features [F, C, H, W] of each stage, of length 1 along C."""
         x = torch.from_numpy(np.array(frames_FHWC)).permute(0, 3, 1, 2).float()
         x = (F.interpolate(x, (_SIZE, _SIZE), mode="bilinear", antialias=True) - _MEAN) / _SCALE
         network: Any = self._network

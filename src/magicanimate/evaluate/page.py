@@ -59,7 +59,7 @@ class Player:
 
 
 def chosen_for_players(result: Result, count: int) -> list[str]:
-    """Names of the videos that are shown: all if there are few, else the worst and the best by SSIM."""
+    """Return names of the videos that are shown: all if there are few, else the worst and the best by SSIM."""
     rows = sorted(result.rows, key=lambda row: (row.values.get(names.SSIM) or 0.0, row.name))
     ordered = [row.name for row in rows]
     if len(ordered) <= count:
@@ -83,7 +83,7 @@ def make_player(name: str, output_FHWC: np.ndarray, target_FHWC: np.ndarray, fps
 
 
 def to_html(report: Report, players: Sequence[Player], left_out: int = 0) -> str:
-    """The page. `left_out` players did not fit into LARGEST."""
+    """Return the page. `left_out` players did not fit into LARGEST."""
     result = report.result
     kind = "verdict yes" if report.comparable_with_tiktok else "verdict"
     body = [

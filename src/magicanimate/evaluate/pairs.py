@@ -1,4 +1,4 @@
-"""Which outputs belong to which targets: folders matched by name, or two single videos."""
+"""Match outputs to targets: folders by name, or two single videos."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pair_up(output: Path, target: Path, parts: Path | None = None) -> list[Pair]
 
 
 def holds_frames(folder: Path) -> bool:
-    """Whether a folder is one video: single frames lie in it."""
+    """Return True if a folder is one video: single frames lie in it."""
     files = [file for file in visible(folder) if file.is_file()]
     if any(file.suffix.lower() in VIDEO_SUFFIXES for file in files):
         return False
@@ -60,7 +60,7 @@ def holds_frames(folder: Path) -> bool:
 
 
 def _videos(path: Path, what: str) -> Path | dict[str, Path]:
-    """A single video, or the videos of a folder by name."""
+    """Return a single video, or the videos of a folder by name."""
     if not path.exists():
         raise InputError(f"The {what} {path} does not exist; check the path.")
     if path.is_file() or (holds_frames(path) and not _whole_videos(path)):
@@ -73,7 +73,7 @@ def _videos(path: Path, what: str) -> Path | dict[str, Path]:
 
 
 def _whole_videos(folder: Path) -> bool:
-    """Whether the arrays in a folder are videos [F, H, W, 3] rather than frames [H, W, 3]."""
+    """Return True if the arrays in a folder are videos [F, H, W, 3] rather than frames [H, W, 3]."""
     import numpy as np
 
     arrays = [file for file in visible(folder) if file.suffix.lower() == ".npy"]
@@ -86,7 +86,7 @@ def _whole_videos(folder: Path) -> bool:
 
 
 def _maps(folder: Path) -> dict[str, Path]:
-    """Part maps by name: whatever a motion can be."""
+    """Return part maps by name: whatever a motion can be."""
     if not folder.is_dir():
         raise InputError(f"The part maps {folder} are no folder; give one with a part map for each target.")
     suffixes = (*VIDEO_SUFFIXES, *ARRAY_SUFFIXES, *PICTURE_SUFFIXES)

@@ -1,4 +1,4 @@
-"""Figures of the person: colours of body parts against the target's, and the pose against the control.
+"""Figures of the person: colors of body parts against the target's, and the pose against the control.
 
 Shape legend: F frames, H W pixels, P parts. Frames are [F, H, W, 3] uint8, part maps [F, H, W] uint8 in 0..24.
 """
@@ -16,7 +16,7 @@ _PARTS = 25
 
 @dataclass(frozen=True)
 class PartColours:
-    """How far the mean colour of each body part is from the target's, in grey levels of 255."""
+    """Differences of the mean color of each body part from the target's, in gray levels of 255."""
 
     errors_P: np.ndarray
     """[25] mean over frames of the absolute difference; NaN for parts that are never seen."""
@@ -25,9 +25,9 @@ class PartColours:
 
 
 def part_colours(output_FHWC: np.ndarray, target_FHWC: np.ndarray, parts_FHW: np.ndarray) -> PartColours:
-    """Compare each part's mean colour in every frame that shows enough of it (SMALLEST_PART, scaled to the size).
+    """Compare each part's mean color in every frame that shows enough of it (SMALLEST_PART, scaled to the size).
 
-    The error tells whether clothes and skin keep the identity's colours, the drift whether they keep them over time:
+    The error tells whether clothes and skin keep the identity's colors, the drift whether they keep them over time:
     what the light does to the target is taken out of it.
     """
     least = SMALLEST_PART * parts_FHW[0].size / 256**2
@@ -51,7 +51,7 @@ def part_colours(output_FHWC: np.ndarray, target_FHWC: np.ndarray, parts_FHW: np
 
 
 def pose_overlap(found_FHW: np.ndarray, parts_FHW: np.ndarray) -> tuple[float, float]:
-    """Intersection over union of the parts found in an output and those asked for: (mean over parts, silhouette).
+    """Compare the parts found in an output with those asked for: intersection over union (mean over parts, silhouette).
 
     Pixels of all frames are counted together. A part counts if the control shows enough of it, on average, or if it
     was found and is not in the control at all. NaN if there is nobody on either side.

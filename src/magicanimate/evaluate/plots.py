@@ -1,4 +1,4 @@
-"""Plots of an evaluation as SVG text: the videos' figures beside their mean, and the body parts' colour errors."""
+"""Plots of an evaluation as SVG text: the videos' figures beside their mean, and the body parts' color errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "magicanimate", "font.fam
 
 
 def plot_videos(result: Result) -> str:
-    """A small plot for each figure: one point a video from least to greatest, the mean and its interval behind."""
+    """Plot each figure small: one point a video from least to greatest, the mean and its interval behind."""
     named = {
         name: figure for name, figure in result.figures().items() if any(name in row.values for row in result.rows)
     }
@@ -41,7 +41,7 @@ def plot_videos(result: Result) -> str:
 
 
 def plot_parts(result: Result) -> str:
-    """Bars: colour error of each body part."""
+    """Plot the color error of each body part as bars."""
     errors = sorted(result.part_errors.items(), key=lambda item: item[1])
     with _drawing() as plt:
         figure, axis = plt.subplots(figsize=(6, 0.4 + 0.2 * len(errors)), layout="constrained")

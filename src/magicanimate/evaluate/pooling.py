@@ -1,4 +1,4 @@
-"""From the videos' rows to pooled figures with intervals.
+"""Pool the videos' rows to figures with intervals.
 
 Shape legend: V videos, N frames or windows, D dimensions.
 """
@@ -22,7 +22,7 @@ _BUCKETS, _BUCKETS_WIDE, _WIDE = 20, 10, 1024  # a distance of 2048 dimensions t
 
 
 def pool_means(rows: list[VideoRow], metrics: dict[str, Metric], resamples: int, seed: int) -> dict[str, Figure]:
-    """Means over all frames of all videos, with bootstrap intervals over groups and videos."""
+    """Return means over all frames of all videos, with bootstrap intervals over groups and videos."""
     rows = sorted(rows, key=lambda row: row.name)  # the draws do not depend on the order of work
     frames_V = np.array([row.frames for row in rows], np.float64)
     groups = [row.group for row in rows]
@@ -57,7 +57,7 @@ def _figure(
 def pool_distance(
     rows: list[VideoRow], network: FeatureNetwork, metric: Metric, spool: FeatureSpool, progress: Progress | None
 ) -> tuple[Figure, LeftOut] | None:
-    """The Frechet distance of all videos' features, with a jackknife interval over buckets of groups.
+    """Return the Frechet distance of all videos' features, with a jackknife interval over buckets of groups.
 
     None if no video has a window.
     """
@@ -86,13 +86,13 @@ def _distances(
     rows: list[VideoRow], buckets: list[list[int]], name: str, dimensions: int, spool: FeatureSpool,
     told: Callable[[int], None],
 ) -> tuple[float, list[float], int]:  # fmt: skip
-    """Of all videos, and without each bucket (none if there is only one); and the number of windows."""
+    """Return the distance of all videos, those without each bucket (none of one alone), and the number of windows."""
 
     def bucket(index: int, side: int) -> np.ndarray:
         return np.concatenate([spool.load(rows[row].features[name][side]) for row in buckets[index]])
 
     def moments(index: int, side: int) -> Moments:
-        """Of a bucket, holding one video's features at a time."""
+        """Return the moments of a bucket, holding one video's features at a time."""
         total = Moments.empty(dimensions)
         for row in buckets[index]:
             total = total.merge(Moments.of(spool.load(rows[row].features[name][side])))

@@ -88,7 +88,7 @@ def _as_uint8(frame: np.ndarray, which: str) -> np.ndarray:
 
 
 def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Part maps [F, H, W] uint8 at the resolution of the comparison, and the file's (height, width).
+    """Return part maps [F, H, W] uint8 at the resolution of the comparison, and the file's (height, width).
 
     Raises:
         InputError: it cannot be read, or is an ordinary video.
@@ -107,7 +107,7 @@ def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int
 def find_parts(
     frames: Frames, extractor: str, progress: Callable[[str, int, int | None], None] | None = None
 ) -> np.ndarray:
-    """Part maps [F, H, W] uint8 that an extractor finds in frames; background everywhere if it finds nobody.
+    """Return part maps [F, H, W] uint8 that an extractor finds in frames; background everywhere if it finds nobody.
 
     Raises:
         InputError: the extractor is not installed.

@@ -25,19 +25,19 @@ class Report(BaseModel):
     comparable_with_tiktok: bool
     comparable_sentence: str
     parts: str
-    """Where part maps came from, in a sentence."""
+    """Source of the part maps, in a sentence."""
     result: Result
 
 
 def number(value: float | None, digits: int) -> str:
-    """A figure for people; a dash where it is not defined."""
+    """Return a figure for people; a dash where it is not defined."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.{digits}f}"
 
 
 def interval(figure: Figure) -> str:
-    """The interval for people."""
+    """Return the interval for people."""
     if figure.low is None or figure.high is None:
         return "–"
     return f"{number(figure.low, figure.digits)} to {number(figure.high, figure.digits)}"
@@ -50,7 +50,7 @@ def label(name: str, figure: Figure) -> str:
 
 
 def summary(result: Result) -> str:
-    """What was measured, in one line."""
+    """Summarize a result in one line."""
     height, width = result.size
     people = f" of {result.groups} people" if result.groups < result.videos else ""
     first = result.settings["reference"] == "first"
@@ -63,7 +63,7 @@ def _several(count: int, thing: str) -> str:
 
 
 def used_networks(result: Result) -> list[list[str]]:
-    """Table rows: figure, network, dimensions, window, hash."""
+    """Return table rows: figure, network, dimensions, window, hash."""
     return [
         [
             note.metric, note.name + (f" ({note.recognised})" if note.recognised else ""),
@@ -75,7 +75,7 @@ def used_networks(result: Result) -> list[list[str]]:
 
 
 def block_rows(block: dict[str, Figure]) -> list[list[str]]:
-    """Table rows: figure, value, interval, videos, frames, windows."""
+    """Return table rows: figure, value, interval, videos, frames, windows."""
     return [
         [
             label(name, figure), number(figure.value, figure.digits), interval(figure), str(figure.videos),
@@ -90,7 +90,7 @@ NETWORK_HEAD = ["figure", "network", "dimensions", "window", "sha256"]
 
 
 def video_table(rows: list[VideoRow], block: dict[str, Figure]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the videos' own figures in a block; distances exist only for all videos together."""
+    """Return head and rows of the videos' own figures in a block; distances exist only for all videos together."""
     named = [name for name in block if any(name in row.values for row in rows)]
     head = ["video", "frames", *named]
     body = [
@@ -101,7 +101,7 @@ def video_table(rows: list[VideoRow], block: dict[str, Figure]) -> tuple[list[st
 
 
 def to_markdown(report: Report) -> str:
-    """The report for reading in a terminal or a repository."""
+    """Return the report for reading in a terminal or a repository."""
     result = report.result
     lines = ["# Evaluation", "", summary(result), "", report.comparable_sentence, ""]
     for block, figures in result.blocks.items():

@@ -35,7 +35,7 @@ class Figure(_Data):
     windows: int | None = None
     """Frames or windows that features were taken of; only for Frechet distances."""
     interval: str = ""
-    """How the interval was found."""
+    """Method of the interval."""
 
 
 class VideoRow(_Data):
@@ -51,11 +51,11 @@ class VideoRow(_Data):
     values: dict[str, float | None]
     """None where a figure is not defined, such as the flicker of a background that is never seen."""
     part_errors: dict[str, float] = {}
-    """Colour error of each body part that was seen, by its name."""
+    """Color error of each body part that was seen, by its name."""
     features: dict[str, tuple[str, str]] = {}
-    """By distance: names of the feature files of output and target."""
+    """Names of the feature files of output and target, by distance."""
     notes: list[str] = []
-    """What was said when the files were read."""
+    """Notes from reading the files."""
 
 
 class NetworkNote(_Data):
@@ -88,19 +88,19 @@ class Result(_Data):
     blocks: dict[str, dict[str, Figure]]
     rows: list[VideoRow]
     part_errors: dict[str, float] = {}
-    """Mean colour error of each body part, in grey levels."""
+    """Mean color error of each body part, in gray levels."""
     networks: list[NetworkNote] = []
     left_out: dict[str, LeftOut] = {}
     notes: list[str] = []
     versions: dict[str, str] = {}
 
     def figures(self) -> dict[str, Figure]:
-        """All pooled figures by name; those that stand in two blocks once."""
+        """Return all pooled figures by name; those that stand in two blocks once."""
         return {name: figure for block in self.blocks.values() for name, figure in block.items()}
 
 
 class Difference(_Data):
-    """Of one figure between two methods, a minus b, on the same videos."""
+    """Difference of one figure between two methods, a minus b, on the same videos."""
 
     a: float
     b: float
@@ -111,12 +111,12 @@ class Difference(_Data):
     ahead: str
     """a, b or undecided: whether the paired interval leaves zero out, and on which side."""
     intervals_overlap: bool | None = None
-    """Whether the two methods' own intervals have a value in common."""
+    """True if the two methods' own intervals have a value in common."""
     videos: int
 
 
 def compare(a: Result, b: Result, seed: int = 0, resamples: int = 2000) -> dict[str, Difference]:
-    """Every figure that both have, with the interval of the paired difference.
+    """Return every figure that both have, with the interval of the paired difference.
 
     Means: bootstrap over groups and videos, the same draws for both. Distances: jackknife over the same buckets.
 
@@ -149,7 +149,7 @@ def compare(a: Result, b: Result, seed: int = 0, resamples: int = 2000) -> dict[
 
 
 def values_of(rows: list[VideoRow], name: str) -> np.ndarray:
-    """One figure of every video, [V]; NaN where it is not defined."""
+    """Return one figure of every video, [V]; NaN where it is not defined."""
     values = [row.values.get(name) for row in rows]
     return np.array([np.nan if value is None else value for value in values], np.float64)
 

@@ -35,12 +35,12 @@ _FILES = {"report.json", "report.md", "report.html", _ROWS, _FEATURES}
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for."""
+    """Inputs and options of an evaluation."""
 
     output: Path
     target: Path
     folder: Path
-    """Where the report goes."""
+    """Folder of the report."""
     settings: EvaluationSettings
     command: str = ""
     parts: Path | None = None
@@ -155,7 +155,7 @@ def _networks(request: Request) -> tuple[list[FeatureNetwork], list[PerceptualNe
 
 
 def _packaged(request: Request) -> list[PackagedNetwork]:
-    """Networks whose weights come inside packages. InputError: a package is not installed."""
+    """Return networks whose weights come inside packages. Raises InputError: a package is not installed."""
     if not (request.faces or request.lite):
         return []
     from magicanimate.evaluate.packaged import FaceIdentity, LiteFeatures
@@ -174,7 +174,7 @@ def _load(kind: Kind, file: str, device: str) -> Any:
 
 
 def _depends_on(request: Request, networks: Iterable[Any], perceptual: Iterable[Any]) -> dict[str, Any]:
-    """Everything that a row depends on, beside the videos."""
+    """Return everything that a row depends on, beside the videos."""
     return {
         "settings": request.settings.model_dump(include={"size", "reference", "short_videos"}),
         "networks": [(n.metric, n.name, n.sha256, n.window) for n in networks],
@@ -184,7 +184,7 @@ def _depends_on(request: Request, networks: Iterable[Any], perceptual: Iterable[
 
 
 def _left_out(request: Request) -> list[str]:
-    """A sentence on each figure of the paper that was not asked for."""
+    """Return a sentence on each figure of the paper that was not asked for."""
     remarks = [
         f"{metric} is left out: name its weights file with {OPTIONS[kind]} FILE."
         for kind, metric in WEIGHTS.items()
@@ -223,7 +223,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _players(pairs: list[Pair], result: Result, request: Request) -> tuple[list[Player], int]:
-    """Players of the page, and how many did not fit."""
+    """Return players of the page, and how many did not fit."""
     by_name = {pair.name: pair for pair in pairs}
     players: list[Player] = []
     room = LARGEST

@@ -61,7 +61,7 @@ class PeopleNetwork(nn.Module):
         return self.parts(x), features
 
     def identity(self, features_ND: Tensor) -> Tensor:
-        """Who it is, as a unit vector [N, 128]: near for two frames of the same person."""
+        """Embed the identity as a unit vector [N, 128]: near for two frames of the same person."""
         return F.normalize(self.person(features_ND), dim=1)
 
 
@@ -124,7 +124,7 @@ class StandinClips:
 
 
 def load_standin(file: Path = WEIGHTS) -> list[StandinFrames | StandinClips]:
-    """The stand-in networks, frames and clips. Raises InputError if the weights are missing or damaged."""
+    """Return the stand-in networks, frames and clips. Raises InputError if the weights are missing or damaged."""
     network = PeopleNetwork()
     load_strict(network, dequantise(read_safetensors(file), torch.float32), file)
     frames = StandinFrames(network.eval().requires_grad_(False), sha256(file))

@@ -16,10 +16,10 @@ _AGREE, _SLACK = 0.01, 0.5  # Sundaram et al. 2010, eq. 5: a pixel is seen in bo
 
 
 def dtssd(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> np.ndarray:
-    """Error of the frame-to-frame change, in [0, 1]: [F-1].
+    """Return the error of the frame-to-frame change, in [0, 1]: [F-1].
 
     sqrt(mean over pixels and channels of ((y[t+1] - y[t]) - (x[t+1] - x[t]))^2), after Erofeev et al. 2015
-    (Perceptually motivated benchmark for video matting), eq. 4, on colours instead of opacity.
+    (Perceptually motivated benchmark for video matting), eq. 4, on colors instead of opacity.
     """
     errors = []
     for t in range(len(output_FHWC) - 1):
@@ -33,7 +33,7 @@ def _change(frames_FHWC: np.ndarray, t: int) -> np.ndarray:
 
 
 def warping_errors(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the output and of the target itself: [F-1] each, in squared [0, 1]; NaN where nothing is seen in both.
+    """Return the warping errors of output and target, [F-1] each, in squared [0, 1]; NaN where nothing is seen in both.
 
     Mean over the pixels that are seen in both frames, and over channels, of (y[t] - warp(y[t+1]))^2 along the flow
     from x[t] to x[t+1] (Lai et al. 2018, Learning Blind Video Temporal Consistency, eq. 9 to 11). The flow is the
@@ -66,7 +66,7 @@ def _opencv() -> Any:
 
 
 def _seen(cv2: Any, forward_HW2: np.ndarray, backward_HW2: np.ndarray) -> np.ndarray:
-    """[H, W] bool: going there and coming back ends near the start, and inside the frame."""
+    """Return [H, W] bool: going there and coming back ends near the start, and inside the frame."""
     returned_HW2 = _warp(cv2, backward_HW2, forward_HW2)
     gap = ((forward_HW2 + returned_HW2) ** 2).sum(-1)
     length = (forward_HW2**2).sum(-1) + (returned_HW2**2).sum(-1)
@@ -77,14 +77,14 @@ def _seen(cv2: Any, forward_HW2: np.ndarray, backward_HW2: np.ndarray) -> np.nda
 
 
 def _there(flow_HW2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel goes."""
+    """Return the place that each pixel goes to."""
     height, width = flow_HW2.shape[:2]
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     return columns + flow_HW2[..., 0], rows + flow_HW2[..., 1]
 
 
 def _warp(cv2: Any, image: np.ndarray, flow_HW2: np.ndarray) -> np.ndarray:
-    """The image, looked up where the flow leads to."""
+    """Return the image, looked up where the flow leads to."""
     return cv2.remap(image, *_there(flow_HW2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 

@@ -1,4 +1,4 @@
-"""Whether figures may stand beside the published table of the TikTok data set: only on the very same videos.
+"""Judge whether figures compare with the published table of the TikTok data set: only on the very same videos.
 
 The list of DisCo's test videos is not part of this package. A list has one video a line: its name and its number of
 frames, divided by spaces, a tab or a comma; lines that begin with # are remarks.
@@ -19,7 +19,7 @@ _SIZE = 256  # pixels, of the published protocol
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the figures are comparable with the TikTok table, and why (not)."""
+    """Verdict on comparability with the TikTok table, and why (not)."""
 
     comparable: bool
     sentence: str

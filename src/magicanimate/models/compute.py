@@ -1,4 +1,4 @@
-"""How a model's networks are called; plain calls by default."""
+"""Calls of a model's networks; plain calls by default."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from magicanimate.parts.densepose import PARTS
 from magicanimate.untrusted import read_json
 
 FILE_NAME = "model.json"
-WARP_COLOURS = 4  # colours of a control plane's cell along each axis, of the warped picture
-WARP_PLANES = 3 * WARP_COLOURS**2 + 1  # these colours, and how far they are known
+WARP_COLOURS = 4  # colors of a control plane's cell along each axis, of the warped picture
+WARP_PLANES = 3 * WARP_COLOURS**2 + 1  # these colors, and how far they are known
 ControlEncoding = Literal["rgb", "parts", "depth"]
 ControlKind = Literal["densepose", "pose", "depth"]
 ENCODINGS: dict[str, tuple[str, ...]] = {"densepose": ("rgb", "parts"), "pose": ("rgb",), "depth": ("depth",)}
@@ -29,7 +29,7 @@ ORIGINAL_SCHEDULE: dict[str, Any] = {
 
 
 class ModelConfig(BaseModel):
-    """What a model is and how to run it. Sizes of the four networks are in their own config.json files."""
+    """Description of a model, and how to run it. Sizes of the four networks are in their own config.json files."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -90,7 +90,7 @@ class ModelConfig(BaseModel):
         return self.motion_planes + WARP_PLANES * self.warp_input
 
     def with_control(self, kind: str) -> ModelConfig:
-        """The same model with its ControlNet of another kind."""
+        """Return the same model with its ControlNet of another kind."""
         encoding = self.control_encoding if kind == self.control else ENCODINGS[kind][0]
         return self.model_copy(update={"control": kind, "control_encoding": encoding})
 
@@ -122,7 +122,7 @@ class ModelConfig(BaseModel):
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a model folder; InputError names the file and what is wrong with it."""
+    """Read the configuration of a model folder; InputError names the file and what is wrong with it."""
     path = folder / FILE_NAME
     if not path.exists():
         raise InputError(f"{folder} is not a model folder: it has no {FILE_NAME}.")

@@ -17,7 +17,7 @@ _FILES = ["*.json", "*.safetensors"]
 
 
 def is_hub_name(name_or_path: str | Path) -> bool:
-    """Whether this is owner/name of a repository on the hub, and no path of something that is there."""
+    """Return True if this is owner/name of a repository on the hub, and no path of something that is there."""
     return (
         isinstance(name_or_path, str)
         and _HUB_NAME.fullmatch(name_or_path) is not None
@@ -26,7 +26,7 @@ def is_hub_name(name_or_path: str | Path) -> bool:
 
 
 def fetch_model(name: str, **hub: Any) -> Path:
-    """The folder of a model from the hub. hub: see `fetch_folder`.
+    """Fetch a model from the hub; return its folder. hub: see `fetch_folder`.
 
     Raises:
         InputError: as `fetch_folder`, or the repository holds no model folder.
@@ -45,7 +45,7 @@ def fetch_folder(
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The descriptions and safetensors of a repository on the hub, fetched into its own cache if they are not there.
+    """Fetch the descriptions and safetensors of a repository on the hub into its own cache, if they are not there.
 
     Args:
         name: owner/name of the repository.
@@ -101,7 +101,7 @@ def upload_model(
 
 
 def hub_faults() -> tuple[type[Exception], ...]:
-    """What the hub's client raises where the hub refuses, has nothing, or cannot be reached."""
+    """Return the exceptions of the hub's client for refusals, missing files, and a hub that cannot be reached."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 
     return HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError

@@ -1,4 +1,4 @@
-"""Where models are: inside the package, in the user's cache, or in a folder that is named. Imports no network."""
+"""Locations of models: inside the package, in the user's cache, or in a named folder. Imports no network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OFFICIAL_CHECKPOINTS = "magicanimate-checkpoints"
 
 
 def is_model_folder(path: Path) -> bool:
-    """Whether a folder has a model's description, which is written last."""
+    """Return True if a folder has a model's description, which is written last."""
     return (path / FILE_NAME).is_file()
 
 
 def named_models() -> dict[str, Path]:
-    """Models that can be given by name: the shipped ones, those in the cache, and the official checkpoints there."""
+    """List the models that have a name: the shipped ones, those in the cache, and the official checkpoints there."""
     checkpoints = cache_folder() / OFFICIAL_CHECKPOINTS
     found = {OFFICIAL: checkpoints} if is_official(checkpoints) else {}
     for parent in (cache_folder(), SHIPPED):
@@ -31,7 +31,7 @@ def named_models() -> dict[str, Path]:
 
 
 def model_folder(name_or_path: str | Path) -> Path:
-    """The folder of a model, by path or name: a model folder, or one in the official layout.
+    """Find the folder of a model, by path or name: a model folder, or one in the official layout.
 
     Raises InputError with the choices.
     """
@@ -52,7 +52,7 @@ def model_folder(name_or_path: str | Path) -> Path:
 
 
 def network_size(path: Path) -> dict[str, Any]:
-    """Weights, bytes and number formats of a safetensors file, from its header; scales of int8 weights not counted."""
+    """Count weights, bytes, and dtypes of a safetensors file, from its header; scales of int8 weights not counted."""
     from safetensors import SafetensorError, safe_open
 
     try:

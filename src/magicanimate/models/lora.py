@@ -35,7 +35,7 @@ def fuse_lora(model: Model, path: Path, scale: float = 1.0) -> Model:
 
 
 def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Layer -> its two factors `[r, in, ...]` and `[out, r, ...]`, alpha included. InputError as `fuse_lora`."""
+    """Read a LoRA: layer -> factors `[r, in, ...]` and `[out, r, ...]`, alpha included. InputError as `fuse_lora`."""
     try:
         state, _ = StableDiffusionLoraLoaderMixin.lora_state_dict(with_alpha(read_state(path)))
     except (ValueError, KeyError, AttributeError) as error:
@@ -55,7 +55,7 @@ def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def with_alpha(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state with the factor alpha / rank in the first matrices, as other names have no place for it."""
+    """Return the state with the factor alpha / rank in the first matrices, as other names have no place for it."""
     result = {name: value.float() for name, value in state.items() if not name.endswith(".alpha")}
     for name, alpha in state.items():
         down = name.removesuffix(".alpha") + ".lora_down.weight"

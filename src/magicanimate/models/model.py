@@ -90,13 +90,13 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks compute. Of one weight: diffusers' own property looks at every layer's hooks, which takes
-        milliseconds, and it is read many times a step."""
+        """Device of the networks, taken from one weight: diffusers' own property looks at every layer's hooks, which
+        takes milliseconds, and it is read many times a step."""
         return self.compute.device or self.denoiser.conv_norm_out.weight.device
 
     @property
     def decoder(self) -> AutoencoderKL | AutoencoderTiny:
-        """What turns latents into pictures."""
+        """Decoder of latents into pictures."""
         return self.small_decoder or self.vae
 
     @property
@@ -156,7 +156,7 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, con
 
 
 def control_folders(folder: Path, config: ModelConfig) -> dict[str, Path]:
-    """The ControlNets of a model folder by kind: `control` is of the model's own, `control_KIND` of another."""
+    """Return the ControlNets of a model folder by kind: `control` is of the model's own, `control_KIND` of another."""
     others = {kind: folder / f"control_{kind}" for kind in ENCODINGS if kind != config.control}
     own: dict[str, Path] = {config.control: folder / "control"}
     return own | {kind: path for kind, path in others.items() if path.is_dir()}
@@ -169,7 +169,7 @@ def _no_control(folder: Path, control: str, present: list[str]) -> InputError:
 
 
 def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
-    """What takes the reference in: an appearance encoder, or the global embedding of a baseline."""
+    """Build the network that takes the reference in: an appearance encoder, or the global embedding of a baseline."""
     if config.get("_class_name") == GLOBAL_EMBEDDING:
         from magicanimate.networks.global_embedding import build_global_embedding
 
@@ -180,7 +180,7 @@ def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
 def load_network(
     folder: Path, build: Callable[[Mapping[str, Any]], nn.Module], dtype: torch.dtype, shared: Path | None = None
 ) -> nn.Module:
-    """One network of a model folder, for inference.
+    """Load one network of a model folder, for inference.
 
     shared: folder of the network that it takes all further weights from, if its config.json says that it shares them.
     """
@@ -226,7 +226,7 @@ def add_control(folder: Path, model: Model) -> Path:
 
 
 def read_network_config(path: Path) -> dict[str, Any]:
-    """A network's config.json. Raises InputError that names the file."""
+    """Read a network's config.json. Raises InputError that names the file."""
     config = read_json_object(path, "The network description", "fetch or save the model again")
     for name, value in config.items():
         numbers = value if isinstance(value, list) else [value]
@@ -320,7 +320,7 @@ def check_plain(model: Model) -> None:
 
 
 def model_index(networks: Sequence[str]) -> dict[str, Any]:
-    """What goes into model_index.json, by which diffusers and the hub know a pipeline's networks."""
+    """Return model_index.json, by which diffusers and the hub know a pipeline's networks."""
     classes = DIFFUSERS_CLASSES | {DETAIL: UNet2DModel.__name__}
     return {
         "_class_name": "MagicAnimatePipeline",
@@ -330,6 +330,6 @@ def model_index(networks: Sequence[str]) -> dict[str, Any]:
 
 
 def network_config(network: nn.Module, class_name: str) -> dict[str, Any]:
-    """What goes into a network's config.json, in diffusers' own format."""
+    """Return a network's config.json, in diffusers' own format."""
     arguments = {key: value for key, value in network.config.items() if not key.startswith("_")}
     return {"_class_name": class_name, "_diffusers_version": diffusers.__version__, **arguments}

@@ -1,4 +1,4 @@
-"""Licences of the official checkpoints, which go with whatever is made of them."""
+"""Licenses of the official checkpoints, which go with whatever is made of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NAMES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 def write_notices(folder: Path, source: Path, official: bool = False) -> None:
-    """Copy the licences and notices of a model's source, to any depth, into a folder that is made of it.
+    """Copy the licenses and notices of a model's source, to any depth, into a folder that is made of it.
 
-    official: the source is in the official layout, whose licences are told if it does not.
+    official: the source is in the official layout, whose licenses are told if it does not.
     """
     for path in sorted({path for name in _NAMES for path in source.rglob(name) if path.is_file()}):
         target = folder / path.relative_to(source)

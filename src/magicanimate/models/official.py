@@ -71,7 +71,7 @@ class OfficialModel:
 
 
 def read_official(root: Path) -> OfficialModel:
-    """All networks of a folder in the official layout, in float32, on the CPU.
+    """Read all networks of a folder in the official layout, in float32, on the CPU.
 
     Raises InputError for a file that is missing, damaged, unsafe or of another model: which, and where to get it.
     """
@@ -87,7 +87,7 @@ def read_official(root: Path) -> OfficialModel:
 
 
 def official_config(files: Files) -> ModelConfig:
-    """The model description of the official checkpoints, with the published inference settings."""
+    """Return the model description of the official checkpoints, with the published inference settings."""
     resolution = int(read_json(files["unet config"]).get("sample_size", 64)) * pixel_factor(meta_vae(files), patch=1)
     return ModelConfig(
         name="magicanimate",
@@ -110,13 +110,13 @@ def official_config(files: Files) -> ModelConfig:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A configuration file without the library's own entries (those that begin with `_`)."""
+    """Read a configuration file without the library's own entries (those that begin with `_`)."""
     content = read_json_object(path, "The configuration", "fetch it again")
     return {key: value for key, value in content.items() if not key.startswith("_")}
 
 
 def read_denoiser(files: Files) -> Denoiser:
-    """The video UNet: Stable Diffusion's spatial layers and MagicAnimate's temporal ones.
+    """Read the video UNet: Stable Diffusion's spatial layers and MagicAnimate's temporal ones.
 
     As in the original, spatial weights in the temporal checkpoint win; if it has all of them, Stable Diffusion's UNet
     is not read.
@@ -131,7 +131,7 @@ def read_denoiser(files: Files) -> Denoiser:
 
 
 def meta_denoiser(config: Mapping[str, Any], source: Path) -> Denoiser:
-    """The video UNet of Stable Diffusion's configuration, without storage. InputError: it is another kind's."""
+    """Build the video UNet of Stable Diffusion's configuration, without storage. InputError: it is another kind's."""
     middle = config.get("mid_block_type") or "UNetMidBlock2DCrossAttn"
     if middle not in ("UNetMidBlock2DCrossAttn", "UNetMidBlock3DCrossAttn"):
         raise InputError(f"{source} names a middle block that this model has not: {middle}.")
@@ -139,12 +139,12 @@ def meta_denoiser(config: Mapping[str, Any], source: Path) -> Denoiser:
 
 
 def missing_spatial(names: Collection[str | None], network: Denoiser) -> list[str]:
-    """Spatial weights of the network that are not among some names."""
+    """Return spatial weights of the network that are not among some names."""
     return [name for name in stored_state(network) if ".motion_modules." not in name and name not in names]
 
 
 def needs_unet(checkpoint: IO[bytes], config: Path) -> bool:
-    """Whether Stable Diffusion's UNet is needed beside a temporal checkpoint, of which only the names are read.
+    """Return True if Stable Diffusion's UNet is needed beside a temporal checkpoint, whose names alone are read.
 
     checkpoint: local, or on the hub and read in pieces. config: the UNet's. Raises InputError if it cannot be read.
     """
@@ -154,7 +154,7 @@ def needs_unet(checkpoint: IO[bytes], config: Path) -> bool:
 
 
 def read_unet(path: Path, config: Mapping[str, Any]) -> State:
-    """Stable Diffusion's UNet, from its own file or from one of all its networks."""
+    """Read Stable Diffusion's UNet, from its own file or from one of all its networks."""
     state = read_state(path)
     if not any(name.startswith(LDM_UNET_KEY) for name in state):
         return state
@@ -165,7 +165,7 @@ def read_unet(path: Path, config: Mapping[str, Any]) -> State:
 
 
 def plain_names(raw: Mapping[str, T], network: Denoiser) -> dict[str, T]:
-    """A temporal checkpoint's entries under the original's names.
+    """Read a temporal checkpoint's entries under the original's names.
 
     Keys that begin with `module.` lose everything up to its last occurrence. If keys are then unknown, only those of
     motion modules count, without a leading `unet.`.
@@ -178,7 +178,7 @@ def plain_names(raw: Mapping[str, T], network: Denoiser) -> dict[str, T]:
 
 
 def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> State:
-    """The temporal checkpoint's weights under diffusers' names.
+    """Return the temporal checkpoint's weights under diffusers' names.
 
     Position tables must be the ordinary ones of the right length: they are computed, not loaded. Raises InputError for
     keys that are unknown.
@@ -200,7 +200,7 @@ def temporal_state(raw: Mapping[str, Tensor], network: Denoiser, path: Path) -> 
 
 
 def unknown_keys(named: Collection[str], known: set[str]) -> list[str]:
-    """Original names that the denoiser has no place for; a position table belongs to its attention layer."""
+    """Return original names that the denoiser has no place for; a position table belongs to its attention layer."""
 
     def is_known(name: str) -> bool:
         if is_tolerated("temporal layers", name):
@@ -224,14 +224,14 @@ def check_position_table(name: str, table: Tensor, path: Path) -> None:
 
 
 def read_control(files: Files) -> Control:
-    """The DensePose ControlNet; its names are diffusers' own."""
+    """Read the DensePose ControlNet; its names are diffusers' own."""
     config = accepted(ControlNetModel, read_json(files["control config"]))
     path = files["control"]
     return fill(on_meta(lambda: build_control(config)), read_state(path), path, extra_is_error=False)
 
 
 def read_appearance(files: Files) -> UNet2DConditionModel:
-    """The appearance encoder: a 2D UNet without its unread end."""
+    """Read the appearance encoder: a 2D UNet without its unread end."""
     config = accepted(UNet2DConditionModel, read_json(files["appearance config"]))
     path = files["appearance"]
     network = on_meta(lambda: build_appearance(config))
@@ -239,13 +239,13 @@ def read_appearance(files: Files) -> UNet2DConditionModel:
 
 
 def read_vae(files: Files) -> AutoencoderKL:
-    """The VAE, whose attention layers may have the names of older diffusers versions."""
+    """Read the VAE, whose attention layers may have the names of older diffusers versions."""
     path = files["vae"]
     return fill(meta_vae(files), rename_vae_attention(read_state(path)), path)
 
 
 def meta_vae(files: Files) -> AutoencoderKL:
-    """The VAE without storage."""
+    """Build the VAE without storage."""
     config = accepted(AutoencoderKL, read_json(files["vae config"]))
     return on_meta(lambda: build_vae(config))
 
@@ -263,7 +263,7 @@ def rename_vae_attention(state: Mapping[str, Tensor]) -> State:
 
 
 def read_empty_prompt(files: Files) -> Tensor:
-    """The text encoder's last hidden states `[77, D]` for the empty prompt, which every official entry point uses.
+    """Compute the text encoder's last hidden states `[77, D]` for the empty prompt, which all official programs use.
 
     They are computed only where they do not lie beside the checkpoints.
     """
@@ -287,19 +287,19 @@ def read_empty_prompt(files: Files) -> Tensor:
 
 
 def text_model(encoder: CLIPTextModel) -> nn.Module:
-    """The module that holds the weights: one level down in older versions of transformers."""
+    """Return the module that holds the weights: one level down in older versions of transformers."""
     return getattr(encoder, "text_model", encoder)
 
 
 def text_state(state: Mapping[str, Tensor]) -> State:
-    """The text encoder's own weights, of those in its file or in one of all networks."""
+    """Return the text encoder's own weights, of those in its file or in one of all networks."""
     state = convert_ldm_clip_checkpoint(state) or state
     named = {name.removeprefix("text_model."): value for name, value in state.items()}
     return {name: value for name, value in named.items() if not is_tolerated("text encoder", name)}
 
 
 def accepted(network: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that the class takes today; files written by other versions may have more, which are reported."""
+    """Return the entries that the class takes today; others, of files of other versions, are reported."""
     names = inspect.signature(network).parameters
     extra = sorted(set(config) - set(names))
     if extra:
@@ -333,6 +333,6 @@ def is_tolerated(what: str, name: str) -> bool:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names for a message: the first few, and how many more."""
+    """Return names for a message: the first few, and how many more."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

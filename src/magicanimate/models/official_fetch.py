@@ -99,7 +99,7 @@ def fetch_parts(root: Path, names: Sequence[str], say: Say) -> None:
 
 
 def unet_is_needed(root: Path) -> bool:
-    """Whether the temporal checkpoint lacks spatial weights."""
+    """Return True if the temporal checkpoint lacks spatial weights."""
     from magicanimate.models.official import needs_unet
 
     files = Files(root)

@@ -1,4 +1,4 @@
-"""Which files the official checkpoints consist of, where they lie and where to get them. Imports no network."""
+"""Files of the official checkpoints: where they lie, and where to get them. Imports no network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WEIGHTS, PICKLE, CONFIG = "diffusion_pytorch_model.safetensors", "diffusion_pyto
 
 
 def part(hub: str, *alternatives: str, sha256: str | None = None) -> Part:
-    """A part by its paths inside a hub repository."""
+    """Make a part of its paths inside a hub repository."""
     return Part(tuple(f"{FOLDERS[hub]}/{path}" for path in alternatives), hub, sha256)
 
 
@@ -81,7 +81,7 @@ TEXT_PARTS = ("text encoder", "text encoder config", "vocabulary", "merges")
 
 
 def is_official(root: Path) -> bool:
-    """Whether a folder looks like the official layout, complete or not."""
+    """Return True if a folder looks like the official layout, complete or not."""
     return any((root / folder).is_dir() for folder in FOLDERS.values())
 
 
@@ -108,12 +108,12 @@ class Files(Mapping[str, Path]):
 
 
 def find(root: Path, name: str) -> Path | None:
-    """The file of a part, if one of its alternatives is there."""
+    """Return the file of a part, if one of its alternatives is there."""
     return next((root / path for path in PARTS[name].alternatives if (root / path).is_file()), None)
 
 
 def locate(root: Path, name: str) -> Path:
-    """The file of a part; InputError says which one is missing and where to get it."""
+    """Return the file of a part; InputError says which one is missing and where to get it."""
     found = find(root, name)
     if found is None:
         part = PARTS[name]
@@ -125,7 +125,7 @@ def locate(root: Path, name: str) -> Path:
 
 
 def locate_all(root: Path, hubs: Collection[str] = tuple(FOLDERS), unet: bool = False) -> Files:
-    """All files of some hub repositories; InputError as of `locate` for those that are read in any case.
+    """Return all files of some hub repositories; InputError as of `locate` for those that are read in any case.
 
     unet: whether Stable Diffusion's UNet is; a temporal checkpoint may replace it.
     """
@@ -137,10 +137,10 @@ def locate_all(root: Path, hubs: Collection[str] = tuple(FOLDERS), unet: bool = 
 
 
 def needed_parts(root: Path) -> list[str]:
-    """The parts that are read: without the text encoder's if the empty prompt's embedding is there."""
+    """Return the parts that are read: without the text encoder's if the empty prompt's embedding is there."""
     return [name for name in PARTS if not (Files(root).prompt and name in TEXT_PARTS)]
 
 
 def first_alternatives(hub: str) -> list[str]:
-    """The files to fetch from one hub repository: of each part the alternative that is read first."""
+    """Return the files to fetch from one hub repository: of each part the alternative that is read first."""
     return [part.path for part in PARTS.values() if part.hub == hub]

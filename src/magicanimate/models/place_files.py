@@ -40,7 +40,7 @@ def place_parts(parts: Sequence[Part], root: Path, later: Sequence[Part] = ()) -
 
 
 def in_cache(part: Part) -> Path | None:
-    """The file in the cache that other programs share: by its hash in any repository, else in the pinned revision."""
+    """Find a file in the cache shared with other programs: by hash in any repository, else in the pinned revision."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -89,7 +89,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def by_hand(parts: Sequence[Part], root: Path, error: BaseException) -> str:
-    """One sentence for machines without a connection: which files, where from and where to."""
+    """Return one sentence for machines without a connection: which files, where from and where to."""
     from huggingface_hub.constants import ENDPOINT
 
     lists = [

@@ -38,7 +38,7 @@ ORIGINAL_TEMPORAL_GROUPS = 32  # hard-coded in the original, whatever the spatia
 
 
 def map_original_key(name: str) -> str | None:
-    """The diffusers name of a parameter of the original's video UNet; None for position tables, which are computed.
+    """Map a parameter's name in the original's video UNet to diffusers'; None for position tables, which are computed.
 
     Spatial names are the same in both.
     """
@@ -51,7 +51,7 @@ def map_original_key(name: str) -> str | None:
 
 
 def original_denoiser_config(unet: Mapping[str, Any], motion: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration for `build_denoiser` of an original checkpoint.
+    """Return the configuration for `build_denoiser` of an original checkpoint.
 
     unet: config.json of the spatial UNet; what it calls attention_head_dim is the number of heads.
     motion: `motion_module_kwargs` of the original's inference settings.
@@ -76,7 +76,7 @@ def original_denoiser_config(unet: Mapping[str, Any], motion: Mapping[str, Any])
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises InputError that names the file if it is missing or damaged."""
+    """Read all tensors of a safetensors file. Raises InputError that names the file if it is missing or damaged."""
     try:
         return load_file(path)
     except FileNotFoundError as error:
@@ -118,7 +118,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_prompt(path: Path, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The empty prompt's embedding `[T, D]`. InputError: the file is missing, damaged or holds something else."""
+    """Read the empty prompt's embedding `[T, D]`. Raises InputError for missing, damaged, or other files."""
     prompt = dequantise(read_safetensors(path), dtype).get(PROMPT_KEY)
     if prompt is None or prompt.ndim != 2:
         raise InputError(f"{path} must hold one tensor {PROMPT_KEY!r} of two dimensions.")
@@ -128,18 +128,18 @@ def read_prompt(path: Path, dtype: torch.dtype = torch.float32) -> Tensor:
 def write_prompt(path: Path, prompt: Tensor, storage: str) -> None:
     """Write the empty prompt's embedding `[T, D]`.
 
-    One row of two dimensions would be quantised like a weight; it is small, so it is not.
+    One row of two dimensions would be quantized like a weight; it is small, so it is not.
     """
     write_safetensors(path, to_storage({PROMPT_KEY: prompt}, storage, exact=(PROMPT_KEY,)))
 
 
 def stored_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's state without what is computed anyway."""
+    """Return a network's state without what is computed anyway."""
     return {name: value for name, value in network.state_dict().items() if not is_computed(name)}
 
 
 def is_computed(name: str) -> bool:
-    """Whether a name belongs to a table that is computed and neither stored nor read: see COMPUTED."""
+    """Return True if a name belongs to a table that is computed and neither stored nor read: see COMPUTED."""
     return name.endswith(COMPUTED)
 
 
@@ -179,7 +179,7 @@ def fill_computed(network: nn.Module) -> None:
 
 
 def to_storage(state: Mapping[str, Tensor], storage: str, exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Floating point weights as they are written: float32, float16, bfloat16 or int8; exact: see `quantise_int8`."""
+    """Convert floating point weights for storage: float32, float16, bfloat16 or int8; exact: see `quantise_int8`."""
     if storage == "int8":
         return quantise_int8(state, exact)
     dtype = STORAGE_DTYPES[storage]
@@ -187,7 +187,7 @@ def to_storage(state: Mapping[str, Tensor], storage: str, exact: tuple[str, ...]
 
 
 def quantise_int8(state: Mapping[str, Tensor], exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Weights of two and more dimensions as int8 with a float16 scale per output channel, the others as float16.
+    """Store weights of two and more dimensions as int8 with a float16 scale per output channel, the others as float16.
 
     `name` becomes int8 and `name.scale` holds one factor per first index; name * scale is the weight again.
     exact: weights whose names have one of these in them are float16 too.
@@ -221,5 +221,5 @@ def dequantise(state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) 
 
 
 def align(scale_O: Tensor, weight: Tensor) -> Tensor:
-    """A scale per output channel, float32, shaped to multiply a weight `[O, ...]`."""
+    """Reshape a scale per output channel, float32, to multiply a weight `[O, ...]`."""
     return scale_O.float().reshape(-1, *[1] * (weight.ndim - 1))

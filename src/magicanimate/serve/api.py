@@ -33,13 +33,13 @@ _UPLOADS = anyio.CapacityLimiter(2)
 
 
 class Problem(BaseModel):
-    """Why a request is refused."""
+    """Reason of a refusal."""
 
     detail: str = Field(description="one sentence: what is wrong and what to do")
 
 
 class Health(BaseModel):
-    """Whether the service can do anything."""
+    """Readiness of the service."""
 
     status: str = Field(description="ok: a worker is there; loading: none is ready yet; no worker: jobs would wait")
     jobs: dict[str, int] | None = Field(None, description="by state; not told without a token where one is needed")
@@ -66,7 +66,7 @@ Jobs = Annotated[Service, Depends(_service)]
 
 
 async def _job_id(job: Annotated[str, PathParameter(description="as given when the job was created")]) -> str:
-    """What is no id at all is of no job: 404, and the store is not asked."""
+    """Check a job's id; 404 for anything else, without asking the store."""
     if not re.fullmatch("[0-9a-f]{32}", job):
         raise unknown_job()
     return job
@@ -200,7 +200,7 @@ def list_models(service: Jobs) -> list[ModelState]:
 
 @router.get("/health", tags=["service"], responses={421: {"model": Problem}})
 def get_health(service: Jobs, client: Client) -> Health:
-    """Whether a worker is ready. Needs no token."""
+    """Tell whether a worker is ready. Needs no token."""
     workers = service.workers()
     ready = any(worker.state in ("ready", "busy") for worker in workers)
     status = "ok" if ready else "loading" if workers else "no worker"
@@ -211,7 +211,7 @@ def get_health(service: Jobs, client: Client) -> Health:
 
 @router.get("/metrics", tags=["service"], response_class=Response, responses=_problems())
 def get_metrics(request: Request) -> Response:
-    """For Prometheus, in its text format."""
+    """Return metrics in Prometheus' text format."""
     return Response(request.app.state.metrics.text(), media_type=Metrics.media_type)
 
 

@@ -33,7 +33,7 @@ _TRIALS, _TRIAL_SECONDS = 10, 300.0  # wrong tokens from one address within so l
 
 
 def create_app(options: ServeOptions) -> FastAPI:
-    """The service of a data folder, ready for an ASGI server. Its workers start and end with it.
+    """Make the service of a data folder, ready for an ASGI server. Its workers start and end with it.
 
     Raises:
         InputError: the data folder cannot be used, or the options are not safe.
@@ -100,7 +100,7 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def _add_login(app: FastAPI, options: ServeOptions) -> None:
-    """For browsers, which cannot send a token by themselves: a form that puts it into a cookie."""
+    """Add a login form for browsers, which cannot send a token by themselves: it puts the token into a cookie."""
 
     @app.get(LOGIN, include_in_schema=False)
     def login_form() -> HTMLResponse:
@@ -129,7 +129,7 @@ class Trials:
         self._times: dict[str, list[float]] = {}
 
     def wait(self, address: str, now: float) -> float:
-        """Seconds until the next trial is allowed; 0: now."""
+        """Return seconds until the next trial is allowed; 0: now."""
         recent = [moment for moment in self._times.get(address, []) if now - moment < _TRIAL_SECONDS]
         return 0.0 if len(recent) < _TRIALS else max(1.0, recent[-_TRIALS] + _TRIAL_SECONDS - now)
 

@@ -1,4 +1,4 @@
-"""What a front end, the page or the HTTP API, may do: submit jobs and ask about them. Imports nothing heavy."""
+"""Interface of the service to front ends: submit jobs and ask about them. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ServiceError(Exception):
 
 
 class JobState(BaseModel):
-    """What is told about a job. Times are seconds since 1970."""
+    """State of a job, as clients see it. Times are seconds since 1970."""
 
     id: str = Field(description="32 hexadecimal digits")
     state: State
@@ -45,12 +45,12 @@ class JobState(BaseModel):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """True if the job has ended."""
         return self.state in ENDED
 
 
 class WorkerState(BaseModel):
-    """What is told about a worker."""
+    """State of a worker."""
 
     id: str = Field(description="machine and process, or where one is being started")
     state: Literal["loading", "ready", "busy"]
@@ -64,11 +64,11 @@ class Backend(Protocol):
     """
 
     def models(self) -> list[str]:
-        """Names that `submit` takes; the first is the default."""
+        """Return names that `submit` takes; the first is the default."""
         ...
 
     def workers(self) -> list[WorkerState]:
-        """Workers that are alive."""
+        """Return workers that are alive."""
         ...
 
     def submit(
@@ -90,7 +90,7 @@ class Backend(Protocol):
     def submit_made(
         self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *, model: str | None = None
     ) -> str | None:
-        """As `submit`, where the video was kept by `keep_made`: a job that is done at once. None where it was not."""
+        """Submit a job whose video `keep_made` kept, so that it is done at once; None if there is no such video."""
         ...
 
     def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
@@ -100,18 +100,18 @@ class Backend(Protocol):
     def state(self, job: str, client: str) -> JobState: ...
 
     def jobs(self, client: str) -> list[JobState]:
-        """The client's jobs, newest first."""
+        """Return the client's jobs, newest first."""
         ...
 
     def result(self, job: str, client: str) -> Path:
-        """The finished video (mp4; webm where it is transparent); its settings lie beside it (`media.settings_path`).
+        """Return the finished video (mp4, or webm with alpha); its settings lie beside it (`media.settings_path`).
 
         409 while there is none.
         """
         ...
 
     def driver(self, job: str, client: str) -> Path | None:
-        """The motion as the model saw it, framed and timed like the result (mp4, `Job.motion_frames`), for
+        """Return the motion as the model saw it, framed and timed like the result (mp4, `Job.motion_frames`), for
         comparison; None where there is none."""
         ...
 

@@ -100,15 +100,15 @@ class Client:
             return _job(self._send("POST", "/jobs", data=form, files=files))
 
     def state(self, job: str) -> JobState:
-        """How far a job is."""
+        """Return the state of a job."""
         return _job(self._send("GET", f"/jobs/{job}"))
 
     def jobs(self) -> list[JobState]:
-        """Your jobs, newest first."""
+        """Return your jobs, newest first."""
         return [JobState.model_validate(state) for state in self._send("GET", "/jobs").json()]
 
     def watch(self, job: str) -> Iterator[JobState]:
-        """The job's states as they change, until it has ended."""
+        """Yield the job's states as they change, until it has ended."""
         patient = httpx.Timeout(60.0, read=None)
         with self._connected(), self._http.stream("GET", f"/jobs/{job}/events", timeout=patient) as response:
             if response.is_error:
@@ -145,7 +145,7 @@ class Client:
         return path
 
     def result_settings(self, job: str) -> dict[str, Any]:
-        """Everything that made a result."""
+        """Return everything that made a result."""
         return self._send("GET", f"/jobs/{job}/result/settings").json()
 
     def cancel(self, job: str) -> JobState:
@@ -157,11 +157,11 @@ class Client:
         self._send("DELETE", f"/jobs/{job}")
 
     def models(self) -> list[str]:
-        """Models that can be asked for, the default first."""
+        """Return models that can be asked for, the default first."""
         return [model["name"] for model in self._send("GET", "/models").json()]
 
     def health(self) -> dict[str, Any]:
-        """Whether the service can do anything."""
+        """Return the readiness of the service."""
         return self._send("GET", "/health").json()
 
 

@@ -8,5 +8,5 @@ _START = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """Seconds since 1970, counted on from the start of this process: setting the machine's clock changes nothing."""
+    """Return seconds since 1970, counted from the start of this process: setting the clock changes nothing."""
     return _START + time.monotonic()

@@ -37,7 +37,7 @@ class Record(JobState):
     """The kind of the error."""
 
     def told(self, position: int | None, keep_seconds: float, status: Status | None) -> JobState:
-        """What its client may know."""
+        """Return the state for the job's client."""
         stage, done, total = status or (None, 0, None)
         facts = {
             "position": position, "stage": stage, "done": done, "total": total,
@@ -47,25 +47,25 @@ class Record(JobState):
 
 
 def begun(job: Record, worker: str, now: float) -> Record:
-    """A worker takes it."""
+    """Give a job to a worker."""
     news = {"state": "running", "worker": worker, "attempts": job.attempts + 1, "started": now}
     return job.model_copy(update=news)
 
 
 def ended(job: Record, state: State, now: float, **facts: Any) -> Record:
-    """Over, for better or worse; `facts` are more fields, such as error, or result and its size."""
+    """End a job; `facts` are more fields, such as error, or result and its size."""
     return job.model_copy(update={"state": state, "finished": now, "worker": None, "size": 0, **facts})
 
 
 def released(job: Record, now: float) -> Record:
-    """Its worker ended for no fault of the job, which is as if it had not begun."""
+    """Requeue a job whose worker ended for no fault of the job, as if it had not begun."""
     if job.stop:
         return ended(job, "cancelled", now)
     return job.model_copy(update={"state": "queued", "worker": None, "attempts": job.attempts - 1, "started": None})
 
 
 def lost(job: Record, now: float) -> Record:
-    """Its worker is gone without a word."""
+    """Requeue or fail a job whose worker vanished."""
     if job.attempts >= ATTEMPTS and not job.stop:
         return ended(job, "failed", now, error=LOST, failure="lost")
     again = released(job, now)
@@ -73,12 +73,12 @@ def lost(job: Record, now: float) -> Record:
 
 
 def stopped(job: Record, now: float) -> Record:
-    """Its client wants no more of it: over at once if it waits, else as soon as its worker hears."""
+    """Cancel a job: over at once if it waits, else as soon as its worker hears."""
     if job.ended:
         return job
     return ended(job, "cancelled", now) if job.state == "queued" else job.model_copy(update={"stop": True})
 
 
 def counts_by_state(counts: Mapping[str, int]) -> dict[str, int]:
-    """All states, with zeros."""
+    """Return all states, with zeros."""
     return {state: counts.get(state, 0) for state in ("queued", "running", *ENDED)}

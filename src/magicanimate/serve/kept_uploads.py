@@ -46,12 +46,12 @@ class KeptUploads:
 
     @property
     def keep_seconds(self) -> float:
-        """How long a file is kept at most."""
+        """Longest time that a file is kept, seconds."""
         return self._limits.keep_seconds
 
     @property
     def bytes(self) -> int:
-        """Of all."""
+        """Bytes of all files."""
         return sum(upload.bytes for upload in list(self._uploads.values()))
 
     def add(self, owner: str, what: Literal["picture", "motion"], source: BinaryIO) -> Upload:

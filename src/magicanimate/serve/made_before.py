@@ -52,7 +52,7 @@ class MadeBefore:
 
 
 def made_name(picture: Path, motion: Path, model: Path, settings: dict[str, Any]) -> str:
-    """A name for the video that this version makes of both files with a model folder and settings."""
+    """Return a name for the video that this version makes of both files with a model folder and settings."""
     files = sorted(path for path in model.rglob("*") if path.is_file())
     weights = [(str(path.relative_to(model)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return sha256(picture, motion, repr((version(), sorted(settings.items()), weights)))[:32]

@@ -60,11 +60,11 @@ class Metrics:
             self.frame_seconds.observe(outcome.seconds / outcome.frames)
 
     def text(self) -> bytes:
-        """All figures in Prometheus' text format."""
+        """Return all figures in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def counting(self, app: ASGIApp) -> Callable[[Scope, Receive, Send], Any]:
-        """ASGI middleware that counts. Routes go by their pattern, so that no id becomes a label."""
+        """Return ASGI middleware that counts. Routes go by their pattern, so that no id becomes a label."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":

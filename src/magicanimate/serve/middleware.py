@@ -1,4 +1,4 @@
-"""What stands before every request: the Host it names, the page it comes from, and who it is.
+"""Check every request first: the Host it names, the page it comes from, and its client.
 
 A browser can be made to send requests by any page that its user looks at. Three things keep those out: names other
 than ours are refused (a foreign name can be made to point here), state is not changed for another page's origin, and
@@ -100,7 +100,7 @@ class Guard:
 
 
 def _embeddable(sites: tuple[str, ...]) -> dict[str, str]:
-    """The headers of a page that other sites may show in a frame."""
+    """Return the headers of a page that other sites may show in a frame."""
     kept = {name: value for name, value in _HEADERS.items() if name != "X-Frame-Options"}
     name = "Content-Security-Policy"
     return kept | {name: kept[name].replace("frame-ancestors 'self'", " ".join(["frame-ancestors 'self'", *sites]))}
@@ -118,7 +118,7 @@ def _token(headers: Headers) -> str | None:
 
 
 def _is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that another site's page sends this. Programs that are no browsers say nothing."""
+    """Return True if a browser says that another site's page sends this. Programs other than browsers say nothing."""
     origin = headers.get("origin")
     if origin is not None:
         try:

@@ -1,4 +1,4 @@
-"""What a service is started with: addresses, who may ask, limits, and how long things are kept."""
+"""Options of a service: addresses, clients, limits, and times to keep things."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LOCAL = "local"
 """The one client of a service without tokens."""
 
 FORM_BYTES = 2**16
-"""Of one form field that is no file."""
+"""Most bytes of one form field that is no file."""
 
 _SHORTEST_TOKEN = 16
 
 
 class Limits(BaseModel):
-    """What one request, one client and the whole service may use."""
+    """Limits of one request, one client, and the whole service."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -43,12 +43,12 @@ class Limits(BaseModel):
 
     @property
     def body_bytes(self) -> int:
-        """Of a whole request: the files, and what stands around them."""
+        """Most bytes of a whole request: the files and their form."""
         return self.upload_bytes + 2 * FORM_BYTES
 
     @property
     def too_large(self) -> str:
-        """What is said about more bytes than that."""
+        """Sentence about more bytes than that."""
         return f"The files are larger than {self.upload_bytes / 2**20:.4g} MiB together; send smaller ones."
 
 
@@ -97,7 +97,7 @@ class ServeOptions(BaseModel):
             raise InputError(f"The data folder {self.data} cannot be made: {error.strerror}.") from error
 
     def client_of(self, token: str | None) -> str | None:
-        """The client behind a token; None if it is wrong. Takes the same time for every wrong token."""
+        """Return the client behind a token; None if it is wrong. Takes the same time for every wrong token."""
         if not self.tokens:
             return LOCAL
         given = (token or "").encode()
@@ -105,7 +105,7 @@ class ServeOptions(BaseModel):
         return matching[0] if matching else None
 
     def allows_host(self, header: str) -> bool:
-        """Whether a Host header names this service. An address cannot be rebound to another, a name can."""
+        """Return True if a Host header names this service. An address cannot be rebound to another, a name can."""
         name = re.sub(r":\d+$", "", header).strip("[]").lower()
         if name in ("localhost", self.host, *self.hosts):
             return True
@@ -130,7 +130,7 @@ class ServeOptions(BaseModel):
 
 
 def read_tokens(path: Path | None) -> dict[str, str]:
-    """Client names and tokens: lines `name token` of a file, and MAGICANIMATE_TOKEN for the client `default`."""
+    """Return client names and tokens: lines `name token` of a file, and MAGICANIMATE_TOKEN for the client `default`."""
     tokens = {}
     if path:
         try:

@@ -64,7 +64,7 @@ class Service:
         self, picture: BinaryIO, motion: BinaryIO, settings: Mapping[str, Any], client: str, *,
         model: str | None = None, preview: bool = False,
     ) -> str:  # fmt: skip
-        """As `submit`, from open files. Whatever goes wrong, nothing is left behind."""
+        """Submit a job from open files. Whatever goes wrong, nothing is left behind."""
         limits = self.options.limits
         given = self._given(settings)
         name = self._known(model)
@@ -174,7 +174,7 @@ class Service:
             raise ServiceError(422, str(error)) from error
 
     def folder(self, job: str) -> Path:
-        """Where a job's files are. Job ids are made here or come from the store, never from outside."""
+        """Return the folder of a job. Job ids are made here or come from the store, never from outside."""
         return self.options.jobs / job
 
     def _own(self, job: str, client: str) -> Record:
@@ -188,7 +188,7 @@ class Service:
         return record.told(self.store.position(record), keep, self.progress.get(record.id))
 
     def _given(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Checked settings, as they are stored."""
+        """Return checked settings, as they are stored."""
         given = limited(settings, self.options.limits).model_dump(mode="json", exclude_unset=True)
         return given | ({"label": True} if self.options.label else {})
 
@@ -213,7 +213,7 @@ class Service:
 
 
 def check_room(limits: Limits, own: int, all_jobs: int, used: int) -> None:
-    """Whether one more job fits. ServiceError 429, 503 or 507."""
+    """Check that one more job fits. Raises ServiceError 429, 503 or 507."""
     if own >= limits.client_jobs:
         raise ServiceError(429, f"You have {own} unfinished jobs, which is the limit; wait for one, or cancel one.")
     if all_jobs >= limits.jobs:
@@ -223,7 +223,7 @@ def check_room(limits: Limits, own: int, all_jobs: int, used: int) -> None:
 
 
 def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
-    """Checked settings within the service's limits. ServiceError 422 with a sentence."""
+    """Return checked settings within the service's limits. ServiceError 422 with a sentence."""
     try:
         chosen = make_settings(**settings)
     except InputError as error:
@@ -244,5 +244,5 @@ def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
 
 
 def unknown_job() -> ServiceError:
-    """The same for jobs that never were, are gone, or belong to others."""
+    """Return the same for jobs that never were, are gone, or belong to others."""
     return ServiceError(404, "There is no such job; it may have been deleted.")

@@ -84,7 +84,7 @@ class Store:
         return self._read(wanted.order_by(_JOBS.c.created.desc()).limit(limit))
 
     def position(self, job: Record) -> int | None:
-        """Queued jobs that come before a queued one, counted by age; None for others."""
+        """Return queued jobs that come before a queued one, counted by age; None for others."""
         if job.state != "queued":
             return None
         before = sa.select(sa.func.count()).where(_JOBS.c.state == "queued", _JOBS.c.created < job.created)
@@ -92,7 +92,7 @@ class Store:
             return connection.scalar(before) or 0
 
     def change(self, job: str, change: Change) -> Record | None:
-        """The changed record; None where there is no such job or `change` leaves it."""
+        """Return the changed record; None where there is no such job or `change` leaves it."""
         with self._writing() as connection:
             old = _one(connection, job)
             new = change(old) if old else None
@@ -122,7 +122,7 @@ class Store:
         return self._read(sa.select(_JOBS.c.record).where(_JOBS.c.state == "running"))
 
     def finished_before(self, moment: float) -> list[str]:
-        """Ids of jobs that ended before a moment."""
+        """Return ids of jobs that ended before a moment."""
         ended = sa.select(_JOBS.c.id).where(_JOBS.c.state.in_(ENDED), _JOBS.c.finished < moment)
         with self._reader.connect() as connection:
             return list(connection.scalars(ended))
@@ -132,13 +132,13 @@ class Store:
             connection.execute(sa.delete(_JOBS).where(_JOBS.c.id == job))
 
     def counts(self) -> dict[str, int]:
-        """Jobs by state, zeros included."""
+        """Return jobs by state, zeros included."""
         grouped = sa.select(_JOBS.c.state, sa.func.count()).group_by(_JOBS.c.state)
         with self._reader.connect() as connection:
             return counts_by_state(dict(map(tuple, connection.execute(grouped))))
 
     def used(self) -> int:
-        """Bytes of all jobs."""
+        """Return bytes of all jobs."""
         with self._reader.connect() as connection:
             return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))) or 0
 

@@ -34,7 +34,7 @@ _SUFFIXES = {
     "mov": ".mp4", "matroska": ".webm", "avi": ".avi",
 }  # fmt: skip
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error)
-"""What Pillow raises on damaged files."""
+"""Exceptions of Pillow for damaged files."""
 _DAMAGED_PICTURE = "The picture is damaged; save it again or send another."
 _CHUNK = 2**20
 
@@ -52,7 +52,7 @@ def store_upload(source: BinaryIO, path: Path, limits: Limits, before: int = 0) 
 
 
 def picture_kind(path: Path, limits: Limits) -> str:
-    """The ending that a picture's content calls for. ServiceError: not a picture, damaged, or too many pixels."""
+    """Return the ending of a picture's content. ServiceError: not a picture, damaged, or too many pixels."""
     refusal = "The picture is not a PNG, JPEG or WebP file."
     formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")
     if kind_of_picture(path) == "HEIC":
@@ -69,7 +69,7 @@ def picture_kind(path: Path, limits: Limits) -> str:
 
 
 def motion_kind(path: Path, limits: Limits) -> str:
-    """The ending that a motion's content calls for. ServiceError: not a video, too many pixels, or too long."""
+    """Return the ending that a motion's content calls for. ServiceError: not a video, too many pixels, or too long."""
     with path.open("rb") as file:
         head = file.read(16)
     for container, matches in _CONTAINERS.items():

@@ -50,7 +50,7 @@ def same_max_pool(x_NCTHW: Tensor, kernel: Size, stride: Size) -> Tensor:
 
 
 class Unit(nn.Module):
-    """Padded convolution, batch normalisation, ReLU."""
+    """Padded convolution, batch normalization, ReLU."""
 
     def __init__(self, channels: int, width: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()

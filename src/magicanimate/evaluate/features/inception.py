@@ -37,7 +37,7 @@ halving_pool = partial(max_pool2d, kernel_size=3, stride=2)
 
 
 class Conv(nn.Module):
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalization, ReLU."""
 
     def __init__(self, channels: int, spec: Spec, pad: bool | None = None) -> None:
         """pad: to the same size; None: where the stride is 1."""

@@ -1,4 +1,4 @@
-"""From the name of a network and a weights file to a network that is ready. Imports torch only when it is used."""
+"""Load a network by name and weights file. Imports torch only when it is used."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_feature_network(
     heads: Path | None = None,
     option: str = "",
 ) -> FrechetNetwork | PerceptualDistance:
-    """A feature network with published weights.
+    """Load a feature network with published weights.
 
     Args:
         kind: inception (FID), resnet3d (FID-VID), i3d (FVD), lpips-vgg or lpips-alex.
@@ -79,7 +79,7 @@ def _fetched(kind: Kind, option: str) -> Path:
 
 
 def _expected(kind: Kind) -> str:
-    """Which file is meant, and where such a file usually comes from."""
+    """Describe the expected file, and where it usually comes from."""
     return " or ".join(f"{file.file} (from {file.origin})" for file in FILES[kind] if not file.refused)
 
 
@@ -136,7 +136,7 @@ def _perceptual(kind: Kind, path: Path, heads: Path | None, device: torch.device
 
 
 def shipped_heads(kind: Kind) -> Path:
-    """The heads inside torchmetrics, found without importing it."""
+    """Return the heads inside torchmetrics, found without importing it."""
     from importlib.util import find_spec
 
     spec = find_spec("torchmetrics")
@@ -162,7 +162,7 @@ def _filled(build: Callable[[], nn.Module], kind: Kind, state: dict[str, Tensor]
 
 
 def _identity(kind: Kind, path: Path) -> tuple[str, str]:
-    """SHA-256 of a file, and the name of the published file that it is. Raises InputError if that one is refused."""
+    """Hash a file (SHA-256), and name the published file that it is. Raises InputError if that one is refused."""
     sha256 = files.sha256(path)
     published = recognise(kind, path, sha256)
     if published and published.refused:

@@ -1,7 +1,7 @@
 """LPIPS 0.1: a distance of two pictures in the features of a VGG16 or an AlexNet.
 
 After Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (arXiv 1801.03924): features
-of five layers are normalised along the channels, their squared differences weighted per channel by a learned head,
+of five layers are normalized along the channels, their squared differences weighted per channel by a learned head,
 averaged over pixels, and summed over the layers. Names of the backbones are torchvision's.
 
 Shape legend: N pictures, C channels, H W pixels.
@@ -33,7 +33,7 @@ InputRange = Literal["signed", "unit"]
 
 
 def vgg16() -> nn.Sequential:
-    """Features of configuration D (arXiv 1409.1556), up to the last ReLU."""
+    """Return features of configuration D (arXiv 1409.1556), up to the last ReLU."""
     layers: list[nn.Module] = []
     channels = 3
     for stage, (width, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
@@ -45,7 +45,7 @@ def vgg16() -> nn.Sequential:
 
 
 def alexnet() -> nn.Sequential:
-    """Features of the one-tower AlexNet (arXiv 1404.5997), up to the last ReLU."""
+    """Return features of the one-tower AlexNet (arXiv 1404.5997), up to the last ReLU."""
     return nn.Sequential(
         *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
@@ -104,7 +104,7 @@ class LPIPS(nn.Module):
 
 
 def unit_length(x_NCHW: Tensor) -> Tensor:
-    """Each pixel's channels as a vector of length one."""
+    """Normalize each pixel's channels to a vector of length one."""
     return x_NCHW / (x_NCHW.square().sum(1, keepdim=True).sqrt() + SMALLEST_NORM)
 
 
@@ -114,12 +114,12 @@ def scaled(pictures_N3HW: Tensor, input_range: InputRange) -> Tensor:
 
 
 def torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of the package lpips, `net.slice2.5.weight`, as torchvision's, `features.5.weight`; others stay."""
+    """Return names of the package lpips, `net.slice2.5.weight`, as torchvision's, `features.5.weight`; others stay."""
     return {re.sub(r"^net\.slice\d\.(\d+)\.", r"features.\1.", name): value for name, value in state.items()}
 
 
 def has_heads(state: Mapping[str, Tensor]) -> bool:
-    """Whether a file holds the heads beside the backbone."""
+    """Return True if a file holds the heads beside the backbone."""
     return any(re.match(r"lin\d\.", name) for name in state)
 
 

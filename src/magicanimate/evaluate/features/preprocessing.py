@@ -18,7 +18,7 @@ KINETICS_MEAN = (114.7748, 107.7354, 99.4750)  # R, G, B of 255, as DisCo subtra
 
 
 def planes(pictures_NHWC: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [..., H, W, 3] -> float32 [..., 3, H, W], still 0 to 255."""
+    """Convert uint8 [..., H, W, 3] to float32 [..., 3, H, W], still 0 to 255."""
     pictures = torch.from_numpy(np.array(pictures_NHWC)).to(device)  # a copy: views of windows cannot be written to
     return rearrange(pictures, "... h w c -> ... c h w").float()
 
@@ -30,7 +30,7 @@ def for_inception(x_N3HW: Tensor) -> Tensor:
 
 
 def for_resnet3d(x_NT3HW: Tensor) -> Tensor:
-    """[N, T, 3, H, W] in 0..255 -> [N, 3, T, 112, 112]: bicubic, minus the mean colour, not scaled."""
+    """[N, T, 3, H, W] in 0..255 -> [N, 3, T, 112, 112]: bicubic, minus the mean color, not scaled."""
     resized = bicubic(x_NT3HW, RESNET3D_SIDE)
     mean_3 = torch.tensor(KINETICS_MEAN, device=x_NT3HW.device)
     return rearrange(resized - mean_3[:, None, None], "n t c h w -> n c t h w")

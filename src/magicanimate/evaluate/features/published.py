@@ -1,4 +1,4 @@
-"""The published weights files: their names, where they come from, and how they are recognised. Imports no network.
+"""The published weights files: their names, where they come from, and how they are recognized. Imports no network.
 
 Hashes of files that could not be downloaded here were taken from several public repositories that agree; see
 docs/feature-networks.md.
@@ -95,7 +95,7 @@ HEADS: dict[Kind, Published] = {
 
 
 def recognise(kind: Kind, path: Path, sha256: str) -> Published | None:
-    """Which published file this is, by its content; None if it is none of them."""
+    """Recognize a published file by its content; None if it is none of them."""
     blob = git_blob(path) if any(file.git_blob for file in FILES[kind]) else ""
     for file in FILES[kind]:
         if sha256 == file.sha256 or (blob and blob == file.git_blob):
@@ -104,7 +104,7 @@ def recognise(kind: Kind, path: Path, sha256: str) -> Published | None:
 
 
 def git_blob(path: Path) -> str:
-    """The id that git gives to a file: SHA-1 of a header with its size, and its content."""
+    """Return the id that git gives to a file: SHA-1 of a header with its size, and its content."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -15,7 +15,7 @@ from magicanimate.errors import InputError
 from magicanimate.models.weights import misfits, read_state
 
 PREFIX = "module."  # what training on several GPUs put before every name
-COUNTER = "num_batches_tracked"  # of batch normalisation: unused in inference, absent from older files
+COUNTER = "num_batches_tracked"  # of batch normalization: unused in inference, absent from older files
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,18 @@ TOLERATED: dict[str, tuple[Tolerated, ...]] = {
         Tolerated(r"scaling_layer\.(shift|scale)", "constants"),
     ),
 }
-"""By kind of network; the counters of batch normalisation are tolerated everywhere."""
+"""Tolerated names by kind of network; the counters of batch normalization are tolerated everywhere."""
 
 
 def read_published(path: Path) -> dict[str, Tensor]:
-    """As `weights.read_state`; names lose the prefix `module.` if all have it."""
+    """Read a state dict as `weights.read_state`; names lose the prefix `module.` if all have it."""
     state = read_state(path)
     stripped = len(PREFIX) if all(name.startswith(PREFIX) for name in state) else 0
     return {name[stripped:]: value for name, value in state.items()}
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive: a zip file that has code in it."""
+    """Return True if a file is a TorchScript archive: a zip file that has code in it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -47,7 +47,7 @@ class Check:
         self._future.cancel()
 
     def look(self) -> None:
-        """How far it is."""
+        """Update the progress."""
         self.pace.see(self.state, now())
 
     @property
@@ -55,7 +55,7 @@ class Check:
         return self._future.done()
 
     def outcome(self) -> Examination | str:
-        """What was found, or the sentence why nothing; once it has ended."""
+        """Return the findings, or the sentence why there are none; once the check has ended."""
         error = self._future.exception()
         if isinstance(error, ServiceError):
             return str(error)

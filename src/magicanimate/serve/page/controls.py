@@ -53,7 +53,7 @@ def _control(name: str, about: FieldInfo, note: Shown) -> Any:
 
 
 def _explained(about: FieldInfo, note: Shown) -> str:
-    """The setting's description as a sentence; what an empty field means."""
+    """Return the setting's description as a sentence; what an empty field means."""
     text = about.description or ""
     if note.switch:
         text = text.removeprefix(f"{literals(about)[0]}: ")
@@ -63,7 +63,7 @@ def _explained(about: FieldInfo, note: Shown) -> str:
 
 
 def _usual(about: FieldInfo, note: Shown) -> Any:
-    """The value that means the same as none."""
+    """Return the value that means the same as none."""
     return note.default if about.default is None else about.default
 
 

@@ -1,4 +1,4 @@
-"""What comes with the package: examples that run with one click, and motions to choose from."""
+"""Shipped examples that run with one click, and motions to choose from."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SHELF = {
 
 @lru_cache(maxsize=16)
 def thumbnail(path: Path) -> str:
-    """A small picture of a picture or of a video's middle, as a data URL that needs no request."""
+    """Return a small picture of a picture or of a video's middle, as a data URL that needs no request."""
     from PIL import Image
 
     image = Image.fromarray(_middle_frame(path)) if path.suffix == ".mp4" else Image.open(path).convert("RGB")

@@ -18,28 +18,28 @@ from magicanimate.serve.page.examples import SHELF
 from magicanimate.serve.service import Service, unknown_job
 
 VISITOR = "page-[0-9a-f]{32}"
-"""Who has no token is known by a name that only their browser has."""
+"""Pattern of the owner's name of a visitor without token, which only their browser has."""
 router = APIRouter(prefix="/page", include_in_schema=False)
 _CHECKED_AT_ONCE = anyio.CapacityLimiter(2)
 
 
 def upload_url(owner: str, what: str) -> str:
-    """Where the browser sends a `picture` or a `motion`; relative, so that it holds behind a proxy too."""
+    """Return the address to send a `picture` or a `motion` to; relative, so that it holds behind a proxy too."""
     return f"page/uploads/{quote(owner, safe='')}/{what}"
 
 
 def shown_upload_url(upload: Upload) -> str:
-    """Where the browser finds what it sent."""
+    """Return the address of an upload."""
     return f"page/uploads/{quote(upload.owner, safe='')}/{upload.id}"
 
 
 def job_url(owner: str, job: str, what: Literal["result", "driver"]) -> str:
-    """Where the browser finds a finished video, or the motion as the model saw it."""
+    """Return the address of a finished video, or of the motion as the model saw it."""
     return f"page/jobs/{quote(owner, safe='')}/{job}/{what}"
 
 
 def example_url(key: str, what: Literal["picture", "motion"]) -> str:
-    """Where the browser finds a shipped file."""
+    """Return the address of a shipped file."""
     return f"page/examples/{key}/{what}"
 
 
@@ -58,13 +58,13 @@ async def take_upload(
 
 @router.get("/uploads/{owner}/{upload}")
 def show_upload(request: Request, owner: str, upload: str) -> FileResponse:
-    """A file to the one who sent it."""
+    """Send a file to the one who sent it."""
     return _file(_service_of(request, owner).kept.find(owner, upload).path)
 
 
 @router.get("/jobs/{owner}/{job}/{what}")
 def show_job(request: Request, owner: str, job: str, what: Literal["result", "driver"]) -> FileResponse:
-    """A finished video to its client."""
+    """Send a finished video to its client."""
     service = _service_of(request, owner)
     path = service.result(job, owner) if what == "result" else service.driver(job, owner)
     if path is None:
@@ -74,14 +74,14 @@ def show_job(request: Request, owner: str, job: str, what: Literal["result", "dr
 
 @router.get("/examples/{key}/{what}")
 def show_example(key: str, what: Literal["picture", "motion"]) -> FileResponse:
-    """What comes with the package."""
+    """Send a shipped file."""
     if key not in SHELF:
         raise unknown_job()
     return _file(SHELF[key].picture if what == "picture" else SHELF[key].motion)
 
 
 def _service_of(request: Request, owner: str) -> Service:
-    """The service, if the owner is who asks: the token's client, or, where there are no tokens, a visitor."""
+    """Return the service, if the owner is who asks: the token's client, or, where there are no tokens, a visitor."""
     service: Service = request.app.state.service
     mine = owner == request.state.client if service.options.tokens else re.fullmatch(VISITOR, owner)
     if not mine:

@@ -70,7 +70,7 @@ class _Visit:
 
 
 def build_page(backend: Backend, kept: KeptUploads, *, tokens: bool = False) -> gr.Blocks:
-    """The page. Mount it with `mount_page`, which also brings its style."""
+    """Return the page. Mount it with `mount_page`, which also brings its style."""
     return _Page(backend, kept, tokens).blocks
 
 
@@ -265,7 +265,7 @@ class _Page:
         }
 
     def _urls(self, session: Session) -> dict[str, str]:
-        """What the player needs of the shown result."""
+        """Return the addresses that the player needs of the shown result."""
         result = self._file(session, session.shown)
         if session.shown is None or result is None:
             return {}
@@ -279,7 +279,7 @@ class _Page:
         return urls
 
     def _file(self, session: Session, job: JobState | None) -> Path | None:
-        """The video of a finished job; None once it is deleted, by the visitor or by time."""
+        """Return the video of a finished job; None once it is deleted, by the visitor or by time."""
         if job is None or job.state != "done":
             return None
         try:
@@ -332,7 +332,7 @@ def _show_result(session: Session, event: gr.EventData) -> None:
 
 
 def _run(session: Session, _event: gr.EventData, *values: Any) -> None:
-    """With the settings as they are now: the last one may have been typed this moment."""
+    """Run with the settings as they are now: the last one may have been typed this moment."""
     session.values = values
     session.adjust(*chosen_settings(values), preview=False)
     if session.error is None:
@@ -356,7 +356,7 @@ def _running(name: str, progress: str) -> dict[str, Any]:
 
 
 def _html(value: str = "", script: str | None = None) -> gr.HTML:
-    """A piece of the page that is ours, with its behaviour in a file of its own."""
+    """A piece of the page that is ours, with its behavior in a file of its own."""
     code = (HERE / f"{script}.js").read_text(encoding="utf-8") if script else None
     return gr.HTML(value, js_on_load=code, apply_default_css=False)
 
@@ -368,7 +368,7 @@ _HIDE = """(...given) => {
   if (job) document.head.append(style);
   return given;
 }"""
-"""What was stopped is never seen again, though an older answer of the server may come after the one that ends it."""
+"""Script that hides a stopped job for good, since an older answer of the server may come after the last one."""
 
 _SCROLL = """(...given) => {
   const stage = document.getElementById("stage");
@@ -389,7 +389,7 @@ def _update(name: str, value: Any) -> Any:
 
 
 def _uploaded(kept: KeptUploads, owner: str, upload: str, name: str) -> Input:
-    """A file that was sent through the page. What the browser says is not believed: it must be this visitor's."""
+    """Return a file that was sent through the page, checked to be this visitor's whatever the browser says."""
     try:
         found = kept.find(owner, str(upload))
     except ServiceError as error:

@@ -1,7 +1,7 @@
-"""What one visitor is doing: inputs, settings, and the jobs that came of them. Knows nothing of how it is shown.
+"""State of one visitor: inputs, settings, and the jobs that came of them. Knows nothing of how it is shown.
 
-All work happens elsewhere: in the workers, and, for the doctor's look at the inputs, in a thread. `look` asks how far
-it is; the page calls it twice a second while `busy`.
+All work happens elsewhere: in the workers, and, for the check of the inputs, in a thread. `look` asks for the
+progress; the page calls it twice a second while `busy`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from magicanimate.check.examine import Examination
 
 PREVIEW_FRAMES = 24
-"""Of a rough preview, at most."""
+"""Most frames of a rough preview."""
 _LONGEST_PIECE = 60  # characters of a picture's or motion's name in that of a video
 NEW_SEEDS = 2**31
 CANCELLED = "Cancelled; nothing was kept."
@@ -37,9 +37,9 @@ class Input:
 
     path: Path
     name: str
-    """As the visitor knows it."""
+    """The file's name on the visitor's machine."""
     url: str
-    """Where the browser finds it."""
+    """Address for the browser."""
 
 
 @dataclass
@@ -60,9 +60,9 @@ class Session:
     """The page's controls as they were left, also where `settings` could not be made of them."""
     error: str | None = None
     note: str | None = None
-    """What was done, until the next action."""
+    """Note about the last action, until the next one."""
     examination: Examination | str | None = None
-    """What the doctor found, or the sentence why there is nothing."""
+    """Findings of the check, or the sentence why there are none."""
     checking: Check | None = None
     """The doctor's look at the inputs while it is under way."""
     check_stopped: bool = False
@@ -76,7 +76,7 @@ class Session:
     results: list[JobState] = field(default_factory=list)
     """Finished videos, newest first."""
     inputs: dict[str, tuple[Input, Input]] = field(default_factory=dict)
-    """What the visitor's jobs were made from."""
+    """Inputs of the visitor's jobs."""
     example: str | None = None
     """The full run, if it is one of a shipped example with the usual settings."""
     ahead: int = 0
@@ -202,7 +202,7 @@ class Session:
                 self.release(chosen)
 
     def download_name(self, job: JobState) -> str:
-        """Of a finished video: after picture, motion and seed, as far as they are known."""
+        """Name a finished video after picture, motion, and seed, as far as they are known."""
         names = [Path(chosen.name).stem for chosen in self.inputs.get(job.id, ())] or ["magicanimate", job.id[:8]]
         plain = [re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_PIECE].strip("-.") for name in names]
         seed = job.settings.get("seed", 1)
@@ -211,13 +211,13 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way that `look` should be asked about."""
+        """True if anything is under way that `look` should ask about."""
         running = any(job is not None and not job.ended for job in (self.job, self.preview))
         idle = any(worker.state == "ready" for worker in self.workers)
         return running or self.checking is not None or not idle
 
     def look(self) -> None:
-        """How far everything is."""
+        """Update the progress of everything."""
         self._attempt(self._look)
 
     def _attempt(self, action: Callable[[], Any]) -> None:
@@ -236,7 +236,7 @@ class Session:
             self.shown = self.results[0] if self.results else None
 
     def _list(self) -> list[JobState]:
-        """All jobs of the visitor, newest first; inputs of those that are gone or came to nothing are let go."""
+        """Return all jobs of the visitor, newest first; inputs of those that are gone or came to nothing are let go."""
         jobs = self.backend.jobs(self.client)
         self.results = [job for job in jobs if job.state == "done" and not job.preview]
         useful = {job.id for job in jobs if job.state == "done" or not job.ended}
@@ -268,7 +268,7 @@ class Session:
         )  # fmt: skip
 
     def _forget_check(self) -> None:
-        """Of other inputs or settings; its thread is free for the next one."""
+        """Drop the check of other inputs or settings; its thread is free for the next one."""
         if self.checking is not None:
             self.checking.stop()
         self.examination = self.checking = None
@@ -310,7 +310,7 @@ class Session:
             self.example = self.job.id if self.job else None
 
     def _ahead_of(self, job: JobState) -> int:
-        """Jobs of others that come before a queued one; nobody waits for oneself."""
+        """Return jobs of others that come before a queued one; nobody waits for oneself."""
         if not job.position:
             return 0
         waiting = (other for other in self.backend.jobs(self.client) if other.state == "queued")
@@ -329,7 +329,7 @@ class Session:
             self._follow(self.job)
 
     def _follow(self, job: JobState) -> None:
-        """How far the full run is; one that was cancelled or deleted elsewhere is under way no more."""
+        """Update the full run; one that was cancelled or deleted elsewhere is under way no more."""
         self.job = None
         state = self.backend.state(job.id, self.client)
         if state.state == "done":

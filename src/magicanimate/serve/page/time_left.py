@@ -1,4 +1,4 @@
-"""How far a job is, how fast it goes, and how long it still takes, from what its state tells now and then."""
+"""Estimate progress, speed, and remaining time of a job from its states."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from magicanimate.serve.backend import JobState
 
 _FINDING = {"loading": 0.0, "extracting": 0.05, "looking": 0.05, "fitting": 0.15, "reading": 0.05}
 SHARES = _FINDING | {"layers": 0.05, "control": 0.05, "denoise": 0.4, "decode": 0.2}
-"""Which part of a job's time its stages take, roughly, in their order."""
+"""Share of a job's time that its stages take, roughly, in their order."""
 PREVIEW_SHARES = _FINDING | {"looking": 0.15, "fitting": 0.45, "layers": 0.15, "decode": 0.15}
 """The same of a rough preview, which has no networks."""
 CHECK_SHARES = _FINDING | {"looking": 0.2, "fitting": 0.5, "layers": 0.2}
@@ -20,10 +20,10 @@ _LEAST = 0.08
 
 @dataclass
 class Pace:
-    """Of one job. Feed it with every state that is seen."""
+    """Pace of one job. Feed it with every state that is seen."""
 
     frames: int | None = None
-    """Of the result, as far as known."""
+    """Frames of the result, as far as known."""
     shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
     _begun: dict[str, tuple[float, int]] = field(default_factory=dict)
     _now: float = 0.0
@@ -39,7 +39,7 @@ class Pace:
 
     @property
     def fraction(self) -> float:
-        """Of the whole job, 0 to 1."""
+        """Progress of the whole job, 0 to 1."""
         stage, stages = self._state.stage if self._state else None, list(self.shares)
         if stage not in stages:
             return 0.0
@@ -53,7 +53,7 @@ class Pace:
 
     @property
     def frames_per_second(self) -> float | None:
-        """In the current stage; denoising is counted in frames of the finished video."""
+        """Speed in the current stage; denoising is counted in frames of the finished video."""
         state = self._state
         if state is None or not state.stage or not state.total or not self.frames:
             return None
@@ -69,7 +69,7 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """As if it went on like this; None while the stage tells nothing of itself."""
+        """Remaining seconds at this speed; None while the stage tells nothing of itself."""
         started = self._state.started if self._state else None
         if started is None or self.fraction < _LEAST or not self._stage_fraction:
             return None

@@ -40,7 +40,7 @@ _OPTION = re.compile(r"--([a-z][a-z-]*(?: (?:contain|cover|none|\d+))?)")
 
 
 def status(session: Session) -> str:
-    """Whether the service can work, in a few words."""
+    """Describe the service's readiness in a few words."""
     states = {worker.state for worker in session.workers}
     if not states:
         kind, text = "waiting", "Starting …"
@@ -54,7 +54,7 @@ def status(session: Session) -> str:
 
 
 def drop_zone(what: str, chosen: Input | None, url: str) -> str:
-    """Where a `picture` or a `motion` is dropped, and sent to `url`; what was chosen, once it is."""
+    """Draw the zone where a `picture` or a `motion` is dropped, and sent to `url`; or the chosen file."""
     accept = "image/*" if what == "picture" else "video/*,image/gif,image/webp"
     hint = "a picture of one person" if what == "picture" else "a video of someone moving"
     title = what.capitalize()
@@ -83,7 +83,7 @@ def _shown_input(what: str, chosen: Input) -> str:
 
 
 def trim(motion: Input | None) -> str:
-    """Which part of the motion is used: two handles and the present position; unseen until the browser plays it."""
+    """Draw the part of the motion that is used: two handles and the position; unseen until the browser plays it."""
     if motion is None or Path(motion.name).suffix.lower() not in _VIDEOS:
         return ""
     handles = "".join(
@@ -100,7 +100,7 @@ def trim(motion: Input | None) -> str:
 
 
 def examples() -> str:
-    """The shipped examples: one click runs one."""
+    """Draw the shipped examples: one click runs one."""
     cards = "".join(
         f'<button type="button" class="card" data-key="{example.key}" aria-label="Run the example {example.title}: '
         f'{example.person}"><img src="{thumbnail(example.picture)}" alt=""><span>{example.title}</span></button>'
@@ -110,7 +110,7 @@ def examples() -> str:
 
 
 def motions() -> str:
-    """The shipped motions."""
+    """Draw the shipped motions."""
     cards = "".join(
         f'<button type="button" class="card chip" data-key="{example.key}" aria-label="Use the motion {example.dance}">'
         f'<img src="{thumbnail(example.motion)}" alt=""><span>{example.dance}</span></button>'
@@ -120,7 +120,7 @@ def motions() -> str:
 
 
 def notice(session: Session) -> str:
-    """What went wrong, if anything did."""
+    """Draw the error, if there is one."""
     job = session.job
     if session.error:
         return f'<p class="alert" role="alert">{escape(session.error)}</p>'
@@ -130,7 +130,7 @@ def notice(session: Session) -> str:
 
 
 def check(session: Session) -> str:
-    """The doctor's view."""
+    """Draw the check's findings."""
     if session.picture is None or session.motion is None:
         return ""
     found = session.examination
@@ -154,7 +154,7 @@ def _sheet(sheet_HWC: np.ndarray) -> str:
 
 
 def _findings(findings: list[Finding]) -> str:
-    """What needs attention first; what is well is folded away."""
+    """Draw what needs attention first; what is well is folded away."""
     ranked = sorted((f for f in findings if f.level != "ok"), key=lambda finding: list(_LEVELS).index(finding.level))
     attention = "".join(
         f'<li class="{finding.level}"><strong>{_LEVELS[finding.level]}</strong> {escape(_plainly(finding.text))} '
@@ -170,12 +170,12 @@ def _findings(findings: list[Finding]) -> str:
 
 
 def _plainly(text: str) -> str:
-    """Without the command line's options, which the doctor names: `--max-frames` -> “max frames”."""
+    """Remove the command line's options, which the check names: `--max-frames` -> “max frames”."""
     return _OPTION.sub(lambda option: f"“{option[1].replace('-', ' ')}”", _HINT.sub("", text))
 
 
 def preview(session: Session, url: str | None) -> str:
-    """The rough preview; `url` is that of its finished video."""
+    """Draw the rough preview; `url` is that of its finished video."""
     job = session.preview
     if job is None or not job.ended:
         return ""
@@ -191,25 +191,25 @@ def preview(session: Session, url: str | None) -> str:
 
 
 def progress(session: Session) -> str:
-    """The full run under way."""
+    """Draw the full run under way."""
     return _progress("Your video", session.job, session.pace, _others(session.ahead) or "Starting …")
 
 
 def preview_progress(session: Session) -> str:
-    """The rough preview under way."""
+    """Draw the rough preview under way."""
     loaded = any(worker.state in ("ready", "busy") for worker in session.workers)
     waits = "Waiting until the model is free …" if loaded else "Waiting for the model to be loaded …"
     return _progress("Rough preview", session.preview, session.preview_pace, waits)
 
 
 def check_progress(session: Session) -> str:
-    """The doctor's look at the inputs under way."""
+    """Draw the check under way."""
     check = session.checking
     return _progress("Check", check.state, check.pace, "Looking at your picture and motion …") if check else ""
 
 
 def _progress(title: str, job: JobState | None, pace: Pace, waits: str) -> str:
-    """A bar, the stage and the time of a job under way; `waits` is said before it begins."""
+    """Draw a bar, the stage and the time of a job under way; `waits` is said before it begins."""
     if job is None or job.ended:
         return ""
     percent = round(100 * pace.fraction)
@@ -237,7 +237,7 @@ def _pace_text(job: JobState, pace: Pace) -> str:
 
 
 def player(job: JobState | None, urls: dict[str, str], about: dict[str, Any]) -> str:
-    """A finished video.
+    """Draw a finished video.
 
     urls: `result` and a file `name`; where there are such, `motion` and `picture`.
     about: the settings that made it.
@@ -300,7 +300,7 @@ def _plain(value: Any) -> str:
 
 
 def gallery(session: Session, urls: dict[str, str]) -> str:
-    """This visitor's finished videos; `urls` by job."""
+    """Draw this visitor's finished videos; `urls` by job."""
     numbered = reversed(list(enumerate(reversed(session.results), 1)))
     cards = "".join(
         f'<button type="button" class="card{" current" if session.shown and session.shown.id == job.id else ""}" '
@@ -321,7 +321,7 @@ def _seed(job: JobState) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Write seconds as people say them."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

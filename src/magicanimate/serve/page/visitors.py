@@ -33,7 +33,7 @@ class Visitors:
         self._lock = threading.Lock()
 
     def desk_of(self, visitor: Hashable, begin: Callable[[], Session]) -> Desk:
-        """The visitor's desk; a new one where there is none."""
+        """Return the visitor's desk; a new one where there is none."""
         with self._lock:
             desk = self._desks.pop(visitor, None) or Desk(begin())
             desk.seen = time.monotonic()
