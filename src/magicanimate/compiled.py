@@ -9,7 +9,7 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function at its first call; it runs without the interpreter's lock.
+    """Compile a function at its first call; it runs without the interpreter's lock.
 
     The result is kept in the folder of the function's file or, where that cannot be written, in the user's cache.
     """

@@ -49,7 +49,7 @@ def fetch_file(repository: str, name: str, expected: str) -> Path:
 
 
 def fetch_archived(url: str, ending: str, otherwise: str) -> Path:
-    """Returns the only file with an ending in a zip archive; fetched if it is not in the cache yet.
+    """Return the only file with an ending in a zip archive; fetched if it is not in the cache yet.
 
     Args:
         url: of the archive.

@@ -53,7 +53,7 @@ class NobodyFound(InputError):
 
 
 def absent_library(error: Exception) -> str | None:
-    """Names the system library that could not be loaded and the package that brings it; None if that was not it."""
+    """Name the system library that could not be loaded and the package that brings it; None if that was not it."""
     found = _ABSENT.search(str(error))
     if found is None:
         return None
@@ -64,7 +64,7 @@ def absent_library(error: Exception) -> str | None:
 
 
 def cannot_import(purpose: str, package: str, command: str, error: ImportError) -> InputError:
-    """Says in one sentence what a failed import lacks: a system library, or the package itself.
+    """Say in one sentence what a failed import lacks: a system library, or the package itself.
 
     Args:
         purpose: what needs the package; the sentence's subject.

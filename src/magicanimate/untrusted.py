@@ -303,7 +303,7 @@ def read_tensors(path: Path, what: str, advice: str, device: Any = "cpu") -> Any
 
 
 def tensor_names(file: IO[bytes], what: str) -> list[str]:
-    """Names in a state dict, perhaps in its entry `state_dict`, that PyTorch wrote; the tensors' numbers are not read.
+    """Read the names in a state dict, perhaps in its entry `state_dict`, that PyTorch wrote; no numbers are read.
 
     Raises:
         InputError: it is damaged, or holds anything but tensors and plain values.

@@ -1,4 +1,4 @@
-"""What makes one person's body differ from the rest shape: sliders, lengths of bones, girths around them.
+"""Differences of one person's body from the rest shape: sliders, lengths of bones, girths around them.
 
 J joints, B bones.
 """
@@ -51,7 +51,7 @@ BONE_INDEX = {name: i for i, name in enumerate(BONES)}
 
 @dataclass(frozen=True)
 class Proportions:
-    """What one person's body is like."""
+    """Proportions of one person's body."""
 
     sliders: Mapping[str, float]
     """rig.SLIDERS."""
@@ -72,7 +72,7 @@ class Proportions:
 
 
 def _outer(axis: tuple[float, float, float] | str, joint: str, rest: BodyShape) -> Tensor:
-    """Projection onto an axis. [3,3]."""
+    """Return the projection onto an axis. [3,3]."""
     if isinstance(axis, str):
         toward = rest.point(f"{axis}.{joint[-1]}") - rest.point(joint)
         unit = torch.from_numpy(toward / np.linalg.norm(toward))

@@ -18,7 +18,7 @@ from magicanimate.body.template import REGION_PARTS, template
 
 KINDS = ("parts", "depth", "normals", "pose")
 _CHUNK = 64  # frames whose transforms are held
-ARM = 1.0  # metres before and behind the pelvis that a body reaches
+ARM = 1.0  # meters before and behind the pelvis that a body reaches
 
 _SKELETON = (
     ("neck", "shoulder.R"), ("neck", "shoulder.L"), ("shoulder.R", "lower_arm.R"), ("lower_arm.R", "hand.R"),
@@ -61,7 +61,7 @@ class BodyDrawer:
         self._raster = None
 
     def parts(self) -> np.ndarray:
-        """DensePose parts [H,W] uint8 of what was drawn, 0 background."""
+        """Return DensePose parts [H,W] uint8 of what was drawn, 0 background."""
         if self._raster is None:
             return np.zeros(self.size, np.uint8)
         surface_N17 = self._raster.interpolate(_surface())
@@ -70,13 +70,13 @@ class BodyDrawer:
         return self._raster.picture(_PARTS_OF[region_N, (split_N > 0).astype(int)])
 
     def distance(self) -> np.ndarray:
-        """Distance to the camera's plane [H,W] float32 metres, 0 background."""
+        """Return the distance to the camera's plane [H,W] float32 meters, 0 background."""
         if self._raster is None:
             return np.zeros(self.size, np.float32)
         return np.where(self._raster.triangle_HW >= 0, self._raster.depth_HW, 0)
 
     def normals(self) -> np.ndarray:
-        """Surface normals [H,W,3] uint8 (to the right, up, towards the camera; 128 is 0), 0 background."""
+        """Return surface normals [H,W,3] uint8 (to the right, up, towards the camera; 128 is 0), 0 background."""
         if self._raster is None:
             return np.zeros((*self.size, 3), np.uint8)
         normals_N3 = self._raster.interpolate(np.einsum("vij,vj->vi", self._skin_V34[..., :3], self._normals_V3))
@@ -87,13 +87,13 @@ class BodyDrawer:
 
 @lru_cache(maxsize=1)
 def _surface() -> np.ndarray:
-    """What tells parts apart at each vertex: weights of the regions, then the splits. [V, 17] float32."""
+    """Return the values that tell parts apart at vertices: weights of the regions, then splits. [V, 17] float32."""
     return np.concatenate([template().region_weights, template().split], 1)
 
 
 @lru_cache(maxsize=1)
 def surface_parts() -> np.ndarray:
-    """DensePose part of each vertex. [V] uint8."""
+    """Return the DensePose part of each vertex. [V] uint8."""
     surface_V17 = _surface()
     region_V = surface_V17[:, : len(REGIONS)].argmax(1)
     split_V = surface_V17[np.arange(len(region_V)), len(REGIONS) + _SPLIT_OF[region_V]]
@@ -101,14 +101,14 @@ def surface_parts() -> np.ndarray:
 
 
 def _span(motion: BodyMotion) -> tuple[float, float]:
-    """Nearest distance and depth of the whole motion, with room for limbs. Metres."""
+    """Return the nearest distance and depth of the whole motion, with room for limbs. Meters."""
     distances = motion.position_F3[motion.present_F, 1] if motion.present_F.any() else np.ones(1)
     near = max(0.1, float(distances.min()) - ARM)
     return near, float(distances.max()) + ARM - near
 
 
 def depth_levels(distance_HW: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    """Metres to 255 (nearest) .. 1 (farthest), 0 background. [H,W] uint8."""
+    """Convert meters to 255 (nearest) .. 1 (farthest), 0 background. [H,W] uint8."""
     near, depth = span
     level = 255 - 254 * np.clip((distance_HW - near) / depth, 0, 1)
     return np.where(distance_HW > 0, level, 0).astype(np.uint8)
@@ -122,7 +122,7 @@ def _hue(i: int) -> tuple[int, int, int]:
 
 
 def draw_skeleton(at_S2: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An OpenPose-style skeleton: coloured limbs on black. at_S2: rig points in pixels. [H,W,3] uint8."""
+    """Return an OpenPose-style skeleton: colored limbs on black. at_S2: rig points in pixels. [H,W,3] uint8."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (size[1], size[0]))

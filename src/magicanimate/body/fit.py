@@ -56,7 +56,7 @@ _SEGMENTS = (
 
 @dataclass
 class _Problem:
-    """What a stretch of frames has to agree with, as tensors."""
+    """Observations that a stretch of frames has to agree with, as tensors."""
 
     at_FM2: Tensor  # pixels from the picture's middle, y up, in focal lengths
     trust_FM: Tensor  # 0..1
@@ -90,7 +90,7 @@ def _problem(track: Track, frames: np.ndarray, focal: float, figure: float) -> _
 
 
 def _known(track: Track) -> list[int]:
-    """Columns of the joints that the rig knows."""
+    """Return columns of the joints that the rig knows."""
     columns = [i for i, name in enumerate(track.names) if name in RIG_POINTS]
     if not columns:
         raise InputError("The track has no joints that the body knows, such as left_shoulder or right_knee.")
@@ -98,7 +98,7 @@ def _known(track: Track) -> list[int]:
 
 
 def _figure_size(track: Track) -> float:
-    """Usual extent of the joints that are seen well, in pixels."""
+    """Return the usual extent of the joints that are seen well, in pixels."""
     seen = track.points_FJ3[:, _known(track)]
     good = (seen[..., 2] > _SEEN_WELL)[..., None]
     extent = np.where(good, seen[..., :2], -np.inf).max(1) - np.where(good, seen[..., :2], np.inf).min(1)
@@ -110,7 +110,7 @@ def _figure_size(track: Track) -> float:
 
 
 def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Proportions) -> Unknowns:
-    """Upright, arms hanging, facing as shoulders and hips say, at the distance that the trunk's size says."""
+    """Start upright, arms hanging, facing as shoulders and hips say, at the distance that the trunk's size says."""
     count = len(frames)
     pose = torch.zeros(count, POSE_NUMBERS)
     pose[:, TURN:] = limits()["usual"]
@@ -133,7 +133,7 @@ def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Prop
 
 
 def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
-    """First rotations of the pelvis from the trunk's joints, in the world or in the picture. [F,3,3]."""
+    """Return first rotations of the pelvis from the trunk's joints, in the world or in the picture. [F,3,3]."""
     at = [track.names.index(name) if name in track.names else -1 for name in _TORSO]
     if -1 in at:
         return np.tile(np.eye(3), (len(frames), 1, 1))
@@ -151,7 +151,7 @@ def _facing(track: Track, frames: np.ndarray) -> np.ndarray:
 
 
 def _facing_in_picture(track: Track, frames: np.ndarray, at: list[int]) -> np.ndarray:
-    """Turns about the vertical from how wide the shoulders look, and from where the nose is. [F,3,3]."""
+    """Return turns about the vertical from how wide the shoulders look, and from where the nose is. [F,3,3]."""
     seen = track.points_FJ3[frames].astype(np.float64)
     ls, rs, lh, rh = (seen[:, i] for i in at)
     well = (seen[:, at[:2], 2] > _SEEN_WELL).all(1)
@@ -173,19 +173,19 @@ def _facing_in_picture(track: Track, frames: np.ndarray, at: list[int]) -> np.nd
 
 
 def _sums(values_F: np.ndarray, half: int) -> np.ndarray:
-    """Sums over the frames up to `half` before and after. [F]."""
+    """Return sums over the frames up to `half` before and after. [F]."""
     total = np.concatenate([[0], np.cumsum(values_F)])
     f = np.arange(len(values_F))
     return total[np.minimum(f + half + 1, len(values_F))] - total[np.maximum(f - half, 0)]
 
 
 def _robust(error: Tensor, bend: float) -> Tensor:
-    """Pseudo-Huber: half the square near 0, linear far beyond `bend`."""
+    """Return the pseudo-Huber loss: half the square near 0, linear far beyond `bend`."""
     return bend**2 * ((1 + error.square() / bend**2).sqrt() - 1)
 
 
 def _loss(unknowns: Unknowns, problem: _Problem, body: Proportions, frame_seconds: float) -> Tensor:
-    """Mean over frames of what does not agree."""
+    """Return the mean over frames of what does not agree."""
     stretch = stretches(unknowns.log_lengths.exp(), body.rest)
     place = unknowns.place()
     found = points(*joint_frames(unknowns.pose_FP, place, body.rest, stretch), body.rest, stretch)
@@ -203,7 +203,7 @@ def _loss(unknowns: Unknowns, problem: _Problem, body: Proportions, frame_second
 def _solve(
     unknowns: Unknowns, problem: _Problem, body: Proportions, frame_seconds: float, steps: int, fit_lengths: bool
 ) -> Unknowns:
-    """Adam from large steps to small ones."""
+    """Optimize with Adam, from large steps to small ones."""
     pose = unknowns.pose_FP.clone().requires_grad_()
     position = unknowns.position_F3.clone().requires_grad_()
     lengths = unknowns.log_lengths.clone().requires_grad_(fit_lengths)
@@ -263,7 +263,7 @@ def _stretches_of(run: slice) -> list[tuple[slice, slice]]:
 
 
 def _fit_proportions(track: Track, frames: np.ndarray, focal: float, figure: float) -> Proportions:
-    """Lengths of bones from frames spread over the track, each on its own."""
+    """Return lengths of bones from frames spread over the track, each on its own."""
     body = Proportions.usual()
     sample = frames[np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).round().astype(int))]
     problem = _problem(track, sample, focal, figure)

@@ -1,4 +1,4 @@
-"""From pose numbers to joint transforms: which angles a body has, how far they go, and forward kinematics.
+"""Convert pose numbers to joint transforms: angles of a body, their limits, and forward kinematics.
 
 A pose is P numbers: six for the turn of the pelvis (the first two columns of its rotation matrix), then one angle in
 radians for each of `angles()`. Shape legend: F frames, J joints, P pose numbers, A angles, S points of the rig.
@@ -36,7 +36,7 @@ def _unit(v: np.ndarray) -> np.ndarray:
 
 
 def _arm_axes(shape: BodyShape, side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Along the upper arm, the elbow's hinge (the rest pose bends it a little), along the lower arm."""
+    """Return the axes along the upper arm, of the elbow's hinge (bent a little at rest), and along the lower arm."""
     upper = _unit(shape.point(f"lower_arm.{side}") - shape.point(f"upper_arm.{side}"))
     lower = _unit(shape.point(f"hand.{side}") - shape.point(f"lower_arm.{side}"))
     return upper, _unit(np.cross(upper, lower)), lower
@@ -71,7 +71,7 @@ def _limb_angles(shape: BodyShape, side: str) -> list[Angle]:
 
 @lru_cache(maxsize=1)
 def angles() -> tuple[Angle, ...]:
-    """All angles, in the order of the pose numbers after the turn."""
+    """Return all angles, in the order of the pose numbers after the turn."""
     trunk, head = (("spine", 0.5), ("chest", 0.5)), (("neck", 0.5), ("head", 0.5))
     x, y, z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
     shape = body_shape({})
@@ -93,7 +93,7 @@ POSE_NUMBERS = TURN + 6 + 2 * 15
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)  # what is kept may be differentiated later
 def angle_map() -> Tensor:
-    """[A, J, 3]: what each angle adds to the joints' rotation vectors."""
+    """Return [A, J, 3]: what each angle adds to the joints' rotation vectors."""
     out = torch.zeros(len(angles()), len(JOINT_NAMES), 3)
     for i, angle in enumerate(angles()):
         for joint, share in angle.joints:
@@ -111,7 +111,7 @@ def limits() -> dict[str, Tensor]:
 
 
 def rotation_from_vector(v: Tensor) -> Tensor:
-    """Rodrigues. [..., 3] -> [..., 3, 3]."""
+    """Convert rotation vectors [..., 3] to matrices [..., 3, 3] (Rodrigues)."""
     angle = (v.square().sum(-1) + 1e-12).sqrt()[..., None, None]
     x, y, z = v.unbind(-1)
     zero = torch.zeros_like(x)
@@ -128,12 +128,12 @@ def rotation_from_turn(turn_F6: Tensor) -> Tensor:
 
 
 def turn_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """[..., 3, 3] -> [..., 6]."""
+    """Take the first two columns of rotations [..., 3, 3] as [..., 6]."""
     return np.concatenate([rotation[..., :, 0], rotation[..., :, 1]], -1)
 
 
 def joint_frames(pose_FP: Tensor, position_F3: Tensor, shape: BodyShape, stretch_J33: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward kinematics.
+    """Compute forward kinematics.
 
     Args:
         pose_FP: see the module.
@@ -172,7 +172,7 @@ def points(rotations_FJ33: Tensor, places_FJ3: Tensor, shape: BodyShape, stretch
 
 
 def skin_transforms(rotations_FJ33: Tensor, places_FJ3: Tensor, shape: BodyShape, stretch_J33: Tensor) -> Tensor:
-    """What takes rest vertices to the posed ones: [F, J, 3, 4]."""
+    """Return the transforms of rest vertices to posed ones: [F, J, 3, 4]."""
     rest = torch.from_numpy(shape.joints)
     linear = rotations_FJ33 @ stretch_J33
     offset = places_FJ3 - (linear @ rest[:, :, None]).squeeze(-1)

@@ -27,7 +27,7 @@ class _OtherVersion(InputError):
 
 
 def _finite(array: np.ndarray) -> np.ndarray:
-    """float32. ValueError: there are other things than finite numbers in it."""
+    """Convert to float32. Raises ValueError for anything but finite numbers."""
     values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError("no numbers")
@@ -42,9 +42,9 @@ class BodyMotion:
     pose_FP: np.ndarray
     """[F, P] float32; see kinematics."""
     position_F3: np.ndarray
-    """[F, 3] float32, the pelvis in metres: to the right of the camera, away from it, above it."""
+    """[F, 3] float32, the pelvis in meters: to the right of the camera, away from it, above it."""
     focal: float
-    """In pixels of `size`; the camera's axis meets the middle of the picture."""
+    """Focal length in pixels of `size`; the camera's axis meets the middle of the picture."""
     size: tuple[int, int]
     """(height, width) in pixels."""
     fps: float
@@ -63,19 +63,19 @@ class BodyMotion:
         return stretches(lengths, self.shape.rest, girths if skin else None)
 
     def transforms(self, frames: slice = slice(None)) -> np.ndarray:
-        """What takes the rest shape's skin to each frame's. [F, J, 3, 4] float32."""
+        """Return the transforms of the rest shape's skin to each frame's, [F, J, 3, 4] float32."""
         return skin_transforms(*self._frames(frames), self.shape.rest, self._stretch(skin=True)).numpy()
 
     def joint_rotations(self) -> np.ndarray:
-        """Turns of the rig's joints from the rest pose, in the camera's axes. [F, J, 3, 3] float64."""
+        """Return the turns of the rig's joints from the rest pose, in the camera's axes. [F, J, 3, 3] float64."""
         return self._frames(slice(None))[0].numpy().astype(np.float64)
 
     def points(self, frames: slice = slice(None)) -> np.ndarray:
-        """The rig's points (rig.POINT_NAMES) in metres. [F, S, 3] float32."""
+        """Return the rig's points (rig.POINT_NAMES) in meters. [F, S, 3] float32."""
         return points(*self._frames(frames), self.shape.rest, self._stretch()).numpy()
 
     def project(self, points_3: np.ndarray) -> np.ndarray:
-        """Points [..., 3] in metres to pixels [..., 2], x and y."""
+        """Project points [..., 3] in meters to pixels [..., 2], x and y."""
         height, width = self.size
         depth = np.maximum(points_3[..., 1], 1e-3)
         x = width / 2 + self.focal * points_3[..., 0] / depth
@@ -83,13 +83,13 @@ class BodyMotion:
         return np.stack([x, y], -1)
 
     def only(self, frames: slice | np.ndarray) -> BodyMotion:
-        """The same body in some of the frames, given as a slice, indices or a mask."""
+        """Return the same body in some of the frames, given as a slice, indices or a mask."""
         return replace(
             self, pose_FP=self.pose_FP[frames], position_F3=self.position_F3[frames], present_F=self.present_F[frames]
         )
 
     def with_shape(self, other: Proportions) -> BodyMotion:
-        """The same angles on another body; its lower foot stays where this body's is, frame by frame."""
+        """Return the same angles on another body; its lower foot stays where this body's is, frame by frame."""
         mine, theirs = self.points(), replace(self, shape=other).points()
         lowest = mine[..., 2].min(1) - theirs[..., 2].min(1)
         position = self.position_F3.copy()
@@ -99,19 +99,19 @@ class BodyMotion:
     def moved(
         self, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0), size: tuple[int, int] | None = None
     ) -> BodyMotion:
-        """The same motion elsewhere in the picture.
+        """Return the same motion elsewhere in the picture.
 
         Args:
             scale: how much larger the body appears, about the middle of the picture; it comes nearer by that.
             shift: pixels (x, y), of the new size, after scaling, at the body's median distance.
-            size: of the new picture (height, width); the old one is centred in it, pixel for pixel.
+            size: of the new picture (height, width); the old one is centered in it, pixel for pixel.
         """
         position = self.position_F3 * np.array([1.0, 1 / scale, 1.0], np.float32)
         moved = position + np.array([shift[0], 0, -shift[1]]) * np.median(position[:, 1]) / self.focal
         return replace(self, position_F3=moved.astype(np.float32), size=size or self.size)
 
     def resized(self, size: tuple[int, int]) -> BodyMotion:
-        """Seen at another resolution (height, width); what the height shows stays the same."""
+        """Scale to another resolution (height, width); what the height shows stays the same."""
         return replace(self, focal=self.focal * size[0] / self.size[0], size=size)
 
     def save(self, path: str | Path) -> Path:

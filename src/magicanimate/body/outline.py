@@ -67,7 +67,7 @@ class _Pairs:
     weights_FPJ: Tensor
     rest_FP3: Tensor
     at_FP2: Tensor
-    """In focal lengths from the picture's middle, y up."""
+    """Positions in focal lengths from the picture's middle, y up."""
     normal_FP2: Tensor
     trust_FP: Tensor
     figure: float
@@ -75,7 +75,7 @@ class _Pairs:
 
 @torch.inference_mode(False)  # see `fit_track`
 def refine_to_parts_outlines(motion: BodyMotion, maps: Sequence[np.ndarray]) -> BodyMotion:
-    """Refines pose, place, girths and lengths of a body.
+    """Refine pose, place, girths and lengths of a body.
 
     Args:
         motion: fitted roughly.
@@ -87,7 +87,7 @@ def refine_to_parts_outlines(motion: BodyMotion, maps: Sequence[np.ndarray]) -> 
 
 @torch.inference_mode(False)  # see `fit_track`
 def refine_to_masks(motion: BodyMotion, track: Track) -> BodyMotion:
-    """Refines pose, place and girths of a body to a track's masks, where it has them; its joints stay nearly.
+    """Refine pose, place and girths of a body to a track's masks, where it has them; its joints stay nearly.
 
     Head and hands do not count: hair, hats, and what hands hold belong to masks too.
     """
@@ -103,7 +103,7 @@ def refine_to_masks(motion: BodyMotion, track: Track) -> BodyMotion:
 def _refined(
     motion: BodyMotion, maps: Sequence[np.ndarray], label_V: np.ndarray, weight: float, held: float
 ) -> BodyMotion:
-    """Refines a body to label maps.
+    """Refine a body to label maps.
 
     Args:
         motion: fitted roughly.
@@ -121,7 +121,7 @@ def _refined(
 
 
 def _shrunk(label_HW: np.ndarray) -> np.ndarray:
-    """A map with about _SIDE pixels on its longer side."""
+    """Return a map with about _SIDE pixels on its longer side."""
     height, width = label_HW.shape
     scale = min(1.0, _SIDE / max(height, width))
     rows, columns = (
@@ -134,7 +134,7 @@ def _shrunk(label_HW: np.ndarray) -> np.ndarray:
 def _solve(
     motion: BodyMotion, maps: Sequence[np.ndarray], label_V: np.ndarray, weight: float, held: float, *, first: bool
 ) -> BodyMotion:
-    """Adam over some frames; the body's shape changes only with the `first` ones."""
+    """Optimize some frames with Adam; the body's shape changes only with the `first` ones."""
     wanted = [_contours(label_HW) for label_HW in maps]
     unknowns, girths = begin(motion, lengths=first and not held, girths=first)
     groups = [{"params": [unknowns.pose_FP], "lr": 0.04}, {"params": [unknowns.position_F3], "lr": 0.012}]
@@ -162,7 +162,7 @@ def _solve(
 
 
 def _moved(unknowns: Unknowns, body: Proportions, seen_FS2: Tensor, figure: float) -> Tensor:
-    """Mean square of how far the rig's points are from where they were seen, in units of _HELD."""
+    """Return the mean square of how far the rig's points are from where they were seen, in units of _HELD."""
     stretch = stretches(unknowns.log_lengths.exp(), body.rest)
     frames = joint_frames(unknowns.pose_FP, unknowns.place(), body.rest, stretch)
     points_FS3 = rig_points(*frames, body.rest, stretch)
@@ -171,7 +171,7 @@ def _moved(unknowns: Unknowns, body: Proportions, seen_FS2: Tensor, figure: floa
 
 
 def _contours(label_HW: np.ndarray, depth_HW: np.ndarray | None = None) -> _Contours:
-    """Contours of a map's regions, except along the map's border; with depths, only those of what is in front."""
+    """Find the contours of a map's regions, except along its border; with depths, only those of what is in front."""
     height, width = label_HW.shape
     inner = label_HW[2:-2, 2:-2]
     steps = [(y, x) for y in range(-2, 3) for x in range(-2, 3) if (y, x) != (0, 0)]
@@ -194,7 +194,7 @@ def _contours(label_HW: np.ndarray, depth_HW: np.ndarray | None = None) -> _Cont
 
 @torch.no_grad()
 def _matched(motion: BodyMotion, wanted: Sequence[_Contours], size: tuple[int, int], label_V: np.ndarray) -> _Pairs:
-    """Draws the body and pairs its contours with those wanted."""
+    """Draw the body and pair its contours with those wanted."""
     scale = size[0] / motion.size[0]
     count = _FROM_BODY + _FROM_MAP
     weights_VJ, rest_V3, all_T3 = skin_weights(), motion.shape.rest.vertices, triangles()
@@ -226,7 +226,7 @@ def _matched(motion: BodyMotion, wanted: Sequence[_Contours], size: tuple[int, i
 
 
 def _pair(own: _Contours, other: _Contours, figure: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of contour pixels of the body and of the map that belong together, as many of both."""
+    """Return indices of contour pixels of the body and of the map that belong together, as many of both."""
     if not len(own.at_N2) or not len(other.at_N2):
         return np.zeros(0, int), np.zeros(0, int)
     features = [
@@ -249,12 +249,12 @@ def _pair(own: _Contours, other: _Contours, figure: float) -> tuple[np.ndarray, 
 
 
 def _spread(index: np.ndarray, most: int) -> np.ndarray:
-    """So many of some indices at most, evenly spread."""
+    """Choose at most so many of some indices, evenly spread."""
     return index[np.linspace(0, len(index) - 1, min(most, len(index))).round().astype(int)] if len(index) else index
 
 
 def _distance(unknowns: Unknowns, girths: Tensor, body: Proportions, pairs: _Pairs) -> Tensor:
-    """Mean robust distance of the paired points, in units of the figure."""
+    """Return the mean robust distance of the paired points, in units of the figure."""
     transforms_FJ34 = transforms(unknowns, girths, body)
     matrices = (pairs.weights_FPJ @ transforms_FJ34.flatten(2)).unflatten(2, (3, 4))
     points = (matrices[..., :3] @ pairs.rest_FP3[..., None]).squeeze(-1) + matrices[..., 3]

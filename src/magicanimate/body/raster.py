@@ -42,19 +42,19 @@ class Raster:
         return self.triangles_T3[np.maximum(self.triangle_HW, 0)]
 
     def sample(self, values_VC: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Interpolates values of vertices at some covered pixels. [N, C]."""
+        """Interpolate values of vertices at some covered pixels. [N, C]."""
         corners, share = self.corners_HW3[rows, columns], self.barycentric_HW3[rows, columns]
         return sum(values_VC[corners[:, k]] * share[:, k, None] for k in range(3))
 
     def interpolate(self, values_VC: np.ndarray) -> np.ndarray:
-        """Interpolates values of vertices at the covered pixels. [N, C] float32."""
+        """Interpolate values of vertices at the covered pixels. [N, C] float32."""
         return _interpolate(
             np.ascontiguousarray(values_VC, np.float32), self.triangles_T3, self.covered_N,
             self.triangle_HW.reshape(-1), self.barycentric_HW3.reshape(-1, 3),
         )  # fmt: skip
 
     def picture(self, values_N: np.ndarray) -> np.ndarray:
-        """Puts values of the covered pixels into a picture, 0 elsewhere. [H, W, ...]."""
+        """Put values of the covered pixels into a picture, 0 elsewhere. [H, W, ...]."""
         size = self.triangle_HW.shape
         out_PC = np.zeros((size[0] * size[1], *values_N.shape[1:]), values_N.dtype)
         out_PC[self.covered_N] = values_N
@@ -64,7 +64,7 @@ class Raster:
 def rasterize(
     screen_V3: np.ndarray, triangles_T3: np.ndarray, size: tuple[int, int], reach: tuple[float, float] = (1e-2, np.inf)
 ) -> Raster:
-    """Finds the nearest triangle at each pixel; both sides of a triangle are seen.
+    """Find the nearest triangle at each pixel; both sides of a triangle are seen.
 
     Args:
         screen_V3: x and y in pixels, depth.

@@ -46,7 +46,7 @@ class _Targets:
 
 @torch.inference_mode(False)  # see `fit_track`
 def refine_to_parts(motion: BodyMotion, maps: Sequence[np.ndarray]) -> BodyMotion:
-    """Refines a motion that was fitted to joints.
+    """Refine a motion that was fitted to joints.
 
     Args:
         motion: fitted roughly.
@@ -57,7 +57,7 @@ def refine_to_parts(motion: BodyMotion, maps: Sequence[np.ndarray]) -> BodyMotio
 
 @lru_cache(maxsize=1)
 def _samples() -> tuple[np.ndarray, np.ndarray]:
-    """Vertices of each part [A, M], repeated where a part has few, and how often each counts [A, M] float32."""
+    """Return vertices of each part [A, M], repeated where a part has few, and how often each counts [A, M] float32."""
     part_V = surface_parts()
     chosen, weight = [], []
     for part in range(1, 25):
@@ -95,7 +95,7 @@ def _targets(motion: BodyMotion, maps: Sequence[np.ndarray]) -> _Targets:
 
 
 def _solve(motion: BodyMotion, maps: Sequence[np.ndarray], first: bool) -> BodyMotion:
-    """Adam over some frames; proportions change only with the `first` ones."""
+    """Optimize some frames with Adam; proportions change only with the `first` ones."""
     targets = _targets(motion, maps)
     unknowns, girths = begin(motion, lengths=first, girths=first)
     groups = [{"params": [unknowns.pose_FP], "lr": 0.03}, {"params": [unknowns.position_F3], "lr": 0.01}]
@@ -118,7 +118,7 @@ def _solve(motion: BodyMotion, maps: Sequence[np.ndarray], first: bool) -> BodyM
 
 
 def _distance(unknowns: Unknowns, girths: Tensor, body: Proportions, targets: _Targets, visible_FAM: Tensor) -> Tensor:
-    """Mean robust distance between points of the maps and of the body, both ways."""
+    """Return the mean robust distance between points of the maps and of the body, both ways."""
     transforms_FJ34 = transforms(unknowns, girths, body)
     index_AM = _samples()[0]
     weights = torch.from_numpy(skin_weights()[index_AM.ravel()])
@@ -138,13 +138,13 @@ def _distance(unknowns: Unknowns, girths: Tensor, body: Proportions, targets: _T
 
 
 def _apart(from_2: Tensor, others_2: Tensor, index: Tensor) -> Tensor:
-    """Distances [F, A, N] from points to one chosen other point each."""
+    """Return distances [F, A, N] from points to one chosen other point each."""
     chosen = others_2.gather(2, index[..., None].expand(*index.shape, 2))
     return ((from_2 - chosen).square().sum(-1) + 1e-12).sqrt()
 
 
 def _robust(distance: Tensor) -> Tensor:
-    """Squares of small distances, growing ever more slowly beyond _BEND."""
+    """Return squares of small distances, growing ever more slowly beyond _BEND."""
     square = (distance / _BEND).square()
     return (1 + square).sqrt() - 1
 
@@ -155,7 +155,7 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _visible(motion: BodyMotion, targets: _Targets) -> Tensor:
-    """Points [F, A, M] of the body that are not hidden; all of a part that the maps show and the body hides."""
+    """Return points [F, A, M] of the body that are not hidden; all of a part that the maps show and the body hides."""
     index_AM, counts_AM = _samples()
     scale = _SIDE / max(motion.size)
     size = (round(motion.size[0] * scale), round(motion.size[1] * scale))

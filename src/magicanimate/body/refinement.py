@@ -22,7 +22,7 @@ _TOGETHER = 120  # frames
 
 
 def refine(motion: BodyMotion, solve: Callable[[BodyMotion, range, bool], BodyMotion]) -> BodyMotion:
-    """Refines a motion some frames at a time.
+    """Refine a motion some frames at a time.
 
     Args:
         motion: fitted roughly.
@@ -39,7 +39,7 @@ def refine(motion: BodyMotion, solve: Callable[[BodyMotion, range, bool], BodyMo
 
 
 def begin(motion: BodyMotion, *, lengths: bool, girths: bool) -> tuple[Unknowns, Tensor]:
-    """Makes unknowns of a motion, and logarithms of girths, to be differentiated.
+    """Make unknowns of a motion, and logarithms of girths, to be differentiated.
 
     Args:
         motion: where they begin.
@@ -56,7 +56,7 @@ def begin(motion: BodyMotion, *, lengths: bool, girths: bool) -> tuple[Unknowns,
 
 
 def result(motion: BodyMotion, unknowns: Unknowns, log_girths: Tensor) -> BodyMotion:
-    """The motion with what was solved for."""
+    """Return the motion with what was solved for."""
     shape = Proportions(
         motion.shape.sliders, unknowns.log_lengths.detach().exp().numpy(), log_girths.detach().exp().numpy()
     )
@@ -65,7 +65,7 @@ def result(motion: BodyMotion, unknowns: Unknowns, log_girths: Tensor) -> BodyMo
 
 
 def transforms(unknowns: Unknowns, log_girths: Tensor, body: Proportions) -> Tensor:
-    """What takes the rest shape's skin to each frame's, differentiable. [F, J, 3, 4]."""
+    """Return the transforms of the rest shape's skin to each frame's, differentiable. [F, J, 3, 4]."""
     lengths = unknowns.log_lengths.exp()
     plain, thick = stretches(lengths, body.rest), stretches(lengths, body.rest, log_girths.exp())
     frames = joint_frames(unknowns.pose_FP, unknowns.place(), body.rest, plain)

@@ -4,7 +4,7 @@
 multilinear in its sliders between a few anchors, so a table of the bodies at all combinations of anchors, compressed
 to its principal components, gives every body between them. Its data are MakeHuman's, under CC0.
 
-Axes: x to the person's left, y to the back, z up, metres. J joints, V vertices, S stored points.
+Axes: x to the person's left, y to the back, z up, meters. J joints, V vertices, S stored points.
 """
 
 from collections.abc import Mapping
@@ -95,18 +95,18 @@ class BodyShape:
         return self.points[: len(JOINT_NAMES)]
 
     def point(self, name: str) -> np.ndarray:
-        """One of POINT_NAMES. [3]."""
+        """Return the point of a name of POINT_NAMES, [3]."""
         return self.points[POINT_INDEX[name]]
 
     @property
     def height(self) -> float:
-        """Metres from sole to crown."""
+        """Meters from sole to crown."""
         return float(np.ptp(self.vertices[:, 2]))
 
 
 @lru_cache(maxsize=1)
 def rig() -> Rig:
-    """The stored rig, read once."""
+    """Return the stored rig, read once."""
     with np.load(RIG_FILE) as file:
         data = {name: file[name] for name in file.files}
     weights = data["joint_weights"].astype(np.float32)
@@ -125,13 +125,13 @@ def rig() -> Rig:
 
 @lru_cache(maxsize=1)
 def triangles() -> np.ndarray:
-    """Triangles of the body's mesh. [N,3] int32."""
+    """Return triangles of the body's mesh. [N,3] int32."""
     quads = rig().quads
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
 
 
 def _components(sliders: Mapping[str, float]) -> np.ndarray:
-    """Principal components of a body: linear interpolation along each slider. [C]."""
+    """Return a body's principal components [C] by linear interpolation along each slider."""
     table = rig().table.astype(np.float64)
     for name, anchors in SLIDERS.items():
         value = sliders.get(name, MIDDLE)

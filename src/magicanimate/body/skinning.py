@@ -14,7 +14,7 @@ from magicanimate.body.rig import JOINT_NAMES, rig
 
 @lru_cache(maxsize=1)
 def skin_weights() -> np.ndarray:
-    """Weight of each joint at each vertex of the body. [V, J] float32."""
+    """Return weight of each joint at each vertex of the body. [V, J] float32."""
     stored = rig()
     weights_VJ = np.zeros((len(stored.joint_weights), len(JOINT_NAMES)), np.float32)
     np.add.at(weights_VJ, (np.arange(len(weights_VJ))[:, None], stored.joint_indices), stored.joint_weights)
@@ -22,12 +22,12 @@ def skin_weights() -> np.ndarray:
 
 
 def blend(weights_VJ: np.ndarray, transforms_J34: np.ndarray) -> np.ndarray:
-    """Transforms of vertices by linear blend skinning. [V, 3, 4] float32."""
+    """Return transforms of vertices by linear blend skinning. [V, 3, 4] float32."""
     return (weights_VJ @ transforms_J34.reshape(len(transforms_J34), 12).astype(np.float32)).reshape(-1, 3, 4)
 
 
 def skin(weights_VJ: np.ndarray, transforms_J34: np.ndarray, rest_V3: np.ndarray) -> np.ndarray:
-    """Positions of vertices in a pose. [V, 3] float32."""
+    """Return positions of vertices in a pose. [V, 3] float32."""
     matrices = blend(weights_VJ, transforms_J34)
     return np.einsum("vij,vj->vi", matrices[:, :, :3], rest_V3) + matrices[:, :, 3]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def bridge_gaps(values: np.ndarray, known_F: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fill gaps of at most `longest` frames by linear interpolation between their neighbours.
+    """Fill gaps of at most `longest` frames by linear interpolation between their neighbors.
 
     Args:
         values: [F, ...].
@@ -33,19 +33,19 @@ def bridge_gaps(values: np.ndarray, known_F: np.ndarray, longest: int) -> tuple[
 
 
 def runs(known_F: np.ndarray) -> list[slice]:
-    """Stretches of consecutive True."""
+    """Return stretches of consecutive True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known_F.astype(np.int8), [0]])))
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _polynomial_weights(half: int) -> np.ndarray:
-    """Weights [2*half+1] that take the middle of a parabola fitted to a window (Savitzky and Golay, 1964)."""
+    """Return weights [2*half+1] that take the middle of a parabola fitted to a window (Savitzky and Golay, 1964)."""
     x = np.arange(-half, half + 1)
     return np.linalg.pinv(np.stack([np.ones_like(x), x, x**2], 1).astype(float))[0]
 
 
 def smooth(values: np.ndarray, weights: np.ndarray, half: int) -> np.ndarray:
-    """Zero-phase smoothing by local parabolas, weighted by confidence.
+    """Smooth by local parabolas, weighted by confidence, without lag.
 
     A parabola keeps peaks of a motion where a mean would flatten them. At the ends the signal is continued by point
     reflection, so that it neither stops nor lags there.

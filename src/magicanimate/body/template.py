@@ -24,7 +24,7 @@ TORSO_FRONT_COSINE = 0.05  # DensePose counts the flanks as back: the front ends
 
 @dataclass(frozen=True)
 class BodyTemplate:
-    """What is the same for every person: topology, skinning weights and surface coordinates on the mean shape."""
+    """Data shared by all people: topology, skinning weights and surface coordinates on the mean shape."""
 
     triangles: np.ndarray  # [N,3] int32
     joint_indices: np.ndarray  # [V,4] float32
@@ -42,7 +42,7 @@ def _along(v: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _limb(v: np.ndarray, shape: BodyShape, names: tuple[str, str, str]) -> np.ndarray:
-    """Limb coordinate 0..1 on the first segment and 1..2 on the second, by the side of the body. [V]."""
+    """Return limb coordinate 0..1 on the first segment and 1..2 on the second, by the side of the body. [V]."""
     sides = []
     for s in "LR":
         a, b, c = (shape.point(f"{n}.{s}").astype(np.float64) for n in names)
@@ -51,13 +51,13 @@ def _limb(v: np.ndarray, shape: BodyShape, names: tuple[str, str, str]) -> np.nd
 
 
 def _offset_direction(v: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Unit vector from the axis a->b to each vertex. [V,3]."""
+    """Return unit vector from the axis a->b to each vertex. [V,3]."""
     offset = v - a - np.clip(_along(v, a, b), -0.2, 1.2)[:, None] * (b - a)
     return offset / np.maximum(np.linalg.norm(offset, axis=1, keepdims=True), 1e-6)
 
 
 def _splits(v: np.ndarray, shape: BodyShape, regions: np.ndarray) -> np.ndarray:
-    """The three coordinates whose sign splits regions into DensePose parts. [V,3]."""
+    """Return the three coordinates whose sign splits regions into DensePose parts. [V,3]."""
 
     def joint(name: str) -> np.ndarray:
         return shape.point(name).astype(np.float64)
@@ -86,7 +86,7 @@ def _splits(v: np.ndarray, shape: BodyShape, regions: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def template() -> BodyTemplate:
-    """Topology and surface coordinates, worked out once on the mean shape."""
+    """Return topology and surface coordinates, worked out once on the mean shape."""
     stored, shape = rig(), body_shape({})
     v = shape.vertices.astype(np.float64)
     regions = stored.region_weights.argmax(1)

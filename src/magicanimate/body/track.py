@@ -76,7 +76,7 @@ class Track:
     """(height, width) in pixels."""
     fps: float
     world_FJ3: np.ndarray | None = None
-    """[F, J, 3] float32 metres, x to the right, y away from the camera, z up; any origin. None: only the picture."""
+    """[F, J, 3] float32 meters, x to the right, y away from the camera, z up; any origin. None: only the picture."""
     masks: Callable[[int], np.ndarray | None] | None = field(default=None, repr=False)
     """Frame index -> [H, W] bool, the person; None where there is none. H W may be smaller than `size`."""
 

@@ -1,4 +1,4 @@
-"""What fitting a body solves for, and the habits of bodies that it keeps to.
+"""Unknowns of a body's fit, and the habits of bodies that it keeps to.
 
 Shape legend: F frames, P pose numbers, A angles, B bones.
 """
@@ -20,7 +20,7 @@ _SMALL_SPREADS = {"hands": 0.04, "feet": 0.06, "head": 0.08}
 
 @dataclass
 class Unknowns:
-    """What is solved for."""
+    """Unknowns of a fit."""
 
     pose_FP: Tensor
     position_F3: Tensor  # right, log of the distance, up; the first and last per distance
@@ -32,14 +32,14 @@ class Unknowns:
 
 
 def falling_rate(optimizer: torch.optim.Optimizer, steps: int, least: float) -> torch.optim.lr_scheduler.LambdaLR:
-    """A schedule from the optimizer's learning rates down to the share `least` of them, along half a cosine."""
+    """Return a schedule from the optimizer's learning rates down to the share `least` of them, along half a cosine."""
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: least + (1 - least) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
 
 
 def habits(unknowns: Unknowns, frame_seconds: float) -> Tensor:
-    """What bodies usually do: stay within their limits, near rest, move smoothly, and have usual proportions."""
+    """Return the cost of unusual bodies: beyond their limits, far from rest, jerky, of unusual proportions."""
     bounds = limits()
     angle = unknowns.pose_FP[:, TURN:]
     beyond = (angle - bounds["high"]).clamp_min(0) + (bounds["low"] - angle).clamp_min(0)

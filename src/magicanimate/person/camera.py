@@ -35,7 +35,7 @@ class CameraFollower:
         self._before_hw: np.ndarray | None = None
 
     def __call__(self, frame_HWC: np.ndarray, person_HW: np.ndarray) -> np.ndarray:
-        """The newest frame's map [3, 3]: pixels of the first frame (x, y, 1) to its own.
+        """Return the newest frame's map [3, 3]: pixels of the first frame (x, y, 1) to its own.
 
         Args:
             frame_HWC: uint8, at any size.
@@ -58,7 +58,7 @@ class CameraFollower:
         return _scaled(found, 1 / self._scale)
 
     def _small_copy(self, frame_HWC: np.ndarray, person_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Brightness [h, w] float32, and what of it is background [h, w] bool."""
+        """Return the brightness [h, w] float32, and what of it is background [h, w] bool."""
         size = self._small[::-1]
         gray = Image.fromarray(frame_HWC).resize(size, Image.Resampling.BOX).convert("L")
         person = Image.fromarray(person_HW.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
@@ -68,13 +68,13 @@ class CameraFollower:
 
 
 def is_still(maps_F33: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether a camera of frames of (height, width) rests, by its maps [F, 3, 3]."""
+    """Return True if a camera of frames of (height, width) rests, by its maps [F, 3, 3]."""
     away = [moved(np.linalg.inv(maps_F33[0]) @ each, size) for each in maps_F33]
     return bool(np.quantile(away, 0.9) < _STILL * max(size))
 
 
 def moved(map_33: np.ndarray, size: tuple[int, int]) -> float:
-    """The farthest way of a corner of (height, width), in pixels."""
+    """Return the farthest way of a corner of (height, width), in pixels."""
     height, width = size
     corners_34 = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], float)
     return float(np.abs((map_33 @ corners_34 - corners_34)[:2]).max())
@@ -83,7 +83,7 @@ def moved(map_33: np.ndarray, size: tuple[int, int]) -> float:
 def align(
     first_hw: np.ndarray, known_hw: np.ndarray, second_hw: np.ndarray, known_too_hw: np.ndarray, start_33: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """The affine map [3, 3] from pixels of one picture to those of another, and the mean difference that it leaves.
+    """Fit the affine map [3, 3] from pixels of one picture to those of another; return also the mean difference left.
 
     Args:
         first_hw, second_hw: float32.
@@ -122,7 +122,7 @@ def align(
 
 
 def _shift(first_hw: np.ndarray, second_hw: np.ndarray) -> np.ndarray:
-    """Whole pixels (x, y) by which one picture lies elsewhere in another (phase correlation)."""
+    """Return whole pixels (x, y) by which one picture lies elsewhere in another (phase correlation)."""
     window = np.outer(*(np.hanning(side) for side in first_hw.shape))
     one, other = (np.fft.rfft2((picture - picture.mean()) * window) for picture in (first_hw, second_hw))
     product = other * one.conj()
@@ -133,6 +133,6 @@ def _shift(first_hw: np.ndarray, second_hw: np.ndarray) -> np.ndarray:
 
 
 def _scaled(map_33: np.ndarray, scale: float) -> np.ndarray:
-    """The same map for pictures that are `scale` times as large."""
+    """Return the same map for pictures that are `scale` times as large."""
     grow = np.diag([scale, scale, 1.0])
     return grow @ map_33 @ np.linalg.inv(grow)

@@ -25,7 +25,7 @@ def join_skirt(
     weights_hwJ: np.ndarray, rest_hw3: np.ndarray, on_HW: np.ndarray, matte: Matte, body: BodyMotion, cell: int,
     height: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Skinning weights and rest positions with those of a skirt blurred sideways; unchanged where there is none."""
+    """Blur skinning weights and rest positions of a skirt sideways; unchanged where there is none."""
     cloth_hw = _skirt(weights_hwJ, rest_hw3, on_HW, matte, body, cell, height)
     if cloth_hw is None:
         return weights_hwJ, rest_hw3
@@ -43,7 +43,7 @@ def _skirt(
     weights_hwJ: np.ndarray, rest_hw3: np.ndarray, on_HW: np.ndarray, matte: Matte, body: BodyMotion, cell: int,
     height: float,
 ) -> np.ndarray | None:  # fmt: skip
-    """[h, w] bool: runs of the person's pixels in a row that hold both legs and cloth between them."""
+    """Return [h, w] bool: runs of the person's pixels in a row that hold both legs and cloth between them."""
     person = matte.mask_HW[::cell, ::cell]
     on = on_HW[::cell, ::cell]
     left, right = (
@@ -71,7 +71,7 @@ def _skirt(
 
 
 def _hem(cloth: np.ndarray, person: np.ndarray, height: float) -> int | None:
-    """The lowest row [h, w] of cloth around both legs below which the person is much narrower at once; None if the rows
+    """Find the lowest row [h, w] of cloth around both legs below which the person is much narrower; None if the rows
     above it are few."""
     below = max(1, round(_AT_ONCE * height))
     rows = np.flatnonzero(cloth.any(1))
@@ -83,7 +83,7 @@ def _hem(cloth: np.ndarray, person: np.ndarray, height: float) -> int | None:
 
 
 def _between(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Places of a row with one leg on either side. [h, w] bool."""
+    """Return the places of a row with one leg on either side. [h, w] bool."""
     either = left | right
     before = np.maximum.accumulate(either, 1)
     after = np.maximum.accumulate(either[:, ::-1], 1)[:, ::-1]

@@ -29,7 +29,7 @@ class Detection:
 
 
 def find_people(image_HWC: np.ndarray) -> list[Detection]:
-    """Finds people in a picture [H, W, 3] uint8, the surest first.
+    """Find people in a picture [H, W, 3] uint8, the surest first.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
@@ -53,7 +53,7 @@ def find_people(image_HWC: np.ndarray) -> list[Detection]:
 
 
 def _square(image_HWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Puts the picture into the middle of a black square; also returns where in it (x, y)."""
+    """Put the picture into the middle of a black square; also returns where in it (x, y)."""
     height, width = image_HWC.shape[:2]
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
@@ -64,7 +64,7 @@ def _square(image_HWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _anchors() -> np.ndarray:
-    """Middles of the cells, in sides of the picture. [2254, 2] float32."""
+    """Return middles of the cells, in sides of the picture. [2254, 2] float32."""
     grids = []
     for cells, count in _GRIDS:
         middles = (np.arange(cells, dtype=np.float32) + 0.5) / cells
@@ -74,7 +74,7 @@ def _anchors() -> np.ndarray:
 
 
 def _merged(people_N12: np.ndarray, scores_N: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Merges overlapping boxes into their score-weighted mean, from the surest on."""
+    """Merge overlapping boxes into their score-weighted mean, from the surest on."""
     order = np.argsort(-scores_N, kind="stable")
     merged = []
     while len(order):
@@ -87,7 +87,7 @@ def _merged(people_N12: np.ndarray, scores_N: np.ndarray) -> list[tuple[np.ndarr
 
 
 def _overlap(one_12: np.ndarray, others_N12: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (middle x, y, width, height). [N]."""
+    """Return the intersection over union of boxes (middle x, y, width, height). [N]."""
     low = np.maximum(one_12[:2] - one_12[2:4] / 2, others_N12[:, :2] - others_N12[:, 2:4] / 2)
     high = np.minimum(one_12[:2] + one_12[2:4] / 2, others_N12[:, :2] + others_N12[:, 2:4] / 2)
     both = np.clip(high - low, 0, None).prod(1)

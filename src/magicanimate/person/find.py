@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _AROUND = 3  # times the picture's size: what is drawn to see how much of the body lies outside
 _REST_SIDE = 384  # pixels of the drawing in which lengths are measured
-_REST_SHARE = 0.42  # of its side, that a metre takes
+_REST_SHARE = 0.42  # of its side, that a meter takes
 _NEAR = 0.12  # of a region's side: distance of the hips within which it is the same person's
 _FARTHER = 1.4  # times the detector's region
 _BYSTANDER = 0.5  # of the largest person's size: smaller ones do not count
@@ -55,7 +55,7 @@ class Person:
 
 
 def find_person(picture_HWC: np.ndarray) -> Person | None:
-    """The largest person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
+    """Find the largest person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
@@ -64,7 +64,7 @@ def find_person(picture_HWC: np.ndarray) -> Person | None:
 
 
 def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
-    """Up to so many people in a picture [H, W, 3] uint8, the largest first.
+    """Find up to so many people in a picture [H, W, 3] uint8, the largest first.
 
     The detector looks at the whole picture, and where that shows too few people, at its parts.
 
@@ -100,13 +100,13 @@ def count_people(picture_HWC: np.ndarray) -> int:
 
 
 def _distance(region: Region, other: Region) -> float:
-    """Between the middles, in pixels."""
+    """Return the distance between the middles, in pixels."""
     return math.dist(region.centre, other.centre)
 
 
 def _regions(picture_HWC: np.ndarray) -> Iterator[Region]:
-    """Where people may be, the largest first: in the whole picture, the same seen from farther away, which helps where
-    much of a body is out of sight, then in nine parts of the picture, which overlap by half."""
+    """Yield regions where people may be, the largest first: the whole picture, the same from farther away, which helps
+    where much of a body is out of sight, then nine parts of the picture, which overlap by half."""
     whole = [each.region for each in sorted(_detected(picture_HWC), key=_clearness)]
     yield from whole
     yield from (replace(region, side=_FARTHER * region.side) for region in whole)
@@ -123,7 +123,7 @@ def _regions(picture_HWC: np.ndarray) -> Iterator[Region]:
 
 
 def _detected(picture_HWC: np.ndarray) -> list[Detection]:
-    """Whom the detector sees, in pixels of the picture."""
+    """Return the people that the detector sees, in pixels of the picture."""
     if 0 in picture_HWC.shape:
         return []
     small_HWC = shrunk(picture_HWC)
@@ -132,12 +132,12 @@ def _detected(picture_HWC: np.ndarray) -> list[Detection]:
 
 
 def _clearness(found: Detection) -> float:
-    """Sorts large and sure people to the front."""
+    """Sort large and sure people to the front."""
     return -found.score * found.region.side
 
 
 def _is_of(region: Region, person: Person) -> bool:
-    """Whether a region is around the hips of a person."""
+    """Return True if a region is around the hips of a person."""
     away_2 = person.joints_J2[JOINT["pelvis"]] - region.centre
     return float(np.linalg.norm(away_2)) < _NEAR * region.side  # never where the hips are not known
 
@@ -149,7 +149,7 @@ def _is_same(person: Person, other: Person) -> bool:
 
 @lru_cache(maxsize=8)
 def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | None:
-    """Whoever is in a region of a picture."""
+    """Return the person in a region of a picture."""
     from magicanimate.body.draw import draw_motion
     from magicanimate.body.fit import fit_track
 
@@ -178,7 +178,7 @@ def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | N
 
 
 def _joints(parts_HW: np.ndarray) -> np.ndarray:
-    """[J, 2] pixels of the map, looked for near the body only, so that small bodies are seen as fine as large ones."""
+    """Return joints [J, 2] in pixels of the map, looked for near the body only, so that small ones are fine too."""
     if not parts_HW.any():
         return np.full((len(JOINT), 2), np.nan)
     rows, columns = (np.flatnonzero((parts_HW > 0).any(axis)) for axis in (1, 0))
@@ -188,7 +188,7 @@ def _joints(parts_HW: np.ndarray) -> np.ndarray:
 
 
 def _agreement(parts_HW: np.ndarray, mask_HW: np.ndarray) -> float:
-    """Intersection over union of a body and a smaller mask."""
+    """Return the intersection over union of a body and a smaller mask."""
     rows, columns = (
         (np.arange(count) * full // count) for count, full in zip(mask_HW.shape, parts_HW.shape, strict=True)
     )
@@ -203,7 +203,7 @@ def _share(parts_HW: np.ndarray, wide_HW: np.ndarray, group: int) -> float:
 
 
 def _rest_lengths(body: BodyMotion) -> np.ndarray:
-    """[L] pixels, measured in a drawing of the same body at the same distance that stands upright and faces us."""
+    """Measure lengths [L] in pixels in a drawing of the same body at the same distance, upright and facing us."""
     from magicanimate.body.draw import draw_motion
 
     rest = np.zeros_like(body.pose_FP[:1])

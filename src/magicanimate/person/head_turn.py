@@ -17,7 +17,7 @@ _KEPT = np.radians([0, 30, 42, 115, 180])
 
 
 def calm_heads(motion: BodyMotion, picture: BodyMotion) -> np.ndarray:
-    """Transforms of a motion's joints with heads that turn less far from where the picture shows them.
+    """Return transforms of a motion's joints with heads that turn less far from where the picture shows them.
 
     Args:
         motion: of the same shape of body as `picture`.

@@ -19,12 +19,12 @@ _REFINED_BY = 3  # cells of the heatmap around a landmark
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What the network sees of one person."""
+    """Output of the network for one person."""
 
     points_K3: np.ndarray
     """[33, 3] float32: x, y in pixels of the picture, and the visibility 0..1."""
     world_K3: np.ndarray
-    """[33, 3] float32 metres around the middle of the hips: right, down, away from the camera."""
+    """[33, 3] float32 meters around the middle of the hips: right, down, away from the camera."""
     matte_HW: np.ndarray
     """[H, W] float32 0..1: how much of each pixel the person covers."""
     next_points_22: np.ndarray
@@ -32,7 +32,7 @@ class Landmarks:
 
 
 def find_landmarks(image_HWC: np.ndarray, region: Region, mask_side: int = _MASK_SIDE) -> Landmarks | None:
-    """Finds the landmarks of the person in a region of a picture [H, W, 3] uint8; None if there is nobody.
+    """Find the landmarks of the person in a region of a picture [H, W, 3] uint8; None if there is nobody.
 
     Args:
         image_HWC: the picture.
@@ -66,7 +66,7 @@ def find_landmarks(image_HWC: np.ndarray, region: Region, mask_side: int = _MASK
 
 
 def _refined(at_N2: np.ndarray, heat_SSN: np.ndarray) -> np.ndarray:
-    """Moves landmarks to the mean of their heatmaps around them, where those are sure.
+    """Move landmarks to the mean of their heatmaps around them, where those are sure.
 
     Args:
         at_N2: in sides of the region.
@@ -97,7 +97,7 @@ class LandmarkFollower:
         self._matte_HW: np.ndarray | None = None
 
     def __call__(self, image_HWC: np.ndarray) -> Landmarks | None:
-        """Finds the person in the next frame [H, W, 3] uint8; None if nobody is there.
+        """Find the person in the next frame [H, W, 3] uint8; None if nobody is there.
 
         Raises:
             InputError: the package ai-edge-litert is missing.
@@ -118,7 +118,7 @@ def _first_region(image_HWC: np.ndarray) -> Region | None:
 
 
 def _steady_matte(now_HW: np.ndarray, before_HW: np.ndarray | None) -> np.ndarray:
-    """Takes up to 70% from the frame before, where the network is unsure."""
+    """Take up to 70% from the frame before, where the network is unsure."""
     if before_HW is None:
         return now_HW
     x = (now_HW - 0.5) ** 2

@@ -25,14 +25,14 @@ _LINEAR = np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055)
 
 
 def mean_light(image_HWC: np.ndarray, where_HW: np.ndarray | None = None) -> np.ndarray | None:
-    """Mean linear light [3] of a picture, uint8, or of some of its pixels, bool; None if they tell nothing."""
+    """Return the mean linear light [3] of a picture, uint8, or of some of its pixels, bool; None if there is none."""
     pixels = image_HWC.reshape(-1, 3) if where_HW is None else image_HWC[where_HW]
     pixels = pixels[((pixels > _DARK) & (pixels < _BRIGHT)).all(1)]
     return _LINEAR[pixels].mean(0) if len(pixels) else None
 
 
 def light_near(picture_HWC: np.ndarray, hole_HW: np.ndarray) -> np.ndarray | None:
-    """Mean light [3] of a picture's background around its people; None if there is no background.
+    """Return the mean light [3] of a picture's background around its people; None if there is no background.
 
     Args:
         picture_HWC: uint8.
@@ -46,7 +46,7 @@ def light_near(picture_HWC: np.ndarray, hole_HW: np.ndarray) -> np.ndarray | Non
 
 
 def match_light(own_3: np.ndarray, new_3: np.ndarray) -> np.ndarray:
-    """Gains [3] of linear light that take a person part of the way from one light to another."""
+    """Return gains [3] of linear light that take a person part of the way from one light to another."""
     change_3 = np.log(np.maximum(new_3, 1e-4) / np.maximum(own_3, 1e-4))
     exposure = change_3.mean()
     balance_3 = np.clip(_BALANCE * (change_3 - exposure), -_MOST_BALANCE, _MOST_BALANCE)
@@ -54,7 +54,7 @@ def match_light(own_3: np.ndarray, new_3: np.ndarray) -> np.ndarray:
 
 
 def relit(people: Sequence[LayeredPerson], gains_3: np.ndarray) -> list[LayeredPerson]:
-    """People with the light of all their colors multiplied."""
+    """Return people with the light of all their colors multiplied."""
     return [_relit(person, gains_3) for person in people]
 
 
@@ -74,6 +74,6 @@ def _relit(person: LayeredPerson, gains_3: np.ndarray) -> LayeredPerson:
 
 
 def _encoded(light: np.ndarray) -> np.ndarray:
-    """Linear light to sRGB levels 0..255, brighter light than white rolled off."""
+    """Convert linear light to sRGB levels 0..255, brighter light than white rolled off."""
     light = np.where(light > 0.8, 0.8 + 0.2 * (1 - np.exp(-(light - 0.8) / 0.2)), light) if light.max() > 1 else light
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)

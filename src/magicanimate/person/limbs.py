@@ -28,7 +28,7 @@ _NEAR, _FAR = 0.02, 0.06  # of the figure's height, beside the body: how far lim
 
 
 def add_limbs(picture_HWC: np.ndarray, soft_HW: np.ndarray, parts_HW: np.ndarray) -> np.ndarray:
-    """Adds missed limbs to a mask of people.
+    """Add missed limbs to a mask of people.
 
     Args:
         picture_HWC: uint8.
@@ -70,7 +70,7 @@ def add_limbs(picture_HWC: np.ndarray, soft_HW: np.ndarray, parts_HW: np.ndarray
 
 
 def _core(group_HW: np.ndarray) -> np.ndarray:
-    """The middle [H, W] bool of a limb."""
+    """Return the middle [H, W] bool of a limb."""
     deep_HW = ndimage.distance_transform_edt(group_HW)
     size = max(3, 2 * round(float(deep_HW.max())) + 1)
     return (deep_HW > 0) & (deep_HW >= _DEEP * ndimage.maximum_filter(deep_HW, size))

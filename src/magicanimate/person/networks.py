@@ -27,19 +27,19 @@ class Network:
         self._outputs: list[int] = [output["index"] for output in interpreter.get_output_details()]
 
     def __call__(self, picture_HWC: np.ndarray) -> list[np.ndarray]:
-        """Runs on a float32 picture of the network's own size; outputs without their batch axis."""
+        """Run on a float32 picture of the network's own size; outputs without their batch axis."""
         self._interpreter.set_tensor(self._input, picture_HWC[None])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Returns the logistic function, without overflow in float32."""
+    """Return the logistic function, without overflow in float32."""
     return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
 
 
 def network(name: str) -> Network:
-    """Returns this thread's network `detector`, `landmarks` or `matte`; loaded at the first call (10 to 70 ms).
+    """Return this thread's network `detector`, `landmarks` or `matte`; loaded at the first call (10 to 70 ms).
 
     Raises:
         InputError: the package ai-edge-litert is missing or cannot be loaded.

@@ -21,28 +21,28 @@ class Region:
     angle: float
 
     def corner_and_axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the upper left corner [2], and the square's right and down axes as the columns of [2, 2]."""
+        """Return the upper left corner [2], and the square's right and down axes as the columns of [2, 2]."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         axes = self.side * np.array([[cos, -sin], [sin, cos]])
         return np.asarray(self.centre) - axes.sum(1) / 2, axes
 
     def moved(self, right: float, down: float) -> Region:
-        """The same square elsewhere."""
+        """Return the same square elsewhere."""
         return replace(self, centre=(self.centre[0] + right, self.centre[1] + down))
 
     def scaled(self, factor: float) -> Region:
-        """The same square in a picture that is larger by a factor."""
+        """Return the same square in a picture that is larger by a factor."""
         x, y = self.centre
         return replace(self, centre=(x * factor, y * factor), side=self.side * factor)
 
     def to_picture(self, points_N2: np.ndarray) -> np.ndarray:
-        """Maps points of the unit square to pixels of the picture. [N, 2]."""
+        """Map points of the unit square to pixels of the picture. [N, 2]."""
         corner, axes = self.corner_and_axes()
         return points_N2 @ axes.T + corner
 
 
 def region_of(centre: np.ndarray, head: np.ndarray) -> Region:
-    """Returns the region around a person from the middle of the hips and a point on the circle around the body.
+    """Return the region around a person from the middle of the hips and a point on the circle around the body.
 
     The direction from the first point to the second points upwards in the region.
     """
@@ -53,7 +53,7 @@ def region_of(centre: np.ndarray, head: np.ndarray) -> Region:
 
 
 def cut_region(image_HWC: np.ndarray, region: Region, side: int) -> np.ndarray:
-    """Samples a region bilinearly; beyond the picture its edge goes on. [side, side, 3] float32, 0..255."""
+    """Sample a region bilinearly; beyond the picture its edge goes on. [side, side, 3] float32, 0..255."""
     corner, axes = region.corner_and_axes()
     return _sample(np.ascontiguousarray(image_HWC), corner, axes / side, side)
 
@@ -78,7 +78,7 @@ def _sample(image_HWC, corner_2, steps_22, side):
 
 
 def put_back(values_SS: np.ndarray, region: Region, size: tuple[int, int], scale: float) -> np.ndarray:
-    """Puts what a network said of each pixel of a region back into the picture, 0 outside.
+    """Put what a network said of each pixel of a region back into the picture, 0 outside.
 
     Args:
         values_SS: float32, of the region.
@@ -94,6 +94,6 @@ def put_back(values_SS: np.ndarray, region: Region, size: tuple[int, int], scale
 
 
 def _affine(matrix_22: np.ndarray, shift_2: np.ndarray) -> tuple[float, ...]:
-    """Returns Pillow's coefficients; its pixels have their middles at .5, in the source and in the result."""
+    """Return Pillow's coefficients; its pixels have their middles at .5, in the source and in the result."""
     shift = shift_2 + 0.5 - matrix_22.sum(1) / 2
     return (*matrix_22[0], shift[0], *matrix_22[1], shift[1])

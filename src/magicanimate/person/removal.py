@@ -36,7 +36,7 @@ _AROUND = 0.25  # of the body's box, around it, that the segmentation looks at
 _MARGIN = 0.018  # of the figure's height: how far around a person the video is replaced too
 _SOFT = 2  # pixels of a mask: half width of the border between video and filling
 _FINGERS, _TIP = 0.6, 0.035
-"""Where fingertips are: of the forearm beyond the wrist; and the half side of the square there, of the height."""
+"""Place of fingertips: share of the forearm beyond the wrist; half side of the square there, share of the height."""
 _FEW = 0.05  # of what a person hides, that is filled smoothly instead of by texture if another key frame shows the rest
 _SAMPLES = 5  # values of other key frames whose median fills a pixel
 _NEAREST = 16  # key frames that are asked for them
@@ -92,7 +92,7 @@ class PersonRemoval:
         self._shots = [self._shot(range(a, b), kept) for a, b in pairwise(ends) if b > a]
 
     def __call__(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8."""
+        """Return [H, W, 3] uint8."""
         share_HW, frame_HWC = self._share(index), self._frame(index).copy()
         if not share_HW.any():
             return frame_HWC
@@ -103,7 +103,7 @@ class PersonRemoval:
         return frame_HWC
 
     def _carried(self, shot: _Plates, index: int, share_HW: np.ndarray) -> np.ndarray:
-        """The background of the key frames around a frame, where that one sees it. [H, W, 3] uint8."""
+        """Return the background of the key frames around a frame, where that one sees it. [H, W, 3] uint8."""
         (one, two), part = _between(shot.keys, index)
         to_one, to_two = (self._maps[shot.keys[k]] @ np.linalg.inv(self._maps[index]) for k in (one, two))
         filled_HWC = np.zeros((*self.size, 3), np.uint8)
@@ -111,12 +111,12 @@ class PersonRemoval:
         return filled_HWC
 
     def _hidden(self, index: int) -> np.ndarray:
-        """What the person hides in a frame or in the one before or after it. [h, w] bool."""
+        """Return the pixels that the person hides in a frame or in the one before or after it. [h, w] bool."""
         around = self._masks[max(0, index - 1) : index + 2]
         return around.max(0) > 0
 
     def _share(self, index: int) -> np.ndarray:
-        """How much of each pixel is replaced. [H, W] uint8."""
+        """Return the share of each pixel that is replaced. [H, W] uint8."""
         soft_hw = ndimage.uniform_filter(self._hidden(index).astype(np.float32), 2 * _SOFT + 1, mode="nearest")
         soft_hw = np.minimum(soft_hw * 2, 1)  # outside the mask it fades, inside all is replaced
         small = Image.fromarray(np.rint(255 * soft_hw).astype(np.uint8))
@@ -142,7 +142,7 @@ def _outlines(body: BodyMotion):
 
 
 def _nearest_present(body: BodyMotion) -> np.ndarray:
-    """For each frame the nearest one in which the body is known, [F] int."""
+    """Return for each frame the nearest one in which the body is known, [F] int."""
     known = np.flatnonzero(body.present_F)
     after_F = np.searchsorted(known, np.arange(len(body))).clip(0, len(known) - 1)
     before_F = np.maximum(after_F - 1, 0)
@@ -151,7 +151,7 @@ def _nearest_present(body: BodyMotion) -> np.ndarray:
 
 
 def person_mask(frame_HWC: np.ndarray, points_S2: np.ndarray, outline_hw: np.ndarray, follows: bool) -> np.ndarray:
-    """Whatever belongs to a person in a frame, with a margin and the ground around the feet. [h, w] bool.
+    """Return the pixels of a person in a frame, with a margin and the ground around the feet. [h, w] bool.
 
     Args:
         frame_HWC: uint8.
@@ -188,7 +188,7 @@ def _mark_fingers(mask_hw: np.ndarray, points_S2: np.ndarray, side: str, height:
 
 
 def _still_plate(pictures: list[np.ndarray], hidden: list[np.ndarray]) -> np.ndarray:
-    """The median over time of what nobody hides. [H, W, 3] uint8."""
+    """Return the median over time of what nobody hides. [H, W, 3] uint8."""
     plate_HWC = pictures[0].copy()
     ever_HW = ndimage.maximum_filter(np.any(hidden, 0), 4 * _SOFT + 1)
     rows, columns = np.nonzero(ever_HW)
@@ -209,7 +209,7 @@ def _median(values_KN3: np.ndarray, free_KN: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _moving_plates(pictures: list[np.ndarray], hidden: list[np.ndarray], maps_K33: np.ndarray) -> list[np.ndarray]:
-    """Each key frame without its person, [H, W, 3] uint8."""
+    """Remove the person from each key frame, [H, W, 3] uint8."""
     plates: list[np.ndarray] = []
     for key, (picture_HWC, hidden_HW) in enumerate(zip(pictures, hidden, strict=True)):
         rows, columns = np.nonzero(hidden_HW)
@@ -237,7 +237,7 @@ def _moving_plates(pictures: list[np.ndarray], hidden: list[np.ndarray], maps_K3
 
 
 def _between(keys: list[int], index: int) -> tuple[tuple[int, int], float]:
-    """The places of the key frames around a frame, and how far it is on the way from one to the other, 0..1."""
+    """Return the places of the key frames around a frame, and how far it is on the way from one to the other, 0..1."""
     after = int(np.searchsorted(keys, index))
     if after == 0 or after == len(keys):
         nearest = min(after, len(keys) - 1)
@@ -246,7 +246,7 @@ def _between(keys: list[int], index: int) -> tuple[tuple[int, int], float]:
 
 
 def _gain(frame_HWC: np.ndarray, filled_HWC: np.ndarray, share_HW: np.ndarray) -> np.ndarray:
-    """[3] how much brighter the video is than its filling, along the border between them."""
+    """Return how much brighter [3] the video is than its filling, along the border between them."""
     border_HW = (share_HW > 0) & (share_HW < 255)
     video, filling = frame_HWC[border_HW], filled_HWC[border_HW]
     if len(video) < _FEWEST:

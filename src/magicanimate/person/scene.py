@@ -116,19 +116,19 @@ class Scene:
         return DrawnFrame(np.rint(frame).astype(np.uint8), drawing.alpha_HW, kind_HW)
 
     def cutout(self, index: int) -> np.ndarray:
-        """One frame's people and their shadows alone. [H, W, 4] uint8, colors not multiplied by alpha."""
+        """Return one frame's people and their shadows alone. [H, W, 4] uint8, colors not multiplied by alpha."""
         light_HW1 = self._cast(self._gray, np.ones((*self.size, 1), np.float32), index)
         return cut_out(self._drawing(index), light_HW1[..., 0])
 
     def _cast(self, shadows: Sequence[ContactShadow], plate_HWC: np.ndarray, index: int) -> np.ndarray:
-        """A background [H, W, C] with the people's shadows."""
+        """Return a background [H, W, C] with the people's shadows."""
         for shadow, motion, points_FS3 in zip(shadows, self.motions, self._moves, strict=True):
             if motion.present_F[index]:
                 plate_HWC = shadow.cast(plate_HWC, motion.project(points_FS3[index]))
         return plate_HWC
 
     def _unmoved(self, index: int) -> float:
-        """How far a frame is the picture itself: 1 where everybody is in its pose, 0 from a few pixels on."""
+        """Return how much a frame is the picture itself: 1 where everybody is in its pose, 0 from a few pixels on."""
         if self._backdrop is not None or not all(motion.present_F[index] for motion in self.motions):
             return 0.0
         moved = [
@@ -149,7 +149,7 @@ class Scene:
 
 
 def _scale(person: LayeredPerson, motion: BodyMotion) -> float:
-    """How much larger a person is in a motion than in their picture."""
+    """Return how much larger a person is in a motion than in their picture."""
     if not motion.present_F.any():
         return 1.0
     own, moved = person.body, float(np.median(motion.position_F3[motion.present_F, 1]))

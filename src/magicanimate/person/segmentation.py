@@ -11,7 +11,7 @@ _SIDE = 256  # pixels: the network's input
 
 
 def segment_people(image_HWC: np.ndarray, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
-    """Estimates how much of each pixel people cover. [H, W] float32, 0 (nobody) to 1.
+    """Estimate how much of each pixel people cover. [H, W] float32, 0 (nobody) to 1.
 
     Looks at the whole picture, or at a part of it, which shows a small person finer; outside that part it is 0.
 

@@ -30,7 +30,7 @@ class ContactShadow:
     feet_K2: np.ndarray
     """[K, 2] pixels, x and y of the middles of the soles in the picture."""
     height: float
-    """Of the figure in pixels."""
+    """Height of the figure in pixels."""
     region_HW: np.ndarray = field(repr=False)
     """[H, W] bool: ground around the feet."""
     light: list[tuple[int, int, np.ndarray]] = field(default_factory=list, repr=False)
@@ -39,12 +39,12 @@ class ContactShadow:
 
     @classmethod
     def none(cls, size: tuple[int, int]) -> ContactShadow:
-        """No shadow at all."""
+        """Return a shadow that is none."""
         return cls(np.zeros((0, 2)), 1.0, np.zeros(size, bool))
 
     @classmethod
     def near_feet(cls, person: LayeredPerson, size: tuple[int, int]) -> ContactShadow:
-        """The regions in which the shadow is looked for."""
+        """Return the regions in which the shadow is looked for."""
         body = person.body
         points_S2 = body.project(body.points())[0]
         height = float(np.ptp(points_S2[:, 1]))
@@ -56,7 +56,7 @@ class ContactShadow:
         return cls(feet_K2[seen], height, region_HW)
 
     def measured(self, picture_HWC: np.ndarray, plate_HWC: np.ndarray, person_HW: np.ndarray) -> ContactShadow:
-        """The same with its light, from the picture and the picture without person and shadow."""
+        """Return the same with its light, from the picture and the picture without person and shadow."""
         size, light = self.region_HW.shape, []
         for index, foot_2 in enumerate(self.feet_K2):
             window_HW = _window(foot_2, self.height, size)
@@ -72,7 +72,7 @@ class ContactShadow:
         return ContactShadow(self.feet_K2, self.height, self.region_HW, light)
 
     def gray(self, scale: float) -> ContactShadow:
-        """The same for another ground and another size: without the colors and the grain of the picture's ground.
+        """Adapt to another ground and size: without the colors and the grain of the picture's ground.
 
         scale: pixels of the other frame for one of the picture. The light is [h, w, 1], at most 1.
         """
@@ -85,7 +85,7 @@ class ContactShadow:
         return ContactShadow(self.feet_K2 * scale, self.height * scale, self.region_HW, light)
 
     def _shares(self, index: int, rows: slice, columns: slice) -> np.ndarray:
-        """How much of the ground is nearer to this foot than to the other one. [h, w], 0..1."""
+        """Return the share of the ground that is nearer to this foot than to the other one. [h, w], 0..1."""
         if len(self.feet_K2) < 2:
             return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.float32)
         y, x = np.mgrid[rows, columns]
@@ -93,7 +93,7 @@ class ContactShadow:
         return np.clip(0.5 + (other - mine) / (0.04 * self.height), 0, 1).astype(np.float32)
 
     def cast(self, plate_HWC: np.ndarray, points_S2: np.ndarray) -> np.ndarray:
-        """The plate with the shadow where the feet of a pose are. [H, W, 3] float32.
+        """Return the plate with the shadow where the feet of a pose are. [H, W, 3] float32.
 
         Args:
             plate_HWC: the picture without people, or another background; [H, W, C].
@@ -115,7 +115,7 @@ class ContactShadow:
 
 
 def _is_seen(foot_2: np.ndarray, person: LayeredPerson, size: tuple[int, int]) -> bool:
-    """Whether a foot lies in the picture and on the person."""
+    """Return True if a foot lies in the picture and on the person."""
     x, y = int(foot_2[0]), int(foot_2[1])
     if not (0 <= x < size[1] and 0 <= y < (1 - _CUT) * size[0]):
         return False
@@ -124,7 +124,7 @@ def _is_seen(foot_2: np.ndarray, person: LayeredPerson, size: tuple[int, int]) -
 
 
 def feet_on_ground(points_S2: np.ndarray, height: float, size: tuple[int, int]) -> np.ndarray:
-    """The ground around a figure's feet, where its contact shadow lies. [H, W] bool.
+    """Return the ground around a figure's feet, where its contact shadow lies. [H, W] bool.
 
     Args:
         points_S2: the rig's points in pixels.
@@ -135,7 +135,7 @@ def feet_on_ground(points_S2: np.ndarray, height: float, size: tuple[int, int]) 
 
 
 def _window(foot_2: np.ndarray, height: float, size: tuple[int, int]) -> np.ndarray:
-    """Weight [H, W] of the ground around a foot: 1 near it, 0 outside an ellipse."""
+    """Return weight [H, W] of the ground around a foot: 1 near it, 0 outside an ellipse."""
     center, reach = foot_2 + np.array([0, _BELOW * height]), np.array([_WIDE, _HIGH]) * height
     (left, top), (right, bottom) = (np.clip(center + way * reach, 0, size[::-1]).astype(int) for way in (-1, 1))
     weight_HW = np.zeros(size, np.float32)

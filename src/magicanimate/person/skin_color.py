@@ -28,7 +28,7 @@ def color_body(
     matte: Matte, labels_HW: np.ndarray, screen_V3: np.ndarray, depth_HW: np.ndarray, rest_V3: np.ndarray,
     body: BodyMotion,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Colors [V, 3] float32 in 0..255 of the body's vertices, rest positions [V, 3] that lie below the layers, and
+    """Return colors [V, 3] float32, 0..255, of the body's vertices, rest positions [V, 3] below the layers, and
     opacities [V] float32, 0 where the picture shows that nothing is."""
     height, width = matte.alpha_HW.shape
     x, y = np.rint(screen_V3[:, 0] - 0.5).astype(int), np.rint(screen_V3[:, 1] - 0.5).astype(int)
@@ -53,7 +53,7 @@ def color_body(
 
 
 def _guessed(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray, rest_V3: np.ndarray) -> np.ndarray:
-    """Colors with those of unseen vertices from the nearest seen ones of the same kind, or of the other side."""
+    """Return colors with those of unseen vertices from the nearest seen ones of the same kind, or of the other side."""
     out = color_V3.copy()
     scale = np.array([1, _FLAT, 1])
     names = np.array(REGIONS)
@@ -90,7 +90,7 @@ def _guessed(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray, rest_V3
 
 
 def _nearest(points: np.ndarray, colors: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Means of the colors of near points, weighted by the inverse square of their distance."""
+    """Return means of the colors of near points, weighted by the inverse square of their distance."""
     distance, index = cKDTree(points).query(at, k=min(8, len(points)))
     if distance.ndim == 1:
         return colors[index]
@@ -99,7 +99,7 @@ def _nearest(points: np.ndarray, colors: np.ndarray, at: np.ndarray) -> np.ndarr
 
 
 def face_vertices() -> np.ndarray:
-    """Vertices of the face. [V] bool."""
+    """Return vertices of the face. [V] bool."""
     body = template()
     return (body.region_weights.argmax(1) == REGIONS.index("head")) & (body.hair < -0.1)
 
@@ -110,7 +110,7 @@ def _back_of_head(rest_V3: np.ndarray) -> np.ndarray:
 
 
 def _skin_color(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray) -> np.ndarray | None:
-    """Median color of the face, or of hands, [3]; None where neither is seen."""
+    """Return median color of the face, or of hands, [3]; None where neither is seen."""
     for chosen in (face_vertices() & seen & (rig().eyeball == 0), seen & np.isin(region, [4, 7])):
         if chosen.sum() > 30:
             bright = color_V3[chosen].sum(1)
@@ -120,7 +120,7 @@ def _skin_color(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray) -> n
 
 
 def _hidden_hands(region: np.ndarray, seen: np.ndarray, color_V3: np.ndarray, on_V: np.ndarray) -> list[int]:
-    """Regions of hands that lie on the person in the picture (`on_V`, or outside it) and show little skin: they are in
+    """Find regions of hands on the person in the picture (`on_V`, or outside it) that show little skin: they are in
     pockets, or behind something."""
     skin = _skin_color(color_V3, seen, region)
     if skin is None:

@@ -29,7 +29,7 @@ _FINE_SIDE = 384  # pixels: larger pictures are matched at this size, and the ma
 
 
 def complete_texture(picture_HWC: np.ndarray, hole_HW: np.ndarray, usable_HW: np.ndarray | None = None) -> np.ndarray:
-    """Fills a hole from the rest of a picture.
+    """Fill a hole from the rest of a picture.
 
     Args:
         picture_HWC: uint8.
@@ -53,13 +53,13 @@ def complete_texture(picture_HWC: np.ndarray, hole_HW: np.ndarray, usable_HW: np
 
 
 def smooth_fill(image_HWC: np.ndarray, known_HW: np.ndarray) -> np.ndarray:
-    """Continues known pixels smoothly into the others by a pyramid of means (push-pull). [H, W, C] float32."""
+    """Continue known pixels smoothly into the others by a pyramid of means (push-pull). [H, W, C] float32."""
     image, weight = image_HWC * known_HW[..., None], known_HW.astype(np.float32)
     return _push_pull(image.astype(np.float32), weight)
 
 
 def _push_pull(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Values times weights, and the weights -> values everywhere."""
+    """Divide weighted values by their weights, and spread them everywhere."""
     height, width = weight.shape
     own = image / np.maximum(weight, 1e-6)[..., None]
     if min(height, width) <= 1 or (weight > 0.999).all():
@@ -76,7 +76,7 @@ def _push_pull(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _window(hole_HW: np.ndarray) -> tuple[slice, slice]:
-    """The hole's box with its surroundings."""
+    """Return the hole's box with its surroundings."""
     box = ndimage.find_objects(hole_HW.astype(np.uint8))[0]
     slices = []
     for part, length in zip(box, hole_HW.shape, strict=True):
@@ -86,7 +86,7 @@ def _window(hole_HW: np.ndarray) -> tuple[slice, slice]:
 
 
 def _levels(size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Sizes from the coarsest to the finest."""
+    """Return sizes from the coarsest to the finest."""
     sizes = [size]
     while max(sizes[-1]) > 1.5 * _COARSEST and min(sizes[-1]) > 3 * _RADIUS:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
@@ -98,7 +98,7 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _complete(picture_HWC: np.ndarray, hole_HW: np.ndarray, usable_HW: np.ndarray) -> np.ndarray:
-    """[H, W, 3] uint8, with the hole filled."""
+    """Return [H, W, 3] uint8, with the hole filled."""
     match, previous = np.zeros((0, 0, 2), np.int32), np.zeros((0, 0, 3), np.float32)
     guess = smooth_fill(picture_HWC.astype(np.float32), usable_HW & ~hole_HW)
     masked = np.where((hole_HW | ~usable_HW)[..., None], guess, picture_HWC).astype(np.uint8)
@@ -139,7 +139,7 @@ def _bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _enlarged_match(match: np.ndarray, size: tuple[int, int], centers: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Matches of the coarser level at this one; random where they fall outside the usable centers."""
+    """Carry matches of the coarser level to this one; random where they fall outside the usable centers."""
     height, width = size
     rng = np.random.default_rng(height * 10007 + width)
     out = places[rng.integers(0, len(places), size)]
@@ -210,7 +210,7 @@ def _search(image, trust, targets, centers, places, match, seed, only_propagate)
 
 @compiled
 def _vote(image, trust, hole, targets, match):
-    """Each pixel of the hole becomes the mean of what the patches over it propose, similar ones counting more."""
+    """Set each pixel of the hole to the mean of what the patches over it propose, similar ones counting more."""
     height, width = hole.shape
     total = np.zeros((height, width, 3), np.float32)
     weights = np.zeros((height, width), np.float32)

@@ -1,4 +1,4 @@
-"""Whose each pixel of a motion with several people is, so that person k stays person k from frame to frame.
+"""Assign every body pixel of a motion of several people to a person, with identities stable over time.
 
 A region of the map that one person is in is theirs. Where people touch or pass each other, each is looked for by the
 parts that they had when they were last seen whole: where these agree best with what nobody else explains, near where
@@ -35,8 +35,8 @@ _SLIVER = 0.02  # of a region: less is an error of the small map
 
 
 def divide(parts_FHW: PackedFrames, people: int) -> PackedFrames:
-    """People [H,W] uint8 of each frame: 1..`people`, from left to right where they are first seen apart; 0 for the
-    background, STRANGER for others."""
+    """Assign people [H,W] uint8 to each frame: 1..`people`, from left to right where they are first seen apart; 0 for
+    the background, STRANGER for others."""
     first = _first_apart(parts_FHW, people)
     start_K = _by_heads(_small(parts_FHW[first]), people)
     before = PackedFrames(_follow(start_K, (parts_FHW[frame] for frame in range(first - 1, -1, -1))))
@@ -54,31 +54,31 @@ class _Person:
     size: int
     """Pixels when they were last alone in a region."""
     way: np.ndarray
-    """Where they moved since."""
+    """Movement since then."""
     speed: np.ndarray
     """Their usual way in a frame."""
     step: np.ndarray
-    """That in the last one."""
+    """Movement in the last frame."""
     agrees: float = 1.0
     """Share of their pixels that the last map had where they were looked for."""
     hidden: int = 0
     """Frames in a row."""
 
     def place(self) -> np.ndarray:
-        """Their areas where they are now. [h,w]"""
+        """Return their areas where they are now. [h,w]"""
         moved_hw = np.zeros_like(self.area_hw)
         y, x, area = self.pixels(self.way)
         moved_hw[y, x] = area
         return moved_hw
 
     def away(self, point_2: np.ndarray) -> float:
-        """How far their middle was last from a point (y, x)."""
+        """Return the distance of their last middle from a point (y, x)."""
         if not self.area_hw.any():
             return np.inf
         return float(np.linalg.norm(np.argwhere(self.area_hw).mean(0) + self.way - point_2))
 
     def pixels(self, way: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """y, x and area of their pixels, moved that way, as far as they stay on the map. [N] each."""
+        """Return y, x and area of their pixels, moved that way, as far as they stay on the map. [N] each."""
         height, width = self.area_hw.shape
         y, x = np.nonzero(self.area_hw)
         area = self.area_hw[y, x]
@@ -89,7 +89,7 @@ class _Person:
 
 
 def _follow(start_K: list[_Person], maps: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """People [H,W] of part maps [H,W], one after the other."""
+    """Yield people [H,W] of part maps [H,W], one after the other."""
     people_K = start_K
     for parts_HW in maps:
         area_hw = _small(parts_HW)
@@ -103,14 +103,14 @@ def _follow(start_K: list[_Person], maps: Iterable[np.ndarray]) -> Iterator[np.n
 
 
 def _small(parts_HW: np.ndarray) -> np.ndarray:
-    """Areas of a map, made small."""
+    """Return areas of a map, made small."""
     scale = min(1.0, _SIDE / max(parts_HW.shape))
     height, width = (max(1, round(scale * side)) for side in parts_HW.shape)
     return AREAS[resize_parts(parts_HW, (height, width))]
 
 
 def _heads(area_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbered heads [h,w], and the numbers of those that are no pieces, the largest first."""
+    """Return numbered heads [h,w], and the numbers of those that are no pieces, the largest first."""
     head_hw, _ = ndimage.label(area_hw == _SKULL)
     sizes = np.bincount(head_hw.ravel())[1:]
     order = np.argsort(-sizes, kind="stable")
@@ -118,7 +118,7 @@ def _heads(area_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_apart(parts_FHW: PackedFrames, people: int) -> int:
-    """The first frame in which so many heads are in regions of their own; else the first with most heads."""
+    """Return the first frame in which so many heads are in regions of their own; else the first with most heads."""
     most, at = 0, 0
     for frame, parts_HW in enumerate(parts_FHW):
         area_hw = _small(parts_HW)
@@ -132,7 +132,7 @@ def _first_apart(parts_FHW: PackedFrames, people: int) -> int:
 
 
 def _by_heads(area_hw: np.ndarray, people: int) -> list[_Person]:
-    """People from left to right: regions with one head, and of those with several the columns nearest to each."""
+    """Find people from left to right: regions with one head, and of those with several the columns nearest to each."""
     head_hw, numbers = _heads(area_hw)
     region_hw, _ = ndimage.label(area_hw)
     columns = np.arange(area_hw.shape[1])
@@ -147,7 +147,7 @@ def _by_heads(area_hw: np.ndarray, people: int) -> list[_Person]:
 
 
 def _found(people_K: list[_Person], area_hw: np.ndarray) -> list[_Person]:
-    """Everybody looked for in a map: first whoever explains most of it, the others in what is left."""
+    """Look for everybody in a map: first whoever explains most of it, the others in what is left."""
     found_K, waiting, left_hw = list(people_K), list(range(len(people_K))), area_hw
     while waiting:
         looks = {k: _looked_for(people_K[k], left_hw) for k in waiting}
@@ -160,7 +160,7 @@ def _found(people_K: list[_Person], area_hw: np.ndarray) -> list[_Person]:
 
 
 def _looked_for(person: _Person, left_hw: np.ndarray) -> _Person:
-    """Somebody where they agree best with a map; where they should be if they are hidden."""
+    """Move somebody to where they agree best with a map, or to where they should be if they are hidden."""
     count = max(1, int(np.count_nonzero(person.area_hw)))
     likely = person.way + person.speed
     worth, way, agrees = -np.inf, likely, 0.0
@@ -175,7 +175,7 @@ def _looked_for(person: _Person, left_hw: np.ndarray) -> _Person:
 
 
 def _shared_out(people_K: list[_Person], area_hw: np.ndarray) -> tuple[np.ndarray, set[int]]:
-    """Whose each pixel [h,w] is, or would be if it were anybody's; and who is in a region with nobody else."""
+    """Assign each pixel [h,w] to a person, as if it were somebody's; and find who is in a region with nobody else."""
     region_hw, count = ndimage.label(area_hw)
     place_Khw = np.stack([person.place() for person in people_K])
     covered_KR = np.stack([np.bincount(region_hw[place_hw > 0], minlength=count + 1) for place_hw in place_Khw])
@@ -197,7 +197,7 @@ def _shared_out(people_K: list[_Person], area_hw: np.ndarray) -> tuple[np.ndarra
 def _who_is_where(
     people_K: list[_Person], covered_KR: np.ndarray, region_hw: np.ndarray, area_hw: np.ndarray
 ) -> dict[int, list[int]]:
-    """Who is in each region with a head or with somebody's place, from 0; others are nearest to one of these."""
+    """Return the people in each region with a head or somebody's place, from 0; others are nearest to one of these."""
     inside: dict[int, list[int]] = {}
     for k, person in enumerate(people_K):
         if not person.hidden:
@@ -218,7 +218,7 @@ def _who_is_where(
 
 
 def _far(place_hw: np.ndarray, area_hw: np.ndarray) -> np.ndarray:
-    """Of each pixel of a map [h,w]: how far somebody's nearest pixel of the same area is, or of any where none is."""
+    """Return each pixel's distance [h,w] to somebody's nearest pixel of the same area, or of any where none is."""
     if not place_hw.any():
         return np.full(area_hw.shape, np.inf)
     far_hw = ndimage.distance_transform_edt(place_hw == 0)
@@ -229,7 +229,7 @@ def _far(place_hw: np.ndarray, area_hw: np.ndarray) -> np.ndarray:
 
 
 def _grown(owner_hw: np.ndarray) -> np.ndarray:
-    """Every pixel with the owner of the nearest one that has any."""
+    """Return every pixel with the owner of the nearest one that has any."""
     if not owner_hw.any():
         return owner_hw
     nearest = ndimage.distance_transform_edt(owner_hw == 0, return_distances=False, return_indices=True)
@@ -237,7 +237,7 @@ def _grown(owner_hw: np.ndarray) -> np.ndarray:
 
 
 def _next(person: _Person, own_hw: np.ndarray, alone: bool) -> _Person:
-    """Somebody as they are seen now, if they are seen whole."""
+    """Update somebody as they are seen now, if they are seen whole."""
     count, still = int(np.count_nonzero(own_hw)), np.zeros(2)
     speed = still if person.hidden else (person.speed + person.step) / 2
     if alone:
@@ -248,7 +248,7 @@ def _next(person: _Person, own_hw: np.ndarray, alone: bool) -> _Person:
 
 
 def _at_full_size(owner_hw: np.ndarray, parts_HW: np.ndarray) -> np.ndarray:
-    """People [H,W] uint8. Regions that are nearly all one person's are all theirs."""
+    """Return people [H,W] uint8. Regions that are nearly all one person's are all theirs."""
     height, width = parts_HW.shape
     people_HW = np.where(parts_HW > 0, resize_parts(owner_hw, (height, width)), 0).astype(np.uint8)
     region_HW, count = ndimage.label(parts_HW)

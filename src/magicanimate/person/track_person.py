@@ -42,7 +42,7 @@ _CLOSEST = 4.0  # times as fine as usual, a small person in a picture is looked 
 
 @dataclass
 class _Seen:
-    """What one frame shows: points [J,3] (x, y in pixels, confidence), world [J,3] metres, mask packed to bits."""
+    """Findings of one frame: points [J,3] (x, y in pixels, confidence), world [J,3] meters, mask packed to bits."""
 
     points_J3: np.ndarray
     world_J3: np.ndarray
@@ -55,7 +55,7 @@ def _look(
     longest: float = _LARGEST,
     mask_side: int = _MASK_SIDE,
 ) -> _Seen | None:
-    """What `find` sees of a frame that is made smaller for it, in pixels of the frame."""
+    """Call `find` on a frame made smaller for it; return its findings in pixels of the frame."""
     height, width = image_HWC.shape[:2]
     small_HWC = shrunk(image_HWC, longest)
     found = find(small_HWC)
@@ -72,7 +72,7 @@ def _look(
 
 
 def shrunk(image_HWC: np.ndarray, longest: float = _LARGEST) -> np.ndarray:
-    """A picture [H, W, 3] uint8 with a longer side of so many pixels at most."""
+    """Return a picture [H, W, 3] uint8 with a longer side of so many pixels at most."""
     height, width = image_HWC.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
@@ -95,7 +95,7 @@ def _unpack(packed: tuple[bytes, tuple[int, int]]) -> np.ndarray:
 
 
 def agree(found: Landmarks, picture_size: tuple[int, int]) -> bool:
-    """Whether the landmarks lie on what the matte shows; `picture_size` (height, width) is that of their pixels.
+    """Return True if landmarks lie on the matte's person; `picture_size` (height, width) is that of their pixels.
 
     Where they do not, no person is there: the network goes on seeing one in the post or shadow that it was led to.
     """
@@ -117,7 +117,7 @@ def agree(found: Landmarks, picture_size: tuple[int, int]) -> bool:
 
 
 def _track(seen: list[_Seen | None], size: tuple[int, int], fps: float, cuts: tuple[int, ...] = ()) -> Track:
-    """Frames to a smooth track; nothing is bridged or smoothed across cuts."""
+    """Make a smooth track of frames; nothing is bridged or smoothed across cuts."""
     known_F = np.array([frame is not None for frame in seen])
     points_FJ3 = np.stack([frame.points_J3 if frame else np.zeros((len(NAMES), 3), np.float32) for frame in seen])
     world_FJ3 = np.stack([frame.world_J3 if frame else np.zeros((len(NAMES), 3), np.float32) for frame in seen])
@@ -135,7 +135,7 @@ def _track(seen: list[_Seen | None], size: tuple[int, int], fps: float, cuts: tu
 
 
 def _jumps(points_FJ3: np.ndarray, known_F: np.ndarray) -> list[int]:
-    """Frames whose person is somewhere else than in the last frame with one: it is somebody else."""
+    """Return frames whose person is somewhere else than in the last frame with one: it is somebody else."""
     known = np.flatnonzero(known_F)
     middle_K2 = points_FJ3[known][:, _TRUNK, :2].mean(1)
     size_K = np.ptp(points_FJ3[known, :, :2], axis=1).max(1)
@@ -186,7 +186,7 @@ def track_video(clip: Clip, progress: Progress | None = None) -> Track:
 
 
 def track_picture(image_HWC: np.ndarray, region: Region | None = None) -> Track | None:
-    """The person in one picture [H, W, 3] uint8, as a track of one frame; None if nobody is found.
+    """Return the person in one picture [H, W, 3] uint8, as a track of one frame; None if nobody is found.
 
     Args:
         image_HWC: the picture.

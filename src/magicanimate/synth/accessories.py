@@ -89,7 +89,7 @@ def _sunglasses(shape: BodyShape, _: np.ndarray, __: np.ndarray, colour: Colour)
 
 
 def _brim(shape: BodyShape, skull: np.ndarray, colour: Colour, reach: float, half_turn: float) -> list[Piece]:
-    """Starts within the hat, ends `reach` before it; only at the front unless half_turn is pi."""
+    """Draw a brim that starts within the hat and ends `reach` before it; only at the front unless half_turn is pi."""
     eye = shape.point("eye.L")
     band = skull[np.abs(skull[:, 2] - eye[2] - HAT_EDGE) < 0.012]
     low, high = band.min(0), band.max(0)

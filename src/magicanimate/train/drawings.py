@@ -46,7 +46,7 @@ class Drawings:
 
 
 def draw_clip(rgb_FHWC: np.ndarray) -> list[DrawnFrame] | None:
-    """Draws the person of frame 0 as frames 1.. show them; None where somebody is not found."""
+    """Draw the person of frame 0 as frames 1.. show them; None where somebody is not found."""
     tracks = [track_picture(frame_HWC) for frame_HWC in rgb_FHWC]
     if any(track is None for track in tracks):
         return None

@@ -29,7 +29,7 @@ _HEAD_PIXELS, _MIDLINE_PIXELS = 20, 5
 
 
 def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
-    """Fits a body to one person's part maps [H, W] uint8.
+    """Fit a body to one person's part maps [H, W] uint8.
 
     Raises:
         InputError: no frame shows joints.

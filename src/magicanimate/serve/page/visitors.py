@@ -45,7 +45,7 @@ class Visitors:
         return desk
 
     def _clear(self) -> list[Desk]:
-        """Takes away the desks that are too old or too many for one more."""
+        """Take away the desks that are too old or too many for one more."""
         by_age = sorted(self._desks, key=lambda visitor: self._desks[visitor].seen)
         late = time.monotonic() - self._keep_seconds
         too_many = len(by_age) + 1 - self._most
