@@ -139,8 +139,3 @@ def locate_all(root: Path, hubs: Collection[str] = tuple(FOLDERS), unet: bool = 
 def needed_parts(root: Path) -> list[str]:
     """Return the parts that are read: without the text encoder's if the empty prompt's embedding is there."""
     return [name for name in PARTS if not (Files(root).prompt and name in TEXT_PARTS)]
-
-
-def first_alternatives(hub: str) -> list[str]:
-    """Return the files to fetch from one hub repository: of each part the alternative that is read first."""
-    return [part.path for part in PARTS.values() if part.hub == hub]

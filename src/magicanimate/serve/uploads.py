@@ -21,7 +21,7 @@ from magicanimate.media.pictures import picture_kind as kind_of_picture
 from magicanimate.serve.backend import ServiceError
 from magicanimate.serve.options import Limits
 
-TOO_LARGE, WRONG_TYPE, UNREADABLE, NO_SPACE = 413, 415, 422, 507
+TOO_LARGE, WRONG_TYPE, UNREADABLE = 413, 415, 422
 
 # FFmpeg also knows formats that open other files (playlists, concatenations): it only ever sees these three.
 _CONTAINERS: dict[str, Callable[[bytes], bool]] = {
