@@ -23,7 +23,7 @@ _HAND_SEEN = 1.4  # times the mean opacity of a hand's layer
 _FEWEST = 20  # vertices of a layer that are a hand
 _SMEARED = (5.0, 10.0)  # pixels drawn for one pixel of the picture: from where on a layer fades, and is gone
 _TURNED = (-0.02, 0.08)  # likewise for an arm that is turned away, by the sign of the area
-_EDGE_ON = (0.1, 0.4)  # cosines between surface normal and view at which the body begins to be seen, and is opaque
+_EDGE_ON = (0.03, 0.18)  # cosines between surface normal and view at which the body begins to be seen, and is opaque
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,15 @@ from magicanimate.body.rig import JOINT_INDEX, REGIONS, rig, triangles
 from magicanimate.body.skinning import blend, skin, skin_weights, to_screen
 from magicanimate.person.cloth import join_skirt
 from magicanimate.person.matte import Matte
+from magicanimate.person.outpainting import continue_person
 from magicanimate.person.segments import (
     FACE,
     LEFT_ARM,
+    LEFT_FOREARM,
     LEFT_HAND,
     NOBODY,
     RIGHT_ARM,
+    RIGHT_FOREARM,
     RIGHT_HAND,
     TRUNK,
     assign_layers,
@@ -39,6 +42,8 @@ _CELL = 2  # pixels between the vertices of a layer
 _LONGEST_EDGE = 0.10  # meters in the rest pose: longer edges of a layer are cut, between the legs for example
 _ARM_PIXELS = 40  # fewer pixels of an arm are no layer
 _SEAM = 0.004  # of the figure's height: rim of a hidden region that takes colors of what hid it
+_SEEN_NEARBY = 0.12  # of the figure's height: how far the trunk's seen outline tells of its hidden one
+_SMOOTH = 0.006  # of the figure's height: smoothness of borders within the person
 _SOFT_CUT = 0.7  # pixels: softness of cuts between layers
 _OVERLAP = 0.015  # of the figure's height: how far layers share pixels where they move alike, at the shoulders
 _ALIKE = 0.35  # largest difference of skinning weights that moves alike
@@ -90,11 +95,12 @@ def layer_of_vertices() -> np.ndarray:
 
 
 def _fine_labels(label_V: np.ndarray) -> np.ndarray:
-    """The same with hands and face apart. [V] uint8."""
+    """The same with hands, forearms and face apart. [V] uint8."""
     region = rig().region_weights.argmax(1)
     fine_V = label_V.copy()
-    fine_V[region == REGIONS.index("hand.L")] = LEFT_HAND
-    fine_V[region == REGIONS.index("hand.R")] = RIGHT_HAND
+    apart = {"hand.L": LEFT_HAND, "hand.R": RIGHT_HAND, "lower_arm.L": LEFT_FOREARM, "lower_arm.R": RIGHT_FOREARM}
+    for name, label in apart.items():
+        fine_V[region == REGIONS.index(name)] = label
     fine_V[face_vertices()] = FACE
     return fine_V
 
@@ -138,6 +144,13 @@ def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> Lay
         matte: of the same size.
         body: the fitted body, one frame, of the same size.
     """
+    whole = continue_person(picture_HWC, matte, body)
+    labels_HW, layers, surface = _build(whole.picture_HWC, whole.matte, whole.body)
+    return LayeredPerson(body, matte, labels_HW[whole.frame], layers, surface)
+
+
+def _build(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> tuple[np.ndarray, list[Layer], BodySurface]:
+    """Labels [H, W], layers, and the body under them."""
     size = picture_HWC.shape[:2]
     weights_VJ, rest_V3, all_T3 = skin_weights(), body.shape.rest.vertices, triangles()
     transforms_J34 = body.transforms()[0]
@@ -159,7 +172,7 @@ def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> Lay
             layers.append(_mesh(label, _texture(label, own, posed), own, posed))
     color_V3, shrunk_V3, shown_V = color_body(matte, labels_HW, screen_V3, whole.depth_HW, rest_V3, body)
     surface = BodySurface(weights_VJ, shrunk_V3, all_T3, color_V3, label_V != TRUNK, shown_V)
-    return LayeredPerson(body, matte, labels_HW, [layer for layer in layers if len(layer.triangles_T3)], surface)
+    return labels_HW, [layer for layer in layers if len(layer.triangles_T3)], surface
 
 
 def _majority(label_HW3: np.ndarray) -> np.ndarray:
@@ -193,23 +206,41 @@ def _texture(label: int, own: Raster, posed: _Posed) -> np.ndarray:
     matte, labels_HW = posed.matte, posed.labels_HW
     mine_HW = (labels_HW == label) | _shared(label, own, posed)
     others_HW = ~mine_HW & (labels_HW != NOBODY)
-    seam = max(1, round(_SEAM * posed.height))
-    hidden_HW = others_HW & own.on_HW if label == TRUNK else np.zeros_like(mine_HW)
+    hidden_HW = others_HW & _covered(own, posed) if label == TRUNK else np.zeros_like(mine_HW)
+    shape_HW = _smooth_cut(mine_HW | hidden_HW, labels_HW == label, labels_HW != NOBODY, posed.height)
+    completed_HW = shape_HW & ~mine_HW
     color = matte.foreground_HWC
-    if hidden_HW.any():
+    if completed_HW.any():
+        seam = max(1, round(_SEAM * posed.height))
         rim_HW = ndimage.binary_dilation(others_HW, iterations=seam) & (mine_HW | others_HW)
-        hole_HW = (hidden_HW | rim_HW) & (own.on_HW | mine_HW)
         usable_HW = mine_HW & ~rim_HW & (matte.alpha_HW > 240)
-        color = complete_texture(matte.foreground_HWC, hole_HW, usable_HW)
-    share_HW = np.clip(ndimage.gaussian_filter(mine_HW.astype(np.float32), _SOFT_CUT) * 2 - 0.5, 0, 1)
+        color = complete_texture(matte.foreground_HWC, (completed_HW | rim_HW) & (own.on_HW | mine_HW), usable_HW)
+    cut_HW = np.clip(ndimage.gaussian_filter(shape_HW.astype(np.float32), _SOFT_CUT) * 2 - 0.5, 0, 1)
     near_others_HW = ndimage.binary_dilation(others_HW, iterations=3)
-    cut_HW = np.where(near_others_HW, share_HW, mine_HW | (labels_HW == NOBODY))
-    soft_hidden_HW = np.clip(ndimage.gaussian_filter(hidden_HW.astype(np.float32), 2 * _SOFT_CUT) * 2 - 0.5, 0, 1)
-    alpha_HW = np.where(mine_HW, matte.alpha_HW * cut_HW, np.maximum(255 * soft_hidden_HW, matte.alpha_HW * cut_HW))
-    if hidden_HW.any():  # no gap between what is seen and what is completed
-        alpha_HW = np.where(ndimage.binary_dilation(hidden_HW, iterations=2) & mine_HW, matte.alpha_HW, alpha_HW)
+    share_HW = np.where(near_others_HW, cut_HW, shape_HW | (labels_HW == NOBODY))
+    alpha_HW = np.where(completed_HW, 255, matte.alpha_HW) * share_HW
     kind_HW = np.where(mine_HW, KNOWN, COMPLETED)
     return np.dstack([color, np.rint(alpha_HW).astype(np.uint8), kind_HW.astype(np.uint8)])
+
+
+def _covered(own: Raster, posed: _Posed) -> np.ndarray:
+    """Pixels [H, W] bool that the trunk's body covers, without what is farther out than the trunk is seen nearby."""
+    labels_HW = posed.labels_HW
+    depth_HW = ndimage.distance_transform_edt(own.on_HW)
+    border_HW = (labels_HW == TRUNK) & ndimage.binary_dilation(labels_HW == NOBODY) & own.on_HW
+    if not border_HW.any():
+        return own.on_HW
+    away_HW, nearest = ndimage.distance_transform_edt(~border_HW, return_indices=True)
+    thinner_HW = depth_HW[tuple(nearest)] * np.clip(1 - away_HW / (_SEEN_NEARBY * posed.height), 0, 1)
+    return own.on_HW & (depth_HW >= thinner_HW)
+
+
+def _smooth_cut(shape_HW: np.ndarray, own_HW: np.ndarray, person_HW: np.ndarray, height: float) -> np.ndarray:
+    """A layer's shape with smooth borders where it ends inside the person; never without its own pixels."""
+    sigma = _SMOOTH * height
+    share_HW = ndimage.gaussian_filter(shape_HW.astype(np.float32), sigma)
+    whole_HW = ndimage.gaussian_filter(person_HW.astype(np.float32), sigma)  # the person's outline is no border
+    return own_HW | (person_HW & (share_HW > 0.5 * whole_HW))
 
 
 def _mesh(label: int, texture_HWC: np.ndarray, own: Raster, posed: _Posed) -> Layer:

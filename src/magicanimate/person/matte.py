@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from magicanimate.person.limbs import add_limbs
 from magicanimate.person.segmentation import segment_people
+from magicanimate.person.segments import color_shares
 
 _MARGIN = 0.12  # of the people's box, around it at the second look
 _BAND = 0.012
@@ -24,6 +25,9 @@ _FAINT = 8  # alpha of pixels that hold pieces of a matte together
 _OWN_PIECE = 0.04  # of a body that a piece of the matte must hold to be that person's
 _EPSILON = 2e-5  # regularization of the guided filter, colors in 0..1
 _STRETCH = (0.08, 0.92)  # alpha values of the filter that become 0 and 1
+_UNSURE = 0.7  # alpha below which a pixel that looks like the background beside it is background
+_RIM = 0.004  # of the longer side: soft rims of what is surely the person's stay
+_BACKGROUND = (0.08, 0.3)  # share of a color that is the person's, from which on some and all of alpha stays
 _WIDE_BLUR = 0.06  # of the longer side: radius of the first pass of the foreground estimate
 _NARROW_BLUR = 3  # pixels, of the second pass
 
@@ -98,6 +102,7 @@ def refine_matte(picture_HWC: np.ndarray, soft_HW: np.ndarray) -> Matte:
     low, high = _STRETCH
     filtered_HW = (_guided_filter(image, known_HW, band) - low) / (high - low)
     alpha_HW = np.where(inner_HW, 1, np.where(outer_HW, 0, np.clip(filtered_HW, 0, 1))).astype(np.float32)
+    alpha_HW *= _unlike_background(image, alpha_HW, band, _RIM * long_side)
     foreground = _foreground(image, alpha_HW, max(8, round(_WIDE_BLUR * long_side)))
     return Matte(np.rint(alpha_HW * 255).astype(np.uint8), np.rint(foreground * 255).astype(np.uint8))
 
@@ -122,6 +127,16 @@ def _guided_filter(image_HWC: np.ndarray, input_HW: np.ndarray, radius: int) -> 
     slope_HWC = np.linalg.solve(spread, covariance_HWC[..., None])[..., 0]
     offset_HW = mean_HW - (slope_HWC * mean_HWC).sum(-1)
     return (_blur(slope_HWC, radius) * image_HWC).sum(-1) + _blur(offset_HW, radius)
+
+
+def _unlike_background(image: np.ndarray, alpha_HW: np.ndarray, band: int, rim: float) -> np.ndarray:
+    """Factors [H, W] float32 for alpha: 0 at unsure pixels that have the color of the background and not the person's.
+    Colors are compared near the border."""
+    near_HW = ndimage.binary_dilation((alpha_HW > 0) & (alpha_HW < 1), iterations=2 * band)
+    share_HW = color_shares(image, near_HW & (alpha_HW == 1), near_HW & (alpha_HW == 0))
+    unsure_HW = (alpha_HW < _UNSURE) & (ndimage.distance_transform_edt(alpha_HW < 1) > rim)
+    factor_HW = np.where(unsure_HW, np.interp(share_HW, _BACKGROUND, (0, 1)), 1).astype(np.float32)
+    return ndimage.gaussian_filter(factor_HW, 0.7)
 
 
 def _foreground(image_HWC: np.ndarray, alpha_HW: np.ndarray, radius: int) -> np.ndarray:

@@ -16,9 +16,11 @@ from magicanimate.compiled import compiled
 
 NOBODY, TRUNK, LEFT_ARM, RIGHT_ARM = 0, 1, 2, 3
 """Labels of pixels. Left and right are the person's."""
-LEFT_HAND, RIGHT_HAND, FACE = 4, 5, 6
-"""Further labels of the drawn body: hands belong to arms, the face to the trunk."""
-_ARM_OF = {LEFT_HAND: LEFT_ARM, RIGHT_HAND: RIGHT_ARM}
+LEFT_HAND, RIGHT_HAND, FACE, LEFT_FOREARM, RIGHT_FOREARM = 4, 5, 6, 7, 8
+"""Further labels of the drawn body: hands and forearms belong to arms, the face to the trunk."""
+_ARM_OF = {LEFT_HAND: LEFT_ARM, RIGHT_HAND: RIGHT_ARM, LEFT_FOREARM: LEFT_ARM, RIGHT_FOREARM: RIGHT_ARM}
+_TRUNKS_COLOR = 0.1  # share of a color that is other arms', below which a pixel of a forearm or hand may be the trunk's
+_FEWEST = 30  # pixels of known colors
 _LEAST_SKIN = 0.3  # share of a drawn hand that must look like skin or sleeve, or it is in a pocket or behind something
 _CORE = 0.011  # of the figure's height: how far inside its part a pixel is a seed; less in thin parts
 _THIN = 0.45  # of a part's own half thickness: seeds in parts that are thinner than twice that
@@ -28,6 +30,7 @@ _BINS = 12  # of each color channel
 _FLAT, _EDGE, _COLOR = 0.15, 6.0, 12.0  # costs of a step: of a pixel, of a color difference (0..1), of a likelihood's
 _SMOOTH = 0.004  # of the figure's height: smoothness of borders between layers
 _RIBBON = 0.009  # of the figure's height: half width of strips that are no part of the trunk
+_BRIDGE = 0.002  # of the figure's height: half width of bridges that join nothing
 _FINGERS, _SKIN = 0.035, 0.9  # of the figure's height, around drawn hands; likelihood of an arm's color there
 _SMALL = 0.002  # of the figure: pieces that are smaller join their neighbors
 
@@ -38,13 +41,14 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
     Args:
         picture_HWC: uint8.
         alpha_HW: uint8, the person's matte.
-        drawn_HW: uint8, labels of the body that was fitted, hands and face with their own, 0 beside it.
+        drawn_HW: uint8, labels of the body that was fitted, hands, forearms and face with their own, 0 beside it.
         height: of the figure in pixels.
     """
     inside_HW = alpha_HW > 12
     solid_HW = alpha_HW > 200
     image = ndimage.gaussian_filter(picture_HWC.astype(np.float32) / 255, (0.7, 0.7, 0))
     shown_HW = _with_hands(image, solid_HW, drawn_HW)
+    shown_HW[_trunk_colored(image, solid_HW, drawn_HW)] = NOBODY
     hands_HW = np.isin(drawn_HW, (LEFT_HAND, RIGHT_HAND)) & (shown_HW > TRUNK)
     drawn_HW = shown_HW
     seeds_HW = np.where(solid_HW, _seeds(drawn_HW, height), NOBODY)
@@ -61,7 +65,7 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
     labels_HW[~inside_HW] = NOBODY
     labels_HW = _without_ribbons(_smooth_borders(labels_HW, height), height)
     labels_HW = _with_fingers(labels_HW, likelihood_HW, hands_HW, height)
-    return _without_specks(labels_HW, height)
+    return _with_soft_rims(_without_specks(_without_islands(labels_HW, solid_HW, height), height), solid_HW)
 
 
 def _with_fingers(labels_HW: np.ndarray, likelihood_HW: np.ndarray, hands_HW: np.ndarray, height: float) -> np.ndarray:
@@ -106,21 +110,66 @@ def _without_ribbons(labels_HW: np.ndarray, height: float) -> np.ndarray:
     return out
 
 
+def _without_islands(labels_HW: np.ndarray, solid_HW: np.ndarray, height: float) -> np.ndarray:
+    """Pieces of the trunk's label that only thin bridges join to it go to the arm that they touch."""
+    trunk_HW = (labels_HW == TRUNK) & solid_HW
+    thin = max(1, round(_BRIDGE * height))
+    pieces_HW, count = ndimage.label(ndimage.distance_transform_edt(trunk_HW) > thin)
+    if not count:
+        return labels_HW
+    largest_HW = pieces_HW == 1 + np.argmax(np.bincount(pieces_HW.ravel())[1:])
+    near_HW = ndimage.distance_transform_edt(~largest_HW) <= thin + 2.5
+    main_HW = ndimage.binary_propagation(near_HW & trunk_HW, mask=trunk_HW & _far_from_arms(labels_HW, height))
+    arm_HW = labels_HW > TRUNK
+    if not arm_HW.any():
+        return labels_HW
+    nearest = ndimage.distance_transform_edt(~arm_HW, return_distances=False, return_indices=True)
+    island_HW = trunk_HW & ~main_HW & ~near_HW & ~_far_from_arms(labels_HW, height)
+    return np.where(island_HW, labels_HW[tuple(nearest)], labels_HW)
+
+
+def _far_from_arms(labels_HW: np.ndarray, height: float) -> np.ndarray:
+    return ndimage.distance_transform_edt(labels_HW <= TRUNK) > _REACH * height
+
+
+def _with_soft_rims(labels_HW: np.ndarray, solid_HW: np.ndarray) -> np.ndarray:
+    """Soft pixels get the label of the nearest solid one, so that rims move with what they are the rim of."""
+    known_HW = solid_HW & (labels_HW > NOBODY)
+    if not known_HW.any():
+        return labels_HW
+    nearest = ndimage.distance_transform_edt(~known_HW, return_distances=False, return_indices=True)
+    return np.where((labels_HW > NOBODY) & ~solid_HW, labels_HW[tuple(nearest)], labels_HW)
+
+
+def _trunk_colored(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray) -> np.ndarray:
+    """Pixels [H, W] bool of forearms and hands that look like the trunk, and not like the face and the other arm's: the
+    trunk may lie before them."""
+    out = np.zeros_like(solid_HW)
+    trunk_HW = (drawn_HW == TRUNK) & solid_HW
+    for name in _ARM_OF:
+        own_HW = drawn_HW == name
+        alike_HW = np.isin(drawn_HW, (FACE, *_ARM_OF)) & ~own_HW & solid_HW
+        if min(alike_HW.sum(), trunk_HW.sum()) > _FEWEST:
+            out |= own_HW & (color_shares(image, alike_HW, trunk_HW) < _TRUNKS_COLOR)
+    return out
+
+
 def _with_hands(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray) -> np.ndarray:
     """The drawn body with four labels; hands that look like neither skin nor sleeve, but like the trunk and legs, are
     hidden: nothing is said about their pixels."""
     out = np.where(drawn_HW == FACE, TRUNK, drawn_HW).astype(np.uint8)
     face_HW = (drawn_HW == FACE) & solid_HW
     body_HW = (drawn_HW == TRUNK) & solid_HW
-    known = face_HW.sum() > 30 and body_HW.sum() > 30
+    known = min(face_HW.sum(), body_HW.sum()) > _FEWEST
     tone = image / np.maximum(image.sum(-1, keepdims=True), 1e-3)
-    for hand, arm in _ARM_OF.items():
-        hand_HW = drawn_HW == hand
-        out[hand_HW] = arm
+    for label, arm in _ARM_OF.items():
+        out[drawn_HW == label] = arm
+    for hand in (LEFT_HAND, RIGHT_HAND):
+        hand_HW, arm = drawn_HW == hand, _ARM_OF[hand]
         seen_HW = hand_HW & solid_HW
         if not known or seen_HW.sum() < 10:
             continue
-        own_HW = face_HW | ((drawn_HW == arm) & solid_HW)
+        own_HW = face_HW | ((out == arm) & ~hand_HW & solid_HW)
         own, other = (_log_likelihood(tone, image, chosen, seen_HW) for chosen in (own_HW, body_HW))
         if (own > other).mean() < _LEAST_SKIN:
             out[hand_HW] = NOBODY

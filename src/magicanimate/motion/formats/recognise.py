@@ -26,6 +26,7 @@ _COLOURED = 24  # spread of the channels of what is no grey
 _OUTSIDE = 0.7  # share of the background that must have a colour of backgrounds
 _BORDER = 0.75  # of the frame's border that a body covers at most: people do not fill all four sides
 _FLAT = (0.5, 0.83, 0.8)  # least shares that `_flatness` has in a map; smooth pictures of one person come near
+_ROWS = 256  # of a frame that are looked at for flatness
 _BASE_64, _BASE_16 = np.array([4096, 64, 1]), np.array([256, 16, 1])
 _SMOOTH = 0.9  # share of neighbouring pixels that differ by two levels at most
 _GREY = 6  # spread of the channels of what is grey
@@ -135,7 +136,8 @@ def _is_smooth(frames: list[np.ndarray]) -> bool:
 
 def _is_flat(frames: list[np.ndarray]) -> bool:
     """Whether frames are few flat colours on a constant background, as maps in any palette are and pictures are not."""
-    return bool((np.median([_flatness(frame) for frame in frames], axis=0) > _FLAT).all())
+    rows = [frame[:: max(1, len(frame) // _ROWS)] for frame in frames]
+    return bool((np.median([_flatness(frame) for frame in rows], axis=0) > _FLAT).all())
 
 
 def _flatness(frame_HWC: np.ndarray) -> tuple[float, float, float]:
