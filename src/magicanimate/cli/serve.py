@@ -131,6 +131,6 @@ def read_limits(given: list[str] | None) -> Limits:
 
 
 def log_to_stderr() -> None:
-    """What the service does, by job ids: nothing that a user sent is ever logged."""
+    """Log the service to stderr, by job ids: nothing that a user sent is ever logged."""
     logging.basicConfig(format="%(asctime)s %(process)d %(message)s", level=logging.WARNING)
     logging.getLogger("magicanimate").setLevel(logging.INFO)
