@@ -65,19 +65,19 @@ def _with_hands(shown_V: np.ndarray, layer: Layer, opacity_V1: np.ndarray, surfa
 
 
 def _shade(toward_V: np.ndarray, surface: BodySurface) -> np.ndarray:
-    """Factors [V, 1] float32 that darken hands where they turn away from the view, as fingers of one color need."""
+    """Return factors [V, 1] float32 that darken hands that turn away from the view, as fingers of one color need."""
     hand_V = surface.weights_VJ[:, [joint for hand in _HANDS for joint in hand]].sum(1)
     return (1 - _ROUND * hand_V * (1 - toward_V.clip(0, 1)))[:, None].astype(np.float32)
 
 
 def _toward(points_V3: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
-    """Cosines [V] between the normals and the view."""
+    """Return cosines [V] between the normals and the view."""
     normals = vertex_normals(points_V3, triangles_T3)
     return -(normals * points_V3).sum(1) / np.linalg.norm(points_V3, axis=1)
 
 
 def _area(points: np.ndarray, triangles_T3: np.ndarray) -> np.ndarray:
-    """Twice the signed areas [T] of triangles in the plane."""
+    """Return twice the signed areas [T] of triangles in the plane."""
     a, b, c = (points[triangles_T3[:, k], :2] for k in range(3))
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
 

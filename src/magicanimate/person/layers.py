@@ -95,7 +95,7 @@ def layer_of_vertices() -> np.ndarray:
 
 
 def _fine_labels(label_V: np.ndarray) -> np.ndarray:
-    """The same with hands, forearms and face apart. [V] uint8."""
+    """Return the same with hands, forearms and face apart. [V] uint8."""
     region = rig().region_weights.argmax(1)
     fine_V = label_V.copy()
     apart = {"hand.L": LEFT_HAND, "hand.R": RIGHT_HAND, "lower_arm.L": LEFT_FOREARM, "lower_arm.R": RIGHT_FOREARM}
@@ -110,7 +110,7 @@ class LayeredPerson:
     """A person ready to be drawn in other poses."""
 
     body: BodyMotion
-    """Of one frame: the body as it was fitted to the picture."""
+    """Body of one frame, as it was fitted to the picture."""
     matte: Matte
     labels_HW: np.ndarray
     layers: list[Layer]
@@ -129,15 +129,15 @@ class _Posed:
     label_T: np.ndarray
     """[T] layer of each triangle of the body."""
     height: float
-    """Of the figure in pixels."""
+    """Height of the figure in pixels."""
 
     def see(self, chosen_T: np.ndarray) -> Raster:
-        """What the picture shows of some triangles [T] bool, as if there were no others."""
+        """Draw what the picture shows of some triangles [T] bool, as if there were no others."""
         return rasterize(self.screen_V3, triangles()[chosen_T], self.labels_HW.shape)
 
 
 def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> LayeredPerson:
-    """Layers of the person in a picture.
+    """Cut the person of a picture into layers.
 
     Args:
         picture_HWC: uint8.
@@ -176,13 +176,13 @@ def _build(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> tuple[np.
 
 
 def _majority(label_HW3: np.ndarray) -> np.ndarray:
-    """The label that two of three corners have."""
+    """Return the label that two of three corners have."""
     first, second, third = (label_HW3[..., k] for k in range(3))
     return np.where(first == second, first, np.where(second == third, second, np.maximum(first, third)))
 
 
 def _shared(label: int, own: Raster, posed: _Posed) -> np.ndarray:
-    """Pixels [H, W] bool of other layers, close to this one, that would move as this one does."""
+    """Return pixels [H, W] bool of other layers, close to this one, that would move as this one does."""
     labels_HW = posed.labels_HW
     near_HW = (labels_HW != label) & (labels_HW != NOBODY)
     near_HW &= ndimage.distance_transform_edt(labels_HW != label) < _OVERLAP * posed.height
@@ -224,7 +224,7 @@ def _texture(label: int, own: Raster, posed: _Posed) -> np.ndarray:
 
 
 def _covered(own: Raster, posed: _Posed) -> np.ndarray:
-    """Pixels [H, W] bool that the trunk's body covers, without what is farther out than the trunk is seen nearby."""
+    """Find pixels [H, W] bool that the trunk's body covers, but those farther out than the trunk is seen nearby."""
     labels_HW = posed.labels_HW
     depth_HW = ndimage.distance_transform_edt(own.on_HW)
     border_HW = (labels_HW == TRUNK) & ndimage.binary_dilation(labels_HW == NOBODY) & own.on_HW
@@ -236,7 +236,7 @@ def _covered(own: Raster, posed: _Posed) -> np.ndarray:
 
 
 def _smooth_cut(shape_HW: np.ndarray, own_HW: np.ndarray, person_HW: np.ndarray, height: float) -> np.ndarray:
-    """A layer's shape with smooth borders where it ends inside the person; never without its own pixels."""
+    """Return a layer's shape with smooth borders where it ends inside the person; never without its own pixels."""
     sigma = _SMOOTH * height
     share_HW = ndimage.gaussian_filter(shape_HW.astype(np.float32), sigma)
     whole_HW = ndimage.gaussian_filter(person_HW.astype(np.float32), sigma)  # the person's outline is no border
@@ -244,7 +244,7 @@ def _smooth_cut(shape_HW: np.ndarray, own_HW: np.ndarray, person_HW: np.ndarray,
 
 
 def _mesh(label: int, texture_HWC: np.ndarray, own: Raster, posed: _Posed) -> Layer:
-    """The mesh of a layer over a grid of pixels."""
+    """Build the mesh of a layer over a grid of pixels."""
     size, body = posed.labels_HW.shape, posed.body
     weights_VJ, loose_pixels = skin_weights(), _LOOSE * posed.height
     rows, columns = np.mgrid[0 : size[0] : _CELL, 0 : size[1] : _CELL]
@@ -284,7 +284,7 @@ def _mesh(label: int, texture_HWC: np.ndarray, own: Raster, posed: _Posed) -> La
 
 
 def _torn(triangles_T3: np.ndarray, rest_G3: np.ndarray, weights_GJ: np.ndarray, on_G: np.ndarray) -> np.ndarray:
-    """Triangles [T] bool that join places far apart on the body, or one leg with the other."""
+    """Return triangles [T] bool that join places far apart on the body, or one leg with the other."""
     legs = [[JOINT_INDEX[f"{name}.{side}"] for name in ("thigh", "shin", "foot")] for side in "LR"]
     leg_G = weights_GJ[:, legs[0]].sum(1) - weights_GJ[:, legs[1]].sum(1)
     torn_T = np.zeros(len(triangles_T3), bool)
@@ -296,7 +296,7 @@ def _torn(triangles_T3: np.ndarray, rest_G3: np.ndarray, weights_GJ: np.ndarray,
 
 
 def _smoothed(values: np.ndarray, keep: np.ndarray, loose: np.ndarray, sigma: float) -> np.ndarray:
-    """Values [h, w, C] of a grid, blurred beside the body as far as they are `loose` (0..1)."""
+    """Return values [h, w, C] of a grid, blurred beside the body as far as they are `loose` (0..1)."""
     weight = keep.astype(np.float32)
     share = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-4)[..., None]
     blurred = ndimage.gaussian_filter(values * weight[..., None], (sigma, sigma, 0)) / share
@@ -304,7 +304,7 @@ def _smoothed(values: np.ndarray, keep: np.ndarray, loose: np.ndarray, sigma: fl
 
 
 def _grid_triangles(grid: tuple[int, int]) -> np.ndarray:
-    """[T, 3] int32."""
+    """Return [T, 3] int32."""
     index = np.arange(grid[0] * grid[1], dtype=np.int32).reshape(grid)
     a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]))
     return np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)])

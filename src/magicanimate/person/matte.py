@@ -20,7 +20,7 @@ from magicanimate.person.segments import color_shares
 
 _MARGIN = 0.12  # of the people's box, around it at the second look
 _BAND = 0.012
-"""Of the longer side: half width of the uncertain band inside the mask; outside it is twice as wide."""
+"""Half width of the uncertain band inside the mask, share of the longer side; outside it is twice as wide."""
 _FAINT = 8  # alpha of pixels that hold pieces of a matte together
 _OWN_PIECE = 0.04  # of a body that a piece of the matte must hold to be that person's
 _EPSILON = 2e-5  # regularization of the guided filter, colors in 0..1
@@ -42,7 +42,7 @@ class Matte:
     """[H, W, 3] uint8, the person's own color, also where the background shines through."""
 
     def only(self, body_HW: np.ndarray, others_HW: np.ndarray | None = None) -> Matte:
-        """The matte of one of several people.
+        """Return the matte of one of several people.
 
         Args:
             body_HW: bool, the body of that person.
@@ -65,7 +65,7 @@ class Matte:
 
 
 def find_matte(picture_HWC: np.ndarray, parts_HW: np.ndarray | None = None) -> Matte:
-    """Cuts the people out of a picture; looked at twice, the second time near the people only.
+    """Cut the people out of a picture; looked at twice, the second time near the people only.
 
     Args:
         picture_HWC: uint8.
@@ -86,7 +86,7 @@ def find_matte(picture_HWC: np.ndarray, parts_HW: np.ndarray | None = None) -> M
 
 
 def refine_matte(picture_HWC: np.ndarray, soft_HW: np.ndarray) -> Matte:
-    """Sharpens a soft segmentation mask into a matte.
+    """Sharpen a soft segmentation mask into a matte.
 
     Args:
         picture_HWC: uint8.
@@ -108,13 +108,13 @@ def refine_matte(picture_HWC: np.ndarray, soft_HW: np.ndarray) -> Matte:
 
 
 def _blur(x: np.ndarray, radius: int) -> np.ndarray:
-    """Box mean over squares of 2 radius + 1 pixels, over the first two axes."""
+    """Average over squares of 2 radius + 1 pixels, over the first two axes."""
     size = 2 * radius + 1
     return ndimage.uniform_filter(x, (size, size) + (1,) * (x.ndim - 2), mode="nearest")
 
 
 def _guided_filter(image_HWC: np.ndarray, input_HW: np.ndarray, radius: int) -> np.ndarray:
-    """Guided filter with a color guide. [H, W] float32."""
+    """Apply a guided filter with a color guide. [H, W] float32."""
     mean_HWC, mean_HW = _blur(image_HWC, radius), _blur(input_HW, radius)
     covariance_HWC = _blur(image_HWC * input_HW[..., None], radius) - mean_HWC * mean_HW[..., None]
     products = np.stack([image_HWC[..., i] * image_HWC[..., j] for i in range(3) for j in range(i, 3)], -1)
@@ -140,7 +140,7 @@ def _unlike_background(image: np.ndarray, alpha_HW: np.ndarray, band: int, rim: 
 
 
 def _foreground(image_HWC: np.ndarray, alpha_HW: np.ndarray, radius: int) -> np.ndarray:
-    """Colors of the foreground, in 0..1."""
+    """Return colors of the foreground, in 0..1."""
     alpha = alpha_HW[..., None]
     foreground, background = image_HWC, image_HWC
     for r in (radius, _NARROW_BLUR):

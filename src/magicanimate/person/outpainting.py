@@ -44,11 +44,11 @@ class Continued:
     matte: Matte
     body: BodyMotion
     frame: tuple[slice, slice]
-    """Where the picture lies in the larger one."""
+    """Place of the picture in the larger one."""
 
 
 def continue_person(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> Continued:
-    """Continues a person beyond the frame as far as the fitted body goes on there.
+    """Continue a person beyond the frame as far as the fitted body goes on there.
 
     Args:
         picture_HWC: uint8.
@@ -85,7 +85,7 @@ def continue_person(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> 
 
 
 def _nearest_part(parts_hw: np.ndarray) -> np.ndarray:
-    """Index in GROUPS of the nearest part of the body. [h, w]."""
+    """Return the index in GROUPS of the nearest part of the body. [h, w]."""
     nearest = ndimage.distance_transform_edt(parts_hw == 0, return_distances=False, return_indices=True)
     return GROUP_OF_PART[parts_hw[tuple(nearest)]]
 
@@ -93,7 +93,7 @@ def _nearest_part(parts_hw: np.ndarray) -> np.ndarray:
 def _continued(
     mask_HW: np.ndarray, parts_hw: np.ndarray, part_hw: np.ndarray, pad: tuple[tuple[int, int], tuple[int, int]]
 ) -> np.ndarray:
-    """The person's pixels [h, w] bool beyond the frame: the body's, with an outline that begins as the mask ends."""
+    """Find the person's pixels [h, w] bool beyond the frame: the body's, with an outline starting as the mask ends."""
     outside_hw = ~np.pad(np.ones_like(mask_HW), pad)
     if not outside_hw.any() or not mask_HW.any():
         return outside_hw & False

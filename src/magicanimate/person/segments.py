@@ -36,7 +36,7 @@ _SMALL = 0.002  # of the figure: pieces that are smaller join their neighbors
 
 
 def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.ndarray, height: float) -> np.ndarray:
-    """Labels [H, W] uint8 of a person's pixels.
+    """Label a person's pixels, [H, W] uint8.
 
     Args:
         picture_HWC: uint8.
@@ -69,7 +69,7 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
 
 
 def _with_fingers(labels_HW: np.ndarray, likelihood_HW: np.ndarray, hands_HW: np.ndarray, height: float) -> np.ndarray:
-    """Labels with pixels of an arm's color near the drawn hands, joined to the arm that they touch."""
+    """Label pixels of an arm's color near the drawn hands, and join them to the arm that they touch."""
     if not hands_HW.any():
         return labels_HW
     near_HW = ndimage.distance_transform_edt(~hands_HW) < _FINGERS * height
@@ -81,7 +81,7 @@ def _with_fingers(labels_HW: np.ndarray, likelihood_HW: np.ndarray, hands_HW: np
 
 
 def _smooth_borders(labels_HW: np.ndarray, height: float) -> np.ndarray:
-    """Labels whose borders with each other are smooth; the person's outline stays."""
+    """Smooth the borders of labels with each other; the person's outline stays."""
     sigma = _SMOOTH * height
     shares = [ndimage.gaussian_filter((labels_HW == k).astype(np.float32), sigma) for k in (TRUNK, LEFT_ARM, RIGHT_ARM)]
     smooth_HW = (np.argmax(shares, 0) + 1).astype(np.uint8)
@@ -90,12 +90,12 @@ def _smooth_borders(labels_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 def _thickness(mask_HW: np.ndarray, height: float) -> np.ndarray:
-    """Half thickness [H, W] of what a mask shows, 0 outside."""
+    """Return the half thickness [H, W] of what a mask shows, 0 outside."""
     return ndimage.maximum_filter(ndimage.distance_transform_edt(mask_HW), max(3, round(0.02 * height)) | 1) * mask_HW
 
 
 def _without_ribbons(labels_HW: np.ndarray, height: float) -> np.ndarray:
-    """Thin strips of the trunk's label along an arm go to the arm: rims of sleeves differ in color from the sleeve."""
+    """Give thin strips of the trunk's label along an arm to it: rims of sleeves differ in color from the sleeve."""
     trunk_HW = labels_HW == TRUNK
     radius = max(1.5, _RIBBON * height)
     core_HW = ndimage.distance_transform_edt(trunk_HW) > radius
@@ -111,7 +111,7 @@ def _without_ribbons(labels_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 def _without_islands(labels_HW: np.ndarray, solid_HW: np.ndarray, height: float) -> np.ndarray:
-    """Pieces of the trunk's label that only thin bridges join to it go to the arm that they touch."""
+    """Give pieces of the trunk's label that only thin bridges join to it to the arm that they touch."""
     trunk_HW = (labels_HW == TRUNK) & solid_HW
     thin = max(1, round(_BRIDGE * height))
     pieces_HW, count = ndimage.label(ndimage.distance_transform_edt(trunk_HW) > thin)
@@ -133,7 +133,7 @@ def _far_from_arms(labels_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 def _with_soft_rims(labels_HW: np.ndarray, solid_HW: np.ndarray) -> np.ndarray:
-    """Soft pixels get the label of the nearest solid one, so that rims move with what they are the rim of."""
+    """Give soft pixels the label of the nearest solid one, so that rims move with what they are the rim of."""
     known_HW = solid_HW & (labels_HW > NOBODY)
     if not known_HW.any():
         return labels_HW
@@ -142,7 +142,7 @@ def _with_soft_rims(labels_HW: np.ndarray, solid_HW: np.ndarray) -> np.ndarray:
 
 
 def _trunk_colored(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray) -> np.ndarray:
-    """Pixels [H, W] bool of forearms and hands that look like the trunk, and not like the face and the other arm's: the
+    """Find pixels [H, W] bool of forearms and hands that look like the trunk, not the face and the other arm's: the
     trunk may lie before them."""
     out = np.zeros_like(solid_HW)
     trunk_HW = (drawn_HW == TRUNK) & solid_HW
@@ -155,7 +155,7 @@ def _trunk_colored(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray
 
 
 def _with_hands(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray) -> np.ndarray:
-    """The drawn body with four labels; hands that look like neither skin nor sleeve, but like the trunk and legs, are
+    """Draw the body with four labels; hands that look like neither skin nor sleeve, but like the trunk and legs, are
     hidden: nothing is said about their pixels."""
     out = np.where(drawn_HW == FACE, TRUNK, drawn_HW).astype(np.uint8)
     face_HW = (drawn_HW == FACE) & solid_HW
@@ -204,13 +204,13 @@ def _seeds(drawn_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 def _arm_likelihood(image: np.ndarray, seeds_HW: np.ndarray, drawn_HW: np.ndarray, height: float) -> np.ndarray:
-    """Probability [H, W] float32 that a pixel's color is an arm's rather than the trunk's, by histograms near arms."""
+    """Return the probability [H, W] float32 that a color is an arm's, not the trunk's, by histograms near arms."""
     near_HW = ndimage.distance_transform_edt(drawn_HW <= TRUNK) < _NEAR_ARMS * height
     return color_shares(image, seeds_HW > TRUNK, (seeds_HW == TRUNK) & near_HW)
 
 
 def color_shares(image: np.ndarray, some_HW: np.ndarray, others_HW: np.ndarray) -> np.ndarray:
-    """Probability [H, W] float32 that a pixel's color is of some pixels rather than of others, by histograms."""
+    """Return the probability [H, W] float32 that a pixel's color is of some pixels, not of others, by histograms."""
     bins = np.minimum((image * _BINS).astype(int), _BINS - 1)
     at = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
 
@@ -224,7 +224,7 @@ def color_shares(image: np.ndarray, some_HW: np.ndarray, others_HW: np.ndarray) 
 
 
 def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
-    """Small pieces of a layer go to the layer around them."""
+    """Give small pieces of a layer to the layer around them."""
     out = labels_HW.copy()
     least = max(4, _SMALL * (labels_HW > 0).sum())
     for label in (TRUNK, LEFT_ARM, RIGHT_ARM):
@@ -241,7 +241,7 @@ def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
 
 
 def geodesic(image: np.ndarray, likelihood_HW: np.ndarray, inside_HW: np.ndarray, seeds_HW: np.ndarray) -> np.ndarray:
-    """Lengths [H, W] of the shortest paths to a seed through the inside; inf: there is none."""
+    """Return lengths [H, W] of the shortest paths to a seed through the inside; inf: there is none."""
     return _geodesic(image, likelihood_HW, inside_HW, seeds_HW, _FLAT, _EDGE, _COLOR)
 
 

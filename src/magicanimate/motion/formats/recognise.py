@@ -1,6 +1,6 @@
-"""What a clip shows, told from a few of its frames: a part map in some colouring, IUV planes, depth, or a picture.
+"""Recognize a clip's content from a few frames: part map in some coloring, IUV planes, depth, or pictures.
 
-Shape legend: F frames, H W pixels, C colour channels, N pixels.
+Shape legend: F frames, H W pixels, C color channels, N pixels.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _PIXELS = 20_000  # that are looked at, of all samples together
 _PLAIN = 6  # levels: a frame that varies less shows nothing
 _EXPLAINED = 0.6  # share of pixels that must have a colouring's colours
 _BODY, _PARTS = 0.003, 3  # share of pixels, and number of parts, that a body has at least
-_COLOURED = 24  # spread of the channels of what is no grey
-_OUTSIDE = 0.7  # share of the background that must have a colour of backgrounds
+_COLOURED = 24  # spread of the channels of what is no gray
+_OUTSIDE = 0.7  # share of the background that must have a color of backgrounds
 _BORDER = 0.75  # of the frame's border that a body covers at most: people do not fill all four sides
 _FLAT = (0.5, 0.83, 0.8)  # least shares that `_flatness` has in a map; smooth pictures of one person come near
-_ROWS = 256  # of a frame that are looked at for flatness
+_ROWS = 256  # rows of a frame that are examined for flatness
 _BASE_64, _BASE_16 = np.array([4096, 64, 1]), np.array([256, 16, 1])
-_SMOOTH = 0.9  # share of neighbouring pixels that differ by two levels at most
-_GREY = 6  # spread of the channels of what is grey
+_SMOOTH = 0.9  # share of neighboring pixels that differ by two levels at most
+_GREY = 6  # spread of the channels of what is gray
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """What was seen; `colouring` only for parts."""
+    """Recognized content; `colouring` only for parts."""
 
     kind: Kind
     colouring: Colouring | None = None
     channel: int = 0
-    """Of the indices in IUV frames."""
+    """Channel of the indices in IUV frames."""
     near: float = 0.0
     """Share of pixels that have one of the colouring's colours."""
     black: float = 0.0
@@ -47,7 +47,7 @@ class Recognised:
 
 
 def sample(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """A few frames [H, W, 3] that show something, from the first such on; none where all are plain."""
+    """Return a few frames [H, W, 3] that show something, from the first such on; none where all are plain."""
     shown: list[np.ndarray] = []
     for index, frame_HWC in enumerate(itertools.islice(frames, _AT_MOST)):
         if (not shown or index % _EVERY == 0) and np.ptp(frame_HWC) > _PLAIN:
@@ -58,7 +58,7 @@ def sample(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 
 def recognise(frames: list[np.ndarray]) -> Recognised:
-    """What the sampled frames [H, W, 3] uint8 show."""
+    """Recognize the content of sampled frames [H, W, 3] uint8."""
     if not frames:
         return Recognised("empty")
     thinned = [frame[:: _stride(frame, len(frames)), :: _stride(frame, len(frames))] for frame in frames]
@@ -80,7 +80,7 @@ def _stride(frame_HWC: np.ndarray, count: int) -> int:
 
 
 def _exact_indices(pixels_NC: np.ndarray) -> tuple[Kind, None, int] | None:
-    """Frames that hold the numbers 0..24 themselves: alone (indices) or beside U and V (iuv)."""
+    """Return frames that hold the numbers 0..24 themselves: alone (indices) or beside U and V (iuv)."""
     highest_C = pixels_NC.max(0)
     if highest_C.max() <= 24:
         return ("indices", None, 0) if (np.ptp(pixels_NC, axis=1) == 0).all() else None
@@ -91,12 +91,12 @@ def _exact_indices(pixels_NC: np.ndarray) -> tuple[Kind, None, int] | None:
 
 
 def _border(frame_HWC: np.ndarray) -> np.ndarray:
-    """Pixels [N, 3] along the four sides."""
+    """Return pixels [N, 3] along the four sides."""
     return np.concatenate([frame_HWC[0], frame_HWC[-1], frame_HWC[:, 0], frame_HWC[:, -1]])
 
 
 def _best_colouring(pixels_NC: np.ndarray, border_NC: np.ndarray) -> tuple[Colouring | None, float]:
-    """The colouring that explains most; of nearly equal ones the first, which is the plainest."""
+    """Return the colouring that explains most; of nearly equal ones the first, which is the plainest."""
     best, best_share = None, 0.0
     coloured_N = np.ptp(pixels_NC, axis=1) > _COLOURED
     for colouring in COLOURINGS:
@@ -116,7 +116,7 @@ def _best_colouring(pixels_NC: np.ndarray, border_NC: np.ndarray) -> tuple[Colou
 
 
 def _labels(colouring: Colouring, pixels_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest label of every pixel, and whether its colour is near. [N], [N]."""
+    """Return the nearest label of every pixel, and whether its color is near. [N], [N]."""
     distances_NL = colouring.distances(pixels_NC)
     return distances_NL.argmin(1), distances_NL.min(1) <= colouring.near**2
 
@@ -128,20 +128,20 @@ def _border_share(colouring: Colouring, border_NC: np.ndarray) -> float:
 
 
 def _is_smooth(frames: list[np.ndarray]) -> bool:
-    """Whether levels change slowly nearly everywhere, as in depth maps; grey pictures have texture."""
+    """Return True if levels change slowly nearly everywhere, as in depth maps; gray pictures have texture."""
     steps = [np.abs(np.diff(frame[..., 0].astype(np.int16), axis=1)) for frame in frames]
     changing = [step_HW[frame[:, 1:, 0] > NEAR] for step_HW, frame in zip(steps, frames, strict=True)]
     return float(np.mean([(step <= 2).mean() for step in changing if step.size] or [0.0])) > _SMOOTH
 
 
 def _is_flat(frames: list[np.ndarray]) -> bool:
-    """Whether frames are few flat colours on a constant background, as maps in any palette are and pictures are not."""
+    """Return True if frames are few flat colors on a constant background, as painted maps are."""
     rows = [frame[:: max(1, len(frame) // _ROWS)] for frame in frames]
     return bool((np.median([_flatness(frame) for frame in rows], axis=0) > _FLAT).all())
 
 
 def _flatness(frame_HWC: np.ndarray) -> tuple[float, float, float]:
-    """Share of pixels in the commonest colour; of the others, those like their neighbour, and in the 25 commonest."""
+    """Share of pixels in the commonest color; of the others, those like their neighbor, and in the 25 commonest."""
     colours, counts = np.unique((frame_HWC >> 2).astype(np.int32) @ _BASE_64, return_counts=True)
     commonest = (colours[counts.argmax()] // _BASE_64 % 64) * 4 + 2
     away_HW = np.abs(frame_HWC.astype(np.int16) - commonest).max(-1)
