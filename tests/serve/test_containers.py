@@ -118,6 +118,8 @@ def test_compose_is_closed_by_default(compose):
     }  # fmt: skip
     assert ":?" in services["server"]["environment"]["MAGICANIMATE_TOKEN"]
     for name in services:
+        assert services[name]["environment"]["RAY_AUTH_MODE"] == "token"
+        assert ":?" in services[name]["environment"]["RAY_AUTH_TOKEN"]
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
         assert {volume.split(":")[0] for volume in services[name]["volumes"]} <= set(compose["volumes"])

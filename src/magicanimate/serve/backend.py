@@ -1,14 +1,10 @@
-"""Interface of the service to front ends: submit jobs and ask about them. Imports nothing heavy."""
+"""What the service tells: refusals, jobs, workers. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
-
-from magicanimate.progress import Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
@@ -54,78 +50,3 @@ class WorkerState(BaseModel):
 
     id: str = Field(description="machine and process, or where one is being started")
     state: Literal["loading", "ready", "busy"]
-
-
-class Backend(Protocol):
-    """Jobs, as the page sees them. `client` is who asks: nobody sees the jobs of others.
-
-    All methods raise `ServiceError` with one sentence: unknown job (404), bad input (413, 415, 422), too many jobs
-    (429), no space (507). They may be called from any thread.
-    """
-
-    def models(self) -> list[str]:
-        """Return names that `submit` takes; the first is the default."""
-        ...
-
-    def workers(self) -> list[WorkerState]:
-        """Return workers that are alive."""
-        ...
-
-    def submit(
-        self,
-        picture: Path,
-        motion: Path,
-        settings: Mapping[str, Any],
-        client: str,
-        *,
-        model: str | None = None,
-        preview: bool = False,
-    ) -> str:
-        """Check and copy both files and queue a job; returns its id. Previews come before other jobs.
-
-        `settings` are those of `AnimateSettings`, by name.
-        """  # fmt: skip
-        ...
-
-    def submit_made(
-        self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *, model: str | None = None
-    ) -> str | None:
-        """Submit a job whose video `keep_made` kept, so that it is done at once; None if there is no such video."""
-        ...
-
-    def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
-        """Keep a copy of a finished video that was made from both files, for everybody who asks for the same."""
-        ...
-
-    def state(self, job: str, client: str) -> JobState: ...
-
-    def jobs(self, client: str) -> list[JobState]:
-        """Return the client's jobs, newest first."""
-        ...
-
-    def result(self, job: str, client: str) -> Path:
-        """Return the finished video (mp4, or webm with alpha); its settings lie beside it (`media.settings_path`).
-
-        409 while there is none.
-        """
-        ...
-
-    def driver(self, job: str, client: str) -> Path | None:
-        """Return the motion as the model saw it, framed and timed like the result (mp4, `Job.motion_frames`), for
-        comparison; None where there is none."""
-        ...
-
-    def cancel(self, job: str, client: str) -> JobState:
-        """Ask a job to stop; one that has ended stays as it is."""
-        ...
-
-    def delete(self, job: str, client: str) -> None:
-        """Cancel if need be, and delete with all files."""
-        ...
-
-    def examine(
-        self, picture: Path, motion: Path, settings: Mapping[str, Any], *,
-        model: str | None = None, progress: Progress | None = None,
-    ) -> Any:  # fmt: skip
-        """The doctor's `Examination` of both inputs, computed here and now. `progress` may raise to end it."""
-        ...

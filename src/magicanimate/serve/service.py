@@ -30,7 +30,10 @@ _MOST_PADDING = 64
 
 
 class Service:
-    """Implements `backend.Backend` on a store and a data folder.
+    """Jobs, as page and API see them. `client` is who asks: nobody sees the jobs of others.
+
+    All methods may be called from any thread and raise `ServiceError` with one sentence: unknown job (404), bad input
+    (413, 415, 422), too many jobs (429), no space (507).
 
     crew: the workers. progress: of running jobs. arriving: jobs whose files are being copied. The first two are the
     dispatcher's to fill.
@@ -45,6 +48,7 @@ class Service:
         self.kept = KeptUploads(options.uploads, options.limits, store.used)
 
     def models(self) -> list[str]:
+        """Return names that `submit` takes; the first is the default."""
         return list(self.options.models or named_models())
 
     def workers(self) -> list[WorkerState]:
@@ -54,6 +58,7 @@ class Service:
         self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *,
         model: str | None = None, preview: bool = False,
     ) -> str:  # fmt: skip
+        """Check and copy both files and queue a job; returns its id. Previews come before other jobs."""
         for what, path in (("picture", picture), ("motion", motion)):
             if not path.is_file():
                 raise ServiceError(404, f"The {what} is kept no longer; choose it again.")
@@ -96,6 +101,7 @@ class Service:
     def submit_made(
         self, picture: Path, motion: Path, settings: Mapping[str, Any], client: str, *, model: str | None = None
     ) -> str | None:
+        """Make a job that is done at once of a video that `keep_made` kept; None where there is none."""
         given, name = self._given(settings), self._known(model)
         job, moment = uuid.uuid4().hex, now()
         folder = self.folder(job)
@@ -118,6 +124,7 @@ class Service:
         return job
 
     def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
+        """Keep a copy of a finished video that was made from both files, for everybody who asks for the same."""
         record = self._own(job, client)
         try:
             self._made.keep(self._made_name(picture, motion, record.model, record.settings), record, self.folder(job))
@@ -128,19 +135,23 @@ class Service:
         return self._told(self._own(job, client))
 
     def jobs(self, client: str) -> list[JobState]:
+        """List the client's jobs, newest first."""
         return [self._told(record) for record in self.store.of_client(client)]
 
     def result(self, job: str, client: str) -> Path:
+        """Return the finished video, with its settings beside it (`media.settings_path`); 409 while there is none."""
         record = self._own(job, client)
         if record.state != "done" or record.result is None:
             raise ServiceError(409, f"The job has no result: it is {record.state}.")
         return self.folder(job) / record.result
 
     def driver(self, job: str, client: str) -> Path | None:
+        """Return the motion as the model saw it, framed and timed like the result; None where there is none."""
         record = self._own(job, client)
         return self.folder(job) / record.driver if record.driver else None
 
     def cancel(self, job: str, client: str) -> JobState:
+        """Ask a job to stop; one that has ended stays as it is."""
         self._own(job, client)
         changed = self.store.change(job, lambda record: stopped(record, now()))
         if changed is None:
@@ -149,6 +160,7 @@ class Service:
         return self._told(changed)
 
     def delete(self, job: str, client: str) -> None:
+        """Cancel if need be, and delete with all files."""
         self._own(job, client)
         self.remove(job)
 
@@ -161,6 +173,7 @@ class Service:
         self, picture: Path, motion: Path, settings: Mapping[str, Any], *,
         model: str | None = None, progress: Progress | None = None,
     ) -> Any:  # fmt: skip
+        """Return the doctor's `Examination` of both inputs, computed here. `progress` may raise to end it."""
         from magicanimate.check.examine import examine
         from magicanimate.models.config import read_config
 

@@ -10,12 +10,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicanimate.serve.backend import Backend, JobState, ServiceError
+from magicanimate.serve.backend import JobState, ServiceError
 from magicanimate.serve.clock import now
 from magicanimate.serve.page.time_left import CHECK_SHARES, Pace
 
 if TYPE_CHECKING:
     from magicanimate.check.examine import Examination
+    from magicanimate.serve.service import Service
 
 LOG = logging.getLogger(__name__)
 Submit = Callable[..., "Future[Any]"]
@@ -29,7 +30,7 @@ class Check:
     """One check; begins at once, or as soon as a thread is free. `state` is told as that of a job."""
 
     def __init__(
-        self, backend: Backend, run_aside: Submit, picture: Path, motion: Path,
+        self, backend: Service, run_aside: Submit, picture: Path, motion: Path,
         settings: Mapping[str, Any], model: str | None,
     ) -> None:  # fmt: skip
         self._stop = threading.Event()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from magicanimate.media import settings_path
-from magicanimate.serve.backend import Backend, JobState, ServiceError
+from magicanimate.serve.backend import JobState, ServiceError
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.examples import SHELF, Example
@@ -69,7 +69,7 @@ class _Visit:
     sent: dict[str, Any] = field(default_factory=dict)
 
 
-def build_page(backend: Backend, kept: KeptUploads, *, tokens: bool = False) -> gr.Blocks:
+def build_page(backend: Service, kept: KeptUploads, *, tokens: bool = False) -> gr.Blocks:
     """Return the page. Mount it with `mount_page`, which also brings its style."""
     return _Page(backend, kept, tokens).blocks
 
@@ -105,7 +105,7 @@ def _theme() -> gr.themes.Base:
 class _Page:
     """Builds the components once; the visits are in gradio's session state."""
 
-    def __init__(self, backend: Backend, kept: KeptUploads, tokens: bool) -> None:
+    def __init__(self, backend: Service, kept: KeptUploads, tokens: bool) -> None:
         self._backend, self._kept, self._tokens = backend, kept, tokens
         self._visitors = Visitors(kept.keep_seconds)
         self._examiners = ThreadPoolExecutor(_EXAMINERS, thread_name_prefix="examine")

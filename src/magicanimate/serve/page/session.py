@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
-from magicanimate.serve.backend import Backend, JobState, ServiceError, WorkerState
+from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.clock import now
 from magicanimate.serve.page.checking import Check, Submit
 from magicanimate.serve.page.time_left import PREVIEW_SHARES, Pace
 
 if TYPE_CHECKING:
     from magicanimate.check.examine import Examination
+    from magicanimate.serve.service import Service
 
 PREVIEW_FRAMES = 24
 """Most frames of a rough preview."""
@@ -46,7 +47,7 @@ class Input:
 class Session:
     """One visitor's page. Methods raise nothing: what goes wrong is in `error`."""
 
-    backend: Backend
+    backend: Service
     run_aside: Submit
     """Runs a function in a thread."""
     client: str
