@@ -20,7 +20,7 @@ ATTEMPTS = 2
 """A task is begun at most so often: whatever kills a worker twice would kill it for ever."""
 LOST = "Two workers ended in the middle of this job: killed, or too little memory."
 _LOOK, _PATIENCE, _LONGEST_PAUSE = 0.1, 3.0, 30.0  # seconds
-_TRIALS = 3  # starts of workers in a row, when a list is given up
+_TRIALS = 3  # starts of a worker in a row, until a list does without it
 
 
 class WorkerGone(Exception):
@@ -77,8 +77,8 @@ class Crew(ABC):
         """Try a task again whose worker is gone, which is our doing when we are ending."""
 
     @abstractmethod
-    def no_worker(self, error: Exception) -> None:
-        """Hear that a worker could not be started. May raise Ending."""
+    def no_worker(self, worker: Worker, error: Exception) -> None:
+        """Hear that a worker could not be started. May raise Ending, which ends this one."""
 
     def go_on(self) -> None:
         """Raise Ending if we are."""
@@ -122,7 +122,7 @@ class Crew(ABC):
         try:
             worker.start(self.go_on)
         except (InputError, WorkerGone) as error:
-            self.no_worker(error)
+            self.no_worker(worker, error)
             raise
 
     def _do(self, worker: Worker, task: Task) -> None:
@@ -141,14 +141,15 @@ class Crew(ABC):
 class _List(Crew):
     """Has all its tasks from the beginning."""
 
-    def __init__(self, tasks: Sequence[Task], say: Callable[[Any], None]) -> None:
+    def __init__(self, tasks: Sequence[Task], workers: int, say: Callable[[Any], None]) -> None:
         super().__init__()
-        self._waiting, self._say, self._trials = deque(tasks), say, 0
+        self._waiting, self._say, self._workers = deque(tasks), say, workers
+        self._trials: Counter[Worker] = Counter()
         self._attempts: Counter[str] = Counter()
         self.results: SimpleQueue[tuple[Any, Outcome, int] | Exception] = SimpleQueue()
 
     def take(self, worker: Worker) -> Task:
-        self._trials = 0
+        self._trials[worker] = 0
         while not self._waiting:  # one that is under way may come back
             self.go_on()
             time.sleep(_LOOK)
@@ -173,11 +174,16 @@ class _List(Crew):
             self._say(task)
             self._waiting.appendleft(task)
 
-    def no_worker(self, error: Exception) -> None:
-        self._trials += 1
-        if isinstance(error, InputError) or self._trials == _TRIALS:
-            self.results.put(error if isinstance(error, InputError) else InputError(f"No worker starts: {error}."))
-            raise Ending
+    def no_worker(self, worker: Worker, error: Exception) -> None:
+        self._trials[worker] += 1
+        if isinstance(error, InputError):
+            self.results.put(error)
+        elif self._trials[worker] < _TRIALS:
+            return
+        self._workers -= 1
+        if not self._workers:
+            self.results.put(InputError(f"No worker can be started: {error}."))
+        raise Ending
 
 
 def outcomes(
@@ -187,7 +193,7 @@ def outcomes(
 
     `say` is told of a task that lost its worker and is tried again. InputError: no worker can be started.
     """
-    crew = _List(tasks, say)
+    crew = _List(tasks, len(workers), say)
     for worker in workers:
         crew.spawn(crew.employ, worker)
     try:

@@ -146,6 +146,8 @@ def _delivered(task: Task, outcome: Outcome) -> Outcome:
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Seconds that the actors of a killed server keep their places.
+    os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "10")
     try:
         import ray
     except ModuleNotFoundError as error:

@@ -99,7 +99,7 @@ class Dispatcher(Crew):
             self._service.crew.pop(worker, None)
             raise
 
-    def no_worker(self, error: Exception) -> None:
+    def no_worker(self, worker: Worker, error: Exception) -> None:
         LOG.error("no worker: %s", error)
 
     def take_back(self, jobs: Iterable[str], step: Step) -> None:
