@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -21,23 +21,33 @@ PRELOADED = ["pytest", "magicanimate.animation.pipeline", "magicanimate.train.ru
 
 def start(arguments: Sequence[str], log: Path, largest_file: int = 0, **environment: str) -> BaseProcess:
     """The command in a process of its own that prints into `log`; files may be cut off at so many bytes."""
+    return start_function(become_the_command, list(arguments), largest_file, log=log, **environment)
+
+
+def start_function(function: Callable[..., None], *arguments: object, log: Path, **environment: str) -> BaseProcess:
+    """A function of a module in a process of its own that prints into `log`."""
     import torch
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    given = list(arguments), log, largest_file, torch.get_num_threads(), environment
-    process = context.Process(target=become_the_command, args=given)
+    given = function, arguments, log, torch.get_num_threads(), environment
+    process = context.Process(target=run_in_a_new_process, args=given)
     process.start()
     return process
 
 
 def start_ranks(count: int, arguments: Sequence[str], log: Path) -> list[BaseProcess]:
-    """Processes that find each other as torchrun's do."""
+    """Processes of the command that find each other as torchrun's do."""
+    return [start(arguments, log, **place) for place in rank_environments(count)]
+
+
+def rank_environments(count: int) -> list[dict[str, str]]:
+    """What torchrun sets in each of several processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    return [start(arguments, log, RANK=str(i), LOCAL_RANK=str(i), **shared) for i in range(count)]
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
 def codes(processes: Sequence[BaseProcess], seconds: float = 300) -> list[int | None]:
@@ -47,13 +57,11 @@ def codes(processes: Sequence[BaseProcess], seconds: float = 300) -> list[int | 
     return [process.exitcode for process in processes]
 
 
-def become_the_command(
-    arguments: list[str], log: Path, largest_file: int, threads: int, environment: dict[str, str]
+def run_in_a_new_process(
+    function: Callable[..., None], arguments: tuple[object, ...], log: Path, threads: int, environment: dict[str, str]
 ) -> None:
-    """Run the command inside the new process."""
+    """Call the function inside the new process."""
     import torch
-
-    from magicanimate.cli.main import main
 
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs, tests among them
@@ -61,6 +69,13 @@ def become_the_command(
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    function(*arguments)
+
+
+def become_the_command(arguments: list[str], largest_file: int) -> None:
+    """Run the command in this process."""
+    from magicanimate.cli.main import main
+
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = ["magicanimate", *arguments]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
@@ -24,45 +24,35 @@ from magicanimate.sampling.windows import plan_windows
 from random_models import random_model
 from seeded import randn
 
-SCRIPT = """
-import os, signal, sys, torch
-from magicanimate.errors import InputError
-from magicanimate.engine.ranks import Ranks
 
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines, whoever else writes
-
-ranks = Ranks.from_environment()
-try:
-    with ranks.together():
-        own = [torch.full((2,), float(i)) for i in ranks.shard(5)]
-        say("order", ranks.rank, [int(t[0]) for t in ranks.ordered_all_gather(own, 5)])
-        say("first", ranks.rank, ranks.gather(ranks.rank), ranks.broadcast(ranks.rank + 7))
-        if ranks.rank == 1 and sys.argv[1] == "fails":
-            raise InputError("Something is wrong here.")
-        if ranks.rank == 1 and sys.argv[1] == "dies":
-            os.kill(os.getpid(), signal.SIGKILL)
-        ranks.barrier()
-except InputError as error:
-    say("told", ranks.rank, error)
-    sys.exit(2)
-say("fine", ranks.rank)
-"""
+def say(*words: object) -> None:
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())  # whole lines, whoever else writes
 
 
-def torchrun(processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return subprocess.run(
-        [*launcher, *arguments],
-        capture_output=True, text=True, timeout=300, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+def meet(how: str) -> None:
+    """What each of several processes does: exchange something, after which the second one may fail or die."""
+    ranks = Ranks.from_environment()
+    try:
+        with ranks.together():
+            own = [torch.full((2,), float(i)) for i in ranks.shard(5)]
+            say("order", ranks.rank, [int(t[0]) for t in ranks.ordered_all_gather(own, 5)])
+            say("first", ranks.rank, ranks.gather(ranks.rank), ranks.broadcast(ranks.rank + 7))
+            if ranks.rank == 1 and how == "fails":
+                raise InputError("Something is wrong here.")
+            if ranks.rank == 1 and how == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            ranks.barrier()
+    except InputError as error:
+        say("told", ranks.rank, error)
+        sys.exit(2)
+    say("fine", ranks.rank)
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("script") / "meet.py"
-    path.write_text(SCRIPT)
-    return str(path)
+def met(processes: int, how: str, log: Path) -> tuple[list[int | None], str]:
+    """Exit codes of so many processes that meet, and what they said."""
+    places = children.rank_environments(processes)
+    running = [children.start_function(meet, how, log=log, **place) for place in places]
+    return children.codes(running), log.read_text()
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 9])
@@ -89,28 +79,27 @@ def test_more_processes_than_windows_are_one_sentence():
         check_ranks(Ranks(0, 3), 2)
 
 
-def test_what_processes_exchange(script):
-    result = torchrun(3, script, "works")
-    lines = result.stdout.splitlines()
-    assert result.returncode == 0, result.stderr
+def test_what_processes_exchange(tmp_path):
+    codes, said = met(3, "works", tmp_path / "said.txt")
+    assert codes == [0, 0, 0], said
     for rank, first in enumerate(["[0, 1, 2]", "[]", "[]"]):
-        assert f"order {rank} [0, 1, 2, 3, 4]" in lines
-        assert f"first {rank} {first} 7" in lines
-        assert f"fine {rank}" in lines
+        assert f"order {rank} [0, 1, 2, 3, 4]" in said.splitlines()
+        assert f"first {rank} {first} 7" in said.splitlines()
+        assert f"fine {rank}" in said.splitlines()
 
 
-def test_a_process_that_fails_ends_all_with_its_sentence(script):
-    result = torchrun(2, script, "fails")
-    assert result.returncode != 0
-    assert "told 0 Process 2 of 2: Something is wrong here." in result.stdout
-    assert "fine" not in result.stdout
+def test_a_process_that_fails_ends_all_with_its_sentence(tmp_path):
+    codes, said = met(2, "fails", tmp_path / "said.txt")
+    assert codes == [2, 2], said
+    assert "told 0 Process 2 of 2: Something is wrong here." in said
+    assert "fine" not in said
 
 
-def test_a_process_that_is_killed_ends_all(script):
-    result = torchrun(2, script, "dies")
-    assert result.returncode != 0
-    assert "fine" not in result.stdout
-    assert result.stdout.count("told 0") <= 1  # torchrun may be faster in ending the other
+def test_a_process_that_is_killed_ends_all(tmp_path):
+    codes, said = met(2, "dies", tmp_path / "said.txt")
+    assert codes == [2, -signal.SIGKILL], said
+    assert "fine" not in said
+    assert said.count("told 0 Another process of this job ended without a word") == 1
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
