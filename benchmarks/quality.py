@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from magicanimate import MagicAnimatePipeline
-from magicanimate.animation.job import as_motion
+from magicanimate.animation.inputs import as_motion
 from magicanimate.animation.settings import AnimateSettings
 from magicanimate.engine.device import select_device
 from magicanimate.errors import InputError

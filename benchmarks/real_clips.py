@@ -28,7 +28,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from magicanimate import MagicAnimatePipeline
-from magicanimate.animation.job import as_motion
+from magicanimate.animation.inputs import as_motion
 from magicanimate.animation.settings import AnimateSettings, Preset
 from magicanimate.engine.device import peak_memory
 from magicanimate.errors import InputError

@@ -132,7 +132,7 @@ class ReadMotion(io.ComfyNode):
     def execute(cls, file: str, video: Any = None, frames: Any = None, **values: Any) -> io.NodeOutput:
         kind = convert.one_motion(video=video, frames=frames, file=None if file == convert.NO_FILE else file)
         convert.package()
-        from magicanimate.animation.job import as_motion
+        from magicanimate.animation.inputs import as_motion
         from magicanimate.animation.settings import make_settings
 
         chosen = convert.settings_of(**values)

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from magicanimate.animation.background import open_backdrop, without_person
 from magicanimate.animation.edit_motion import edited, timing_edits, with_body
+from magicanimate.animation.inputs import MotionInput, PictureInput, as_motion, as_picture
 from magicanimate.animation.parsing import DRIVER, TRANSPARENT
-from magicanimate.animation.presets import PRESETS
 from magicanimate.animation.scene import NOBODY, build_joint_scene, build_scene
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
-from magicanimate.media import Audio, Clip, Span, clip_of_frames, load_picture
+from magicanimate.media import Audio
 from magicanimate.media.framing import Frame, choose_frame, choose_size
 from magicanimate.media.pictures import Fit, fit_picture, place
-from magicanimate.motion.open import MotionClip, open_motion
+from magicanimate.motion.open import MotionClip
 from magicanimate.motion.placing.align import Alignment, align
 from magicanimate.motion.placing.take_place import take_place
 from magicanimate.motion.report import ReportBuilder
@@ -34,16 +33,10 @@ from magicanimate.provenance.marks import AI_GENERATED
 from magicanimate.version import version
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from magicanimate.models.config import ModelConfig
 
 _SIMILAR = 1.25  # times: sizes of a figure that need no other size of the picture it is cut from
 _MOST_RESIZED = 3.0  # times that size
-PictureInput: TypeAlias = "str | Path | Image | np.ndarray"
-"""See `as_picture`."""
-MotionInput: TypeAlias = "str | Path | Clip | MotionClip | np.ndarray"
-"""See `as_motion`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,44 +153,14 @@ def prepare_job(
     pictures: Sequence[PictureInput] = image if isinstance(image, list | tuple) else [image]  # type: ignore[list-item]
     (image_HWC, *guests), clip = [as_picture(each) for each in pictures], as_motion(motion, chosen, progress)
     draws = draws or chosen.preset == "preview"
-    shape, replaces = (image_HWC.shape[0], image_HWC.shape[1]), chosen.background == DRIVER
-    shaped_like = clip.size if replaces else shape
-    size = choose_size(shaped_like, clip.size, config.resolution, chosen.size, like_picture=draws)
-    frame = choose_frame(size, config.resolution, "auto" if draws else size, factor)
-    picture_HWC = fit_picture(image_HWC, place(shape, size, "contain" if replaces else chosen.fit))
+    size, frame = _shapes(config, factor, image_HWC, clip, chosen, draws)
     if draws:
         clip = with_body(clip, progress)
-    if guests and (replaces or not draws):
-        what = "--background driver shows one person" if replaces else f"{config.name} makes the whole picture anew"
-        raise InputError(f"{what}, so only one picture can be given.")
-    if replaces and (wrong := timing_edits(chosen)):
-        raise InputError(f"background: driver shows the video as it is, so {wrong[0]} cannot change the motion in it.")
+    _check_together(config, chosen, len(pictures), draws)
     clip = edited(clip, chosen, progress)
-    if replaces:
-        aligned, cut_HWC = _taking_place(clip, size, chosen.fit, image_HWC)
-    else:
-        looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
-        aligned, cut_HWC = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto"), picture_HWC
-    signal = read_signal(
-        _at_size(aligned, frame.size), frame, ReportBuilder(clip.colouring, clip.near),
-        colours=_colours(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
-    )  # fmt: skip
-    warnings, notes = [*clip.warnings, *signal.report.warnings], [*clip.notes, *aligned.notes]
-    fps = clip.fps if chosen.resample else chosen.fps or clip.fps
-    backdrop: Backdrop | None
-    if replaces:
-        backdrop = without_person(clip, size, chosen.fit, progress)
-    else:
-        backdrop = open_backdrop(chosen.background, size, chosen.fit, fps, len(signal), notes)
-    scene = None
-    if draws:
-        if progress:
-            progress("layers", 0, 1)
-        people = signal.report.people
-        if guests:
-            scene = _joint_scene(cut_HWC, guests, signal, fps, backdrop)
-        else:
-            scene = build_scene(cut_HWC, aligned, signal.parts_FHW, people, clip.fps, warnings, backdrop)
+    placed = _place_motion(config, image_HWC, clip, size, frame, chosen, draws, progress)
+    backdrop = _open_background(placed, chosen, progress)
+    scene = _open_scene(placed, guests, backdrop, progress) if draws else None
     if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
         raise InputError(NOBODY)
     drawn_alone = scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends))
@@ -207,22 +170,103 @@ def prepare_job(
             "add --preset preview, which moves the picture's own pixels."
         )
     return Job(
-        model={"name": config.name, "version": config.version},
-        settings=chosen,
-        size=size,
-        frame=frame,
-        picture_HWC=picture_HWC,
-        cut_HWC=cut_HWC,
-        image_HWC=frame.picture(image_HWC, chosen.fit),
-        signal=signal,
-        scene=scene,
-        drawn_alone=drawn_alone,
-        fps=fps,
-        warnings=warnings,
-        notes=notes,
-        alignment=aligned,
-        parts_agreement=clip.agreement,
+        model={"name": config.name, "version": config.version}, settings=chosen, size=size, frame=frame,
+        picture_HWC=placed.picture_HWC, cut_HWC=placed.cut_HWC, image_HWC=frame.picture(image_HWC, chosen.fit),
+        signal=placed.signal, scene=scene, drawn_alone=drawn_alone, fps=placed.fps, warnings=placed.warnings,
+        notes=placed.notes, alignment=placed.aligned, parts_agreement=clip.agreement,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
+    )  # fmt: skip
+
+
+def _check_together(config: ModelConfig, chosen: ChosenSettings, pictures: int, draws: bool) -> None:
+    """Raise InputError for settings that exclude each other: several pictures, the driver's video, edits of time."""
+    replaces = chosen.background == DRIVER
+    if pictures > 1 and (replaces or not draws):
+        what = "--background driver shows one person" if replaces else f"{config.name} makes the whole picture anew"
+        raise InputError(f"{what}, so only one picture can be given.")
+    if replaces and (wrong := timing_edits(chosen)):
+        raise InputError(f"background: driver shows the video as it is, so {wrong[0]} cannot change the motion in it.")
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A motion placed in the frames of the video, and the picture that it moves."""
+
+    clip: MotionClip
+    size: tuple[int, int]
+    frame: Frame
+    picture_HWC: np.ndarray
+    cut_HWC: np.ndarray
+    aligned: Alignment
+    signal: Signal
+    fps: float
+    warnings: list[str]
+    notes: list[str]
+
+
+def _shapes(
+    config: ModelConfig, factor: int, image_HWC: np.ndarray, clip: MotionClip, chosen: ChosenSettings, draws: bool
+) -> tuple[tuple[int, int], Frame]:
+    """Choose (height, width) of the video and the frame that the networks see."""
+    shaped_like = clip.size if chosen.background == DRIVER else (image_HWC.shape[0], image_HWC.shape[1])
+    size = choose_size(shaped_like, clip.size, config.resolution, chosen.size, like_picture=draws)
+    return size, choose_frame(size, config.resolution, "auto" if draws else size, factor)
+
+
+def _place_motion(
+    config: ModelConfig,
+    image_HWC: np.ndarray,
+    clip: MotionClip,
+    size: tuple[int, int],
+    frame: Frame,
+    chosen: ChosenSettings,
+    draws: bool,
+    progress: Progress | None,
+) -> _Placed:
+    """Align the motion with the picture's person, and read it at the networks' frame."""
+    shape, replaces = (image_HWC.shape[0], image_HWC.shape[1]), chosen.background == DRIVER
+    picture_HWC = fit_picture(image_HWC, place(shape, size, "contain" if replaces else chosen.fit))
+    if replaces:
+        aligned, cut_HWC = _taking_place(clip, size, chosen.fit, image_HWC)
+    else:
+        looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
+        aligned, cut_HWC = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto"), picture_HWC
+    signal = read_signal(
+        _at_size(aligned, frame.size), frame, ReportBuilder(clip.colouring, clip.near),
+        colours=_colours(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
+    )  # fmt: skip
+    return _Placed(
+        clip, size, frame, picture_HWC, cut_HWC, aligned, signal,
+        fps=clip.fps if chosen.resample else chosen.fps or clip.fps,
+        warnings=[*clip.warnings, *signal.report.warnings], notes=[*clip.notes, *aligned.notes],
+    )  # fmt: skip
+
+
+def _open_background(placed: _Placed, chosen: ChosenSettings, progress: Progress | None) -> Backdrop | None:
+    """Open the background that replaces the picture's own; None if it stays. A note says if a video begins again."""
+    if chosen.background == DRIVER:
+        return without_person(placed.clip, placed.size, chosen.fit, progress)
+    count = len(placed.signal)
+    return open_backdrop(chosen.background, placed.size, chosen.fit, placed.fps, count, placed.notes)
+
+
+def _open_scene(
+    placed: _Placed, guests: Sequence[np.ndarray], backdrop: Backdrop | None, progress: Progress | None
+) -> Scene | None:
+    """Cut the picture's people, or one of each picture, into layers; None, and a warning, if nobody can be moved."""
+    if progress:
+        progress("layers", 0, 1)
+    signal = placed.signal
+    if guests:
+        return _joint_scene(placed.cut_HWC, guests, signal, placed.fps, backdrop)
+    return build_scene(
+        placed.cut_HWC,
+        placed.aligned,
+        signal.parts_FHW,
+        signal.report.people,
+        placed.clip.fps,
+        placed.warnings,
+        backdrop,
     )
 
 
@@ -285,52 +329,6 @@ def _colours(
             "the video that it was made from, keypoints or BVH, or use --control densepose."
         )
     return aligned.control(config.control)
-
-
-def as_picture(image: PictureInput) -> np.ndarray:
-    """Read any picture (path, Pillow image, array) as `image_HWC` uint8. Raises InputError for anything else."""
-    if isinstance(image, str | Path):
-        return load_picture(image)
-    from PIL import Image
-
-    from magicanimate.media.pictures import to_rgb
-
-    if isinstance(image, Image.Image):
-        return np.asarray(to_rgb(image))
-    image_HWC = np.asarray(image)
-    if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or 0 in image_HWC.shape:
-        raise InputError("The picture must be a path, a Pillow image, or an array [height, width, 3] of uint8.")
-    return image_HWC
-
-
-def motion_span(settings: AnimateSettings) -> Span:
-    """Return the frames of the motion that these settings ask for."""
-    chosen = PRESETS[settings.preset] | {name: getattr(settings, name) for name in settings.model_fields_set}
-    fps = chosen.get("fps") if chosen.get("resample", True) else None
-    return Span(settings.start, settings.end, fps, settings.max_frames)
-
-
-def as_motion(motion: MotionInput, settings: AnimateSettings, progress: Progress | None = None) -> MotionClip:
-    """Open any motion as part maps.
-
-    Args:
-        motion: path, `Clip`, `MotionClip`, or `frames_FHWC` uint8 (25 fps unless the settings say otherwise).
-        settings: which frames, and how people are found in ordinary videos.
-        progress: told how far extraction is.
-
-    Raises:
-        InputError: it cannot be read, shows nobody, or is no motion.
-    """
-    if isinstance(motion, MotionClip):
-        return motion
-    span = motion_span(settings)
-    if not isinstance(motion, str | Path | Clip):
-        frames_FHWC = np.asarray(motion)
-        four = frames_FHWC.ndim == 4 and frames_FHWC.shape[3] == 3 and 0 not in frames_FHWC.shape
-        if frames_FHWC.dtype != np.uint8 or not four:
-            raise InputError("The motion must be a path or an array [frames, height, width, 3] of uint8.")
-        motion = clip_of_frames(frames_FHWC, settings.fps or 25.0, span)
-    return open_motion(motion, span, extractor=settings.extractor, person=settings.person, progress=progress)
 
 
 def _frame_counter(clip: MotionClip, progress: Progress | None) -> Callable[[int], None] | None:

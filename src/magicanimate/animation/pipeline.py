@@ -24,7 +24,8 @@ from magicanimate.animation.diffusers_names import (
     check_output_type,
     to_settings,
 )
-from magicanimate.animation.job import Job, MotionInput, PictureInput, prepare_job
+from magicanimate.animation.inputs import MotionInput, PictureInput
+from magicanimate.animation.job import Job, prepare_job
 from magicanimate.animation.loading import LoadedModel, memory_explained
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings, make_settings
 from magicanimate.conditions.drawings import DrawingPlanes

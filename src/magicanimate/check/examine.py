@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.animation.job import Job, as_picture, prepare_job
+from magicanimate.animation.inputs import as_picture
+from magicanimate.animation.job import Job, prepare_job
 from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.check.estimate import Estimate, Work, count_weights, estimate, estimate_drawing
 from magicanimate.check.findings import Finding, find

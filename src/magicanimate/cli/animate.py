@@ -155,7 +155,7 @@ class Animation:
 
         from magicanimate import provenance
         from magicanimate.animation.edit_motion import joined_clips
-        from magicanimate.animation.job import as_motion
+        from magicanimate.animation.inputs import as_motion
         from magicanimate.animation.write import check_video, write_video
         from magicanimate.cli.progress import ProgressDisplay, memory_text
         from magicanimate.media import load_picture, settings_path

@@ -55,7 +55,7 @@ def motion(
     from rich.console import Console
 
     from magicanimate.animation.edit_motion import edited, joined_clips, with_body
-    from magicanimate.animation.job import as_motion
+    from magicanimate.animation.inputs import as_motion
     from magicanimate.animation.write_motion import BODIES, write_motion
     from magicanimate.cli.progress import ProgressDisplay
     from magicanimate.media import claimed, settings_path
