@@ -1,4 +1,4 @@
-"""How long a visitor waits: from `magicanimate serve` to a usable page, a preview and a finished video; and pictures.
+"""Measure a visitor's waiting times: from `magicanimate serve` to a usable page, a preview, and a video; and pictures.
 
 python benchmarks/page.py --out docs/page/waiting.json --shots docs/page
 """

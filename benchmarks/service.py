@@ -175,7 +175,7 @@ def answered_in_time(run: Run) -> float:
 
 
 def told(run: Run, states: list[dict[str, Any]]) -> dict[str, Any]:
-    """Whether every job was done once. The log has a line for every end of a job."""
+    """Report whether every job was done once. The log has a line for every end of a job."""
     ends = Counter(re.findall(r"job ([0-9a-f]{32}) is done", run.log.read_text()))
     return {
         "jobs": len(states),

@@ -42,7 +42,7 @@ def start_ranks(count: int, arguments: Sequence[str], log: Path) -> list[BasePro
 
 
 def rank_environments(count: int) -> list[dict[str, str]]:
-    """What torchrun sets in each of several processes."""
+    """Return the environment that torchrun sets in each of several processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

@@ -306,7 +306,7 @@ def test_the_registry_rules():
 
 
 def to_prompt(workflow: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """What the page sends for a workflow. info: of the nodes, as the server tells it; checks names, types, counts."""
+    """Convert a workflow to the page's prompt; check names, types, counts. info: of the nodes, by the server."""
     links = {link[0]: link for link in workflow["links"]}
     prompt = {}
     for node in workflow["nodes"]:
@@ -366,7 +366,7 @@ def ask(url: str, data: Any = None) -> Any:
 
 
 def wait_for(server: subprocess.Popen[bytes], look: Any) -> Any:
-    """What `look` finds, once it finds something, while the server runs."""
+    """Wait until `look` finds something while the server runs, and return it."""
     for _ in range(600):
         assert server.poll() is None, "the server has ended"
         try:

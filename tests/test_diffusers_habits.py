@@ -1,4 +1,4 @@
-"""What people write who know diffusers' pipelines: loading, saving, moving, calling, the hub."""
+"""Habits of people who know diffusers' pipelines: loading, saving, moving, calling, the hub."""
 
 from __future__ import annotations
 

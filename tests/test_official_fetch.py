@@ -56,7 +56,7 @@ def official(tmp_path_factory) -> Path:
 
 
 def published(official: Path) -> dict[str, dict[str, bytes]]:
-    """What the three repositories hold: of each part the first alternative."""
+    """Files of the three repositories: of each part the first alternative."""
     files: dict[str, dict[str, bytes]] = {hub: {} for hub in FOLDERS}
     for name, part in PARTS.items():
         path = locate(official, name)

@@ -30,7 +30,7 @@ def say(*words: object) -> None:
 
 
 def meet(how: str) -> None:
-    """What each of several processes does: exchange something, after which the second one may fail or die."""
+    """Run one of several processes: exchange something, after which the second one may fail or die."""
     ranks = Ranks.from_environment()
     try:
         with ranks.together():

@@ -39,7 +39,7 @@ def test_jupytext_reads_the_notebook():
 
 
 def front_matter() -> dict:
-    """What a Space is told about itself: between the first two lines of dashes."""
+    """Read the settings of a Space: between the first two lines of dashes."""
     text = (ROOT / "space" / "README.md").read_text(encoding="utf-8")
     return yaml.safe_load(text.split("---\n")[1])
 

@@ -43,7 +43,7 @@ def app(tmp_path, monkeypatch) -> Callable[..., TestClient]:
 
 
 def _end_with_parent() -> None:
-    """In a new process: be ended when the tests are, even if they are killed."""
+    """End this new process when the tests end, even if they are killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

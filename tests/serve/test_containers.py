@@ -50,7 +50,7 @@ def parses(command: list[str]) -> None:
 
 
 def ignored(path: str) -> bool:
-    """By .dockerignore, whose last matching line counts."""
+    """Return True if .dockerignore, whose last matching line counts, leaves the path out."""
     hidden = False
     for line in (ROOT / ".dockerignore").read_text().split():
         if fnmatch(path, line.removeprefix("!")):

@@ -44,7 +44,7 @@ class Here:
 
 
 def work(data: Path, home: Path, name: str, killed_at: int | None, count_file: Path) -> None:
-    """In a process of its own: take the next job; die by SIGKILL before the write of that number."""
+    """Take the next job in a process of its own; die by SIGKILL before the write of that number."""
     import torch
 
     torch.set_num_threads(1)
@@ -82,7 +82,7 @@ def in_a_process(*arguments: Any) -> int | None:
 
 @pytest.fixture(scope="module")
 def writes(tmp_path_factory, models_home, picture_path, motion_path) -> int:
-    """How many writes a job that nobody disturbs makes."""
+    """Count the writes of a job that nobody disturbs."""
     folder = tmp_path_factory.mktemp("whole")
     submit(folder, picture_path, motion_path)
     assert in_a_process(folder, models_home, "w", None, folder / "count") == 0

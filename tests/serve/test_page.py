@@ -29,7 +29,7 @@ pytestmark = [
 
 
 RELOADED = ("aborted", "connection errored out")
-"""What Chromium or the page sometimes logs when a reload ends the page's event stream."""
+"""Messages that Chromium or the page sometimes logs when a reload ends the page's event stream."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What stands behind the page: a visitor's session, its pace, and its HTML, without a browser."""
+"""Parts behind the page: a visitor's session, its pace, and its HTML, without a browser."""
 
 from __future__ import annotations
 

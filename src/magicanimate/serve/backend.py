@@ -1,4 +1,4 @@
-"""What the service tells: refusals, jobs, workers. Imports nothing heavy."""
+"""Data that the service tells: refusals, jobs, workers. Imports nothing heavy."""
 
 from __future__ import annotations
 
