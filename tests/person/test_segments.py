@@ -49,3 +49,19 @@ def test_unsure_pixels_of_the_walls_color_are_not_the_persons():
     assert refine_matte(picture, soft).alpha_HW[95:115, 142:145].max() < 30
     wider = painted((200, 200), [(slice(40, 160), slice(60, 150), SHIRT)])
     assert refine_matte(wider, soft).alpha_HW[95:115, 142:145].min() > 60
+
+
+def test_an_arm_before_the_body_cuts_nothing_off():
+    areas = [
+        (slice(40, 180), slice(60, 140), SHIRT), (slice(10, 40), slice(85, 115), SKIN),
+        (slice(36, 52), slice(20, 180), SKIN),
+    ]  # fmt: skip
+    picture = painted((200, 200), areas)
+    alpha, drawn = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
+    for rows, columns, _ in areas:
+        alpha[rows, columns] = 255
+    drawn[40:180, 60:140], drawn[10:40, 85:115], drawn[36:52, 20:180] = TRUNK, FACE, LEFT_FOREARM
+    labels = assign_layers(picture, alpha, drawn, 190)
+    assert (labels[14:30, 90:110] == TRUNK).mean() > 0.95
+    assert (labels[70:170, 65:135] == TRUNK).mean() > 0.95
+    assert (labels[40:48, 24:176] == LEFT_ARM).mean() > 0.8

@@ -25,6 +25,7 @@ BACKGROUND, FILLED = 0, 4
 _FRINGE = 0.009  # of the picture's longer side: how far around a matte the background is continued too
 _UNMOVED = (0.25, 2.0)  # pixels that joints move by: up to there the frame is the picture, from there the drawing
 _FAINT = 2  # alpha from which a pixel is not the background's
+_SLIVER = 0.025  # of the longer side: widest gap within a person that is continued as well
 
 __all__ = ["BACKGROUND", "COMPLETED", "FILLED", "GUESSED", "KNOWN", "Backdrop", "DrawnFrame", "Scene"]
 
@@ -80,7 +81,9 @@ class Scene:
         reach = max(3, round(_FRINGE * max(size)))
         person_HW = ndimage.distance_transform_edt(alpha_HW <= _FAINT) <= reach
         shadows = [ContactShadow.near_feet(person, size) for person in own]
-        self._hole_HW = np.any([person_HW, *(shadow.region_HW for shadow in shadows)], 0)
+        self._hole_HW = _without_slivers(
+            np.any([person_HW, *(shadow.region_HW for shadow in shadows)], 0), _SLIVER * max(size)
+        )
         self.plate_HWC = complete_texture(picture_HWC, self._hole_HW)
         shadows = [shadow.measured(picture_HWC, self.plate_HWC, person_HW) for shadow in shadows]
         shadows += [ContactShadow.none(size)] * guests
@@ -146,6 +149,12 @@ class Scene:
             for transforms_FJ34, motion in zip(self._transforms, self.motions, strict=True)
         ]
         return self._renderer(poses)
+
+
+def _without_slivers(hole_HW: np.ndarray, width: float) -> np.ndarray:
+    """A hole with gaps in it that are narrower than so many pixels: alone, lit by the person, they would be seen."""
+    near_HW = ndimage.distance_transform_edt(~hole_HW) <= width / 2
+    return hole_HW | (ndimage.distance_transform_edt(np.pad(near_HW, 1, mode="edge"))[1:-1, 1:-1] > width / 2 + 1)
 
 
 def _scale(person: LayeredPerson, motion: BodyMotion) -> float:

@@ -65,7 +65,7 @@ def assign_layers(picture_HWC: np.ndarray, alpha_HW: np.ndarray, drawn_HW: np.nd
     labels_HW[~inside_HW] = NOBODY
     labels_HW = _without_ribbons(_smooth_borders(labels_HW, height), height)
     labels_HW = _with_fingers(labels_HW, likelihood_HW, hands_HW, height)
-    return _with_soft_rims(_without_specks(_without_islands(labels_HW, solid_HW, height), height), solid_HW)
+    return _with_soft_rims(_without_specks(_without_islands(labels_HW, solid_HW, seeds_HW, height), height), solid_HW)
 
 
 def _with_fingers(labels_HW: np.ndarray, likelihood_HW: np.ndarray, hands_HW: np.ndarray, height: float) -> np.ndarray:
@@ -110,26 +110,22 @@ def _without_ribbons(labels_HW: np.ndarray, height: float) -> np.ndarray:
     return out
 
 
-def _without_islands(labels_HW: np.ndarray, solid_HW: np.ndarray, height: float) -> np.ndarray:
-    """Give pieces of the trunk's label that only thin bridges join to it to the arm that they touch."""
+def _without_islands(labels_HW: np.ndarray, solid_HW: np.ndarray, seeds_HW: np.ndarray, height: float) -> np.ndarray:
+    """Pieces of the trunk's label that hold no seed of it, or only by thin bridges, go to the arm that they touch."""
     trunk_HW = (labels_HW == TRUNK) & solid_HW
-    thin = max(1, round(_BRIDGE * height))
-    pieces_HW, count = ndimage.label(ndimage.distance_transform_edt(trunk_HW) > thin)
-    if not count:
-        return labels_HW
-    largest_HW = pieces_HW == 1 + np.argmax(np.bincount(pieces_HW.ravel())[1:])
-    near_HW = ndimage.distance_transform_edt(~largest_HW) <= thin + 2.5
-    main_HW = ndimage.binary_propagation(near_HW & trunk_HW, mask=trunk_HW & _far_from_arms(labels_HW, height))
     arm_HW = labels_HW > TRUNK
     if not arm_HW.any():
         return labels_HW
-    nearest = ndimage.distance_transform_edt(~arm_HW, return_distances=False, return_indices=True)
-    island_HW = trunk_HW & ~main_HW & ~near_HW & ~_far_from_arms(labels_HW, height)
+    thin = max(1, round(_BRIDGE * height))
+    pieces_HW, count = ndimage.label(ndimage.distance_transform_edt(trunk_HW) > thin)
+    seeded = np.isin(np.arange(count + 1), pieces_HW[seeds_HW == TRUNK])
+    seeded[0] = False
+    if not seeded.any():
+        return labels_HW
+    near_HW = ndimage.distance_transform_edt(~seeded[pieces_HW]) <= thin + 2.5
+    distance_HW, nearest = ndimage.distance_transform_edt(~arm_HW, return_indices=True)
+    island_HW = trunk_HW & ~near_HW & (distance_HW < _REACH * height)
     return np.where(island_HW, labels_HW[tuple(nearest)], labels_HW)
-
-
-def _far_from_arms(labels_HW: np.ndarray, height: float) -> np.ndarray:
-    return ndimage.distance_transform_edt(labels_HW <= TRUNK) > _REACH * height
 
 
 def _with_soft_rims(labels_HW: np.ndarray, solid_HW: np.ndarray) -> np.ndarray:
