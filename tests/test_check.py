@@ -91,7 +91,7 @@ def test_each_fault_is_found_with_advice(look, sound, spoil, topic, message):
 
 
 def test_rates_pictures_and_lengths(look):
-    assert look(dancing(5), fps=5)[0]["frame rate"].level == "warning"
+    assert look(dancing(3), fps=5)[0]["frame rate"].level == "warning"
     assert "single frame" in look(dancing(1))[0]["length"].text
     assert "enlarged" in look(dancing(3), np.zeros((40, 40, 3), np.uint8))[0]["picture"].text
     assert "cut away" in look(dancing(3), np.zeros((2000, 400, 3), np.uint8), size="motion")[0]["picture"].text

@@ -17,7 +17,7 @@ from figures import walking_parts
 from magicanimate import InputError, MagicAnimatePipeline
 from magicanimate.body.kinematics import angle_map, limits
 from magicanimate.models.model import DIFFUSERS_CLASSES
-from magicanimate.motion.placing.fit_parts import fit_parts
+from magicanimate.motion.placing.fit_parts import fit_parts, fit_parts_once
 from magicanimate.parts.densepose import render_parts
 
 PICTURE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -152,8 +152,11 @@ def test_bodies_are_fitted_in_inference_mode_too():
     angle_map.cache_clear()
     limits.cache_clear()
     with torch.inference_mode():
-        first = fit_parts(MOTION_PARTS, 25)
+        first = fit_parts_once(MOTION_PARTS, 25)
     assert np.array_equal(first.pose_FP, fit_parts(MOTION_PARTS, 25).pose_FP)
+    assert fit_parts_once(iter(MOTION_PARTS.copy()), 25) is first, "fitted once to the same maps"
+    with pytest.raises(InputError):  # to others anew
+        fit_parts_once(np.zeros_like(MOTION_PARTS), 25)
 
 
 @pytest.mark.parametrize(

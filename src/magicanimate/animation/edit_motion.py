@@ -14,7 +14,7 @@ from magicanimate.errors import InputError
 from magicanimate.motion.clip import MotionClip
 from magicanimate.motion.edits import held, joined, looped, mirrored, smoothed, sped
 from magicanimate.motion.extractors.extract import drawn
-from magicanimate.motion.placing.fit_parts import agreement, fit_parts
+from magicanimate.motion.placing.fit_parts import agreement, fit_parts_once
 from magicanimate.motion.report import count_heads
 from magicanimate.progress import Progress
 
@@ -33,7 +33,7 @@ def with_body(clip: MotionClip, progress: Progress | None = None) -> MotionClip:
     if progress:
         progress("fitting", 0, len(maps))
     try:
-        body = fit_parts(maps, clip.fps)
+        body = fit_parts_once(maps, clip.fps)
     except InputError:  # no joints are seen in any frame
         return clip
     return replace(clip, body=body, agreement=agreement(body, maps))

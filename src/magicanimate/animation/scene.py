@@ -14,7 +14,7 @@ from magicanimate.body.draw import draw_motion
 from magicanimate.body.motion import BodyMotion
 from magicanimate.errors import InputError
 from magicanimate.motion.placing.align import Alignment
-from magicanimate.motion.placing.fit_parts import fit_parts
+from magicanimate.motion.placing.fit_parts import fit_parts_once
 from magicanimate.parts.frame_store import PackedFrames
 from magicanimate.parts.skeleton import LENGTHS
 from magicanimate.person.find import Person, count_people, find_people
@@ -128,7 +128,7 @@ def _moving_bodies(
     bodies: list[BodyMotion] = []
     for k in range(1, people + 1):
         try:
-            bodies.append(fit_parts(_only(parts_FHW, moving_FHW, k), fps).resized(size))
+            bodies.append(fit_parts_once(_only(parts_FHW, moving_FHW, k), fps).resized(size))
         except InputError:  # nobody to be made out among these pixels
             continue
     middles = [float(np.median(body.project(body.points())[body.present_F, 0, 0])) for body in bodies]

@@ -5,6 +5,7 @@ Shape legend: F frames, H W pixels, J joints.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from magicanimate.body.motion import BodyMotion
 from magicanimate.body.outline import refine_to_parts_outlines
 from magicanimate.body.refine import refine_to_parts
 from magicanimate.body.track import JOINT_SETS, Track
+from magicanimate.files import sha256
 from magicanimate.parts.densepose import HEAD
 from magicanimate.parts.skeleton import JOINT, find_joints
 
@@ -26,6 +28,8 @@ _SHOWN = 0.0015  # of the frame
 _COARSE = np.array([0, 1, 1, 2, 2, 3, 3, *[3] * 8, *[2] * 8, 4, 4])
 """Nothing, torso, arms with hands, legs with feet, head: of each part."""
 _HEAD_PIXELS, _MIDLINE_PIXELS = 20, 5
+_MOST_KEPT = 8
+_KEPT: OrderedDict[str, BodyMotion] = OrderedDict()
 
 
 def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
@@ -38,6 +42,21 @@ def fit_parts(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
     track = Track(np.stack([_joints(parts_HW) for parts_HW in maps]), _NAMES, maps[0].shape[:2], fps)
     body = refine_to_parts(fit_track(track), maps)
     return refine_to_parts_outlines(body, maps)
+
+
+def fit_parts_once(frames: Iterable[np.ndarray], fps: float) -> BodyMotion:
+    """Fit as `fit_parts` does. The last few bodies are kept: a check, a preview and a video follow each other.
+
+    Raises:
+        InputError: no frame shows joints.
+    """
+    maps = [np.ascontiguousarray(parts_HW) for parts_HW in frames]
+    key = sha256(f"{fps} {[parts_HW.shape for parts_HW in maps[:1]]}", *(parts_HW.data for parts_HW in maps))
+    kept = _KEPT.pop(key, None)
+    body = _KEPT[key] = fit_parts(maps, fps) if kept is None else kept
+    while len(_KEPT) > _MOST_KEPT:
+        _KEPT.popitem(last=False)
+    return body
 
 
 def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
