@@ -50,6 +50,7 @@ class RayCluster:
                 return
             own = {} if self.address else {"include_dashboard": False}
             try:
+                self.ray.shutdown()  # what is left of a connection that broke
                 self.ray.init(address=self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 where = f"at {self.address}" if self.address else "on this machine"
