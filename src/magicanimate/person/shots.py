@@ -16,7 +16,7 @@ _STANDS_OUT = 3.0  # times the differences before and after
 
 def thumbnail(image_HWC: np.ndarray) -> np.ndarray:
     """Return a small copy [S, S, 3] uint8 of a frame [H, W, 3] uint8."""
-    return np.asarray(Image.fromarray(image_HWC).resize((_SIDE, _SIDE), Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(image_HWC).resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0))
 
 
 def is_plain(small_SSC: np.ndarray) -> bool:

@@ -78,7 +78,7 @@ def shrunk(image_HWC: np.ndarray, longest: float = _LARGEST) -> np.ndarray:
     if scale >= 1:
         return image_HWC
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(image_HWC).resize(size, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(image_HWC).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
 
 
 def _pack(soft_HW: np.ndarray, side: int = _MASK_SIDE) -> tuple[bytes, tuple[int, int]]:
