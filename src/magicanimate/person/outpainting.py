@@ -19,7 +19,7 @@ from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS
 from magicanimate.person.matte import Matte
 from magicanimate.person.texture import complete_texture
 
-_MOST = 0.4  # of the picture's height or width, on each side
+_MOST = 0.25  # of the picture's height or width, on each side
 _WORTH = 0.03  # of the figure's height beyond the frame, from which on a person is continued
 _NEAR = 0.15  # of the figure's height: how far inside the frame texture is continued from
 _FEWEST = 60  # pixels of a limb from which its texture is continued; from all of the person where there are fewer
