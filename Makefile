@@ -1,5 +1,6 @@
 # make demo   an animated video from the shipped model, picture and motion
 # make test   the test suite        make lint   ruff and mypy        make clean   what runs and tests wrote
+# make quick  the short tests, in a minute
 # Variables: PYTHON (interpreter), VENV (environment), TORCH_CPU_INDEX, WORKERS (parallel tests).
 
 SHELL := /bin/bash
@@ -18,7 +19,7 @@ DEMO_VIDEO ?= outputs/demo.mp4
 # What the tests need beyond the package.
 TEST_PACKAGES := -e .[dev,eval,fast,heic,identity,mcp,scale,serve,site,train,wholebody] onnx
 
-.PHONY: demo test test-env lint clean distclean
+.PHONY: demo test quick test-env lint clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/package
@@ -28,6 +29,9 @@ demo: $(STAMPS)/package
 # One thread per process: the tests run in parallel, and their networks are tiny. Files in the order of tests/conftest.py.
 test: test-env
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+quick: PYTEST_ARGS += -m "not slow and not long"
+quick: test
 
 test-env: $(STAMPS)/test
 

@@ -11,22 +11,39 @@ from hypothesis import settings
 settings.register_profile("no deadline", deadline=None)  # tests run in parallel, on machines of any speed
 settings.load_profile("no deadline")
 
-# Files that take long, the longest first: begun last, one of them would leave the other workers idle at the end.
+# Files that take long, roughly the longest first: begun last, one of them would leave the other workers idle at the
+# end. `make quick` leaves them out.
 LONG_FILES = [
-    "serve/test_page.py", "train/test_recipes.py", "serve/test_jobs.py", "train/test_loop.py", "test_train_fit.py",
-    "test_benchmarks.py", "test_real_clips.py", "test_ranks.py", "test_checkpoint.py", "train/test_prepare.py",
-    "test_check.py", "batch/test_batch.py", "synth/test_synth.py", "test_plain.py", "test_drawings.py",
-    "test_cli.py", "test_synthdance.py", "test_background.py", "test_comfyui.py", "test_diffusers_habits.py",
-    "train/test_memory.py", "train/test_options.py", "train/test_distill.py", "test_space_and_notebook.py",
+    "serve/test_page.py", "test_check.py", "train/test_recipes.py", "test_background.py", "test_edit_motion.py",
+    "serve/test_jobs.py", "train/test_loop.py", "test_drawings.py", "test_train_fit.py", "test_benchmarks.py",
+    "test_real_clips.py", "test_checkpoint.py", "train/test_prepare.py", "batch/test_batch.py", "serve/test_ray.py",
+    "serve/test_kills.py", "test_ranks.py", "body/test_fit.py", "person/test_find.py", "person/test_track_person.py",
+    "person/test_removal.py", "person/test_scene.py", "person/test_outpainting.py", "synth/test_synth.py",
+    "evaluate/test_evaluate_command.py", "test_plain.py", "test_cli.py", "test_synthdance.py", "test_comfyui.py",
+    "test_diffusers_habits.py", "train/test_memory.py", "train/test_options.py", "train/test_distill.py",
+    "train/test_train.py", "test_space_and_notebook.py", "test_acceleration.py", "evaluate/test_packaged.py",
+    "synth/test_benchmark.py", "test_bad_input.py", "test_fused.py", "synth/test_wardrobe.py", "test_cuda_graphs.py",
+    "motion/test_palettes.py", "motion/test_open.py", "motion/test_keypoints.py", "serve/test_openapi.py",
+    "motion/test_align.py", "test_gpu_session.py", "serve/test_api.py", "motion/test_report.py",
+    "motion/test_track_people.py", "synth/test_camera_effects.py", "evaluate/features/test_frechet_networks.py",
+    "test_official.py", "test_official_fetch.py", "test_models.py", "test_models_cli.py", "test_parity.py",
+    "test_pipeline.py", "test_reuse.py", "test_lora.py", "test_sampler.py", "test_untrusted.py", "test_site.py",
+    "test_imports.py", "test_info_and_demo.py", "train/test_controls.py", "train/test_detail.py",
+    "train/test_study.py", "train/test_decoder.py", "train/test_prepare_parts.py", "train/test_model_surgery.py",
+    "test_real_pairs.py", "test_project_files.py", "test_bare_machine.py", "test_fuzz.py", "motion/test_motion_out.py",
 ]  # fmt: skip
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, the others as they were found."""
+    """Long files first and marked, the others as they were found."""
     root = Path(__file__).resolve().parent
     place = {root / name: index for index, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+    for item in items:
+        if item.path in place:
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")
