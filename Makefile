@@ -55,7 +55,7 @@ $(STAMPS)/package: $(STAMPS)/torch pyproject.toml constraints.txt
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/package
-	@echo "Installing what the tests need into $(VENV): 87 packages, 2.0 GB on disk, about two minutes"
+	@echo "Installing what the tests need into $(VENV): 86 packages, 2.2 GB on disk, about two minutes"
 	@$(PIP) $(TEST_PACKAGES)
 	@touch $@
 
