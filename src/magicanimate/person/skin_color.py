@@ -114,7 +114,7 @@ def _skin_color(color_V3: np.ndarray, seen: np.ndarray, region: np.ndarray) -> n
     for chosen in (face_vertices() & seen & (rig().eyeball == 0), seen & np.isin(region, [4, 7])):
         if chosen.sum() > 30:
             bright = color_V3[chosen].sum(1)
-            middle = (bright > np.quantile(bright, 0.4)) & (bright < np.quantile(bright, 0.9))
+            middle = (bright >= np.quantile(bright, 0.4)) & (bright <= np.quantile(bright, 0.9))
             return color_V3[chosen][middle].mean(0)
     return None
 
