@@ -37,6 +37,7 @@ from torch import Tensor  # noqa: E402
 from magicanimate.animation.pipeline import MagicAnimatePipeline, sample_settings  # noqa: E402
 from magicanimate.animation.settings import make_settings  # noqa: E402
 from magicanimate.engine import device as runtime  # noqa: E402
+from magicanimate.engine import operations  # noqa: E402
 from magicanimate.engine.acceleration import Acceleration, accelerate_model  # noqa: E402
 from magicanimate.engine.cuda_graphs import GraphCompute  # noqa: E402
 from magicanimate.models.compute import Compute  # noqa: E402
