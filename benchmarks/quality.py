@@ -122,7 +122,7 @@ def measure(
     trained_frames: int = 3,
     rich: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """All conditions -> figures; sheets go to `out`. trained_frames: of each person in the training data."""
+    """Measure all conditions; sheets go to `out`. trained_frames: of each person in the training data."""
     size = model.config.resolution[0]
     still = still_people(people, size, rich=rich)
     swapped = np.roll(np.arange(people), 1)

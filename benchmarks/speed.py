@@ -146,7 +146,7 @@ def denoising(model: Model, size: int, frames: int, settings: SampleSettings) ->
 
 
 def plain_denoising(model: Model, size: int, frames: int, settings: SampleSettings) -> Work:
-    """The same by the plain twin, in the memory format that torch gives, as the original."""
+    """Return the same by the plain twin, in the memory format that torch gives, as the original."""
     inputs = [x.to(model.device, model.dtype) for x in step_inputs(model, size, frames)]
     guided = replace(settings, guidance=max(settings.guidance, 1.001))  # the original has no other way
     return Work(lambda: plain_sample(model, *inputs, guided), lambda: plain_format(model))

@@ -135,7 +135,7 @@ def clips(study: Study, people: int, motions: int) -> Iterator[Clip]:
 def evaluate_method(
     method: Method, study: Study, people: int, motions: int, spool: Path, tick: Callable[[], None]
 ) -> tuple[Result, list[np.ndarray]]:
-    """All figures of one method, and its frames of the first clips."""
+    """Return all figures of one method, and its frames of the first clips."""
     frames_network, clips_network = load_standin()
     assert isinstance(frames_network, StandinFrames)
     size = json.loads((study.data / INDEX).read_text())["size"]
@@ -180,7 +180,7 @@ def difference_rows(title: str, paper: str, differences: dict[str, Difference]) 
 
 
 def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
-    """All methods, ours against each other method, and the study's comparisons."""
+    """Write tables of all methods, of ours against each other, and of the study's comparisons."""
     names = list(next(iter(results.values())).figures())
     first = next(iter(results.values()))
     lines = [

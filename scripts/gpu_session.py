@@ -214,7 +214,7 @@ def parity(session: Session) -> None:
 
 
 def speed(session: Session) -> None:
-    """All of benchmarks/gpu.py: the model against the plain twin, presets, memory, kernels."""
+    """Run all of benchmarks/gpu.py: the model against the plain twin, presets, memory, kernels."""
     given = ["--model", session.speed_model, "--size", str(SPEED_SIZES[session.speed_model])]
     seconds = session.seconds_left(2)
     limit = [] if seconds is None else ["--seconds", f"{seconds:.0f}"]  # what has begun by then still ends

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from magicanimate.person.layers import LayeredPerson
 
 settings.register_profile("no deadline", deadline=None)  # tests run in parallel, on machines of any speed
 settings.load_profile("no deadline")
@@ -66,6 +70,23 @@ def rgb_model_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "rgb"
     save_model(random_model("rgb"), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    """The studio's picture, [H, W, 3] uint8."""
+    from magicanimate.media import load_picture
+    from magicanimate.serve.page.examples import SHELF
+
+    return load_picture(SHELF["studio"].picture)
+
+
+@pytest.fixture(scope="session")
+def person(picture: np.ndarray) -> LayeredPerson:
+    """The layers of the person in `picture`."""
+    from layered import layered
+
+    return layered(picture)
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,10 @@ from magicanimate.body.motion import BodyMotion
 from magicanimate.check.sheet import draw_sheet
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.media import load_picture, open_clip, side_by_side
+from magicanimate.media import open_clip, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.models.config import ModelConfig
-from magicanimate.person.find import find_person
-from magicanimate.person.layers import LayeredPerson, build_layers
 from magicanimate.person.light import light_near, match_light, mean_light
-from magicanimate.person.matte import find_matte
 from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.provenance import labelled
 from magicanimate.serve.page.examples import SHELF
@@ -34,18 +31,6 @@ from magicanimate.serve.page.examples import SHELF
 FRAMES = 3
 PICTURE = SHELF["studio"].picture
 GREEN = (0, 255, 0)
-
-
-@pytest.fixture(scope="module")
-def picture() -> np.ndarray:
-    return load_picture(PICTURE)
-
-
-@pytest.fixture(scope="module")
-def person(picture) -> LayeredPerson:
-    found = find_person(picture)
-    assert found is not None
-    return build_layers(picture, find_matte(picture).only(found.parts_HW > 0), found.body)
 
 
 @pytest.fixture(scope="module")

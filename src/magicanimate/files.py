@@ -37,11 +37,12 @@ def atomic_path(path: Path, *, durable: bool = False, suffix: str = "") -> Itera
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all that is in it; one that is gone already is no fault."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

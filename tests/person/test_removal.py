@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from layered import layered
 from magicanimate.body.motion import BodyMotion
 from magicanimate.media import load_picture
 from magicanimate.person.camera import CameraFollower, is_still, moved
-from magicanimate.person.find import find_person
-from magicanimate.person.layers import LayeredPerson, build_layers
-from magicanimate.person.matte import find_matte
+from magicanimate.person.layers import LayeredPerson
 from magicanimate.person.removal import PersonRemoval
 from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.serve.page.examples import SHELF
@@ -24,10 +23,7 @@ SIDE = 256
 
 @pytest.fixture(scope="module")
 def person() -> LayeredPerson:
-    picture = np.ascontiguousarray(load_picture(SHELF["studio"].picture)[::2, ::2])
-    found = find_person(picture)
-    assert found is not None
-    return build_layers(picture, find_matte(picture).only(found.parts_HW > 0), found.body)
+    return layered(np.ascontiguousarray(load_picture(SHELF["studio"].picture)[::2, ::2]))
 
 
 @pytest.fixture(scope="module")

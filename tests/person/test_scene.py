@@ -5,29 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from magicanimate.body.motion import BodyMotion
-from magicanimate.media import load_picture
-from magicanimate.person.find import find_person
-from magicanimate.person.layers import LayeredPerson, build_layers
-from magicanimate.person.matte import find_matte
 from magicanimate.person.raster import FragmentBuffer
 from magicanimate.person.scene import BACKGROUND, FILLED, KNOWN, Scene
 from magicanimate.person.texture import complete_texture, smooth_fill
-from magicanimate.serve.page.examples import SHELF
-
-
-@pytest.fixture(scope="module")
-def picture() -> np.ndarray:
-    return load_picture(SHELF["studio"].picture)
-
-
-@pytest.fixture(scope="module")
-def person(picture) -> LayeredPerson:
-    found = find_person(picture)
-    assert found is not None
-    return build_layers(picture, find_matte(picture).only(found.parts_HW > 0), found.body)
 
 
 def bent(body: BodyMotion) -> BodyMotion:

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from magicanimate.body.draw import draw_motion
+from magicanimate.body.draw import draw_parts
 from magicanimate.body.motion import BodyMotion
 from magicanimate.errors import InputError
 from magicanimate.motion.placing.align import Alignment
@@ -77,17 +77,12 @@ def build_scene(
             "them."
         )
     body = aligned.picture_body
-    parts_HW = _drawn_parts(body)
+    parts_HW = draw_parts(body)
     matte = find_matte(picture_HWC, parts_HW).only(parts_HW > 0)
     if not matte.mask_HW.any():
         warnings.append(NOBODY)
         return None
     return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body], backdrop)
-
-
-def _drawn_parts(body: BodyMotion) -> np.ndarray:
-    """Return the parts [H, W] uint8 of a body of one frame."""
-    return next(iter(draw_motion(body)))["parts"]
 
 
 def _several(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,16 +40,13 @@ def unpack(files: Files, folder: Path) -> None:
 
 def deliver(files: Files, folder: Path) -> None:
     """Write files below a folder, each file or folder at once, instead of those of the same name."""
-    temporary = folder / f".{uuid.uuid4().hex[:8]}.part"
-    try:
-        unpack(files, temporary)
-        for made in sorted(temporary.iterdir()):
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part", ignore_cleanup_errors=True) as temporary:
+        unpack(files, Path(temporary))
+        for made in sorted(Path(temporary).iterdir()):
             target = folder / made.name
             if target.is_dir():
                 shutil.rmtree(target)
             os.replace(made, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

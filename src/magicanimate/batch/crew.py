@@ -110,7 +110,7 @@ class Crew(ABC):
                 return
             except (InputError, WorkerGone) as error:
                 LOG.warning("the worker %s: %s", worker.name, error)
-            except Exception:
+            except Exception:  # whatever a worker does, its place is filled again
                 LOG.exception("the worker %s", worker.name)
             finally:
                 worker.close()

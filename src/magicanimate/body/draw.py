@@ -137,6 +137,11 @@ def draw_skeleton(at_S2: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(image)
 
 
+def draw_parts(body: BodyMotion) -> np.ndarray:
+    """Draw the parts [H, W] uint8 of a body of one frame."""
+    return next(iter(draw_motion(body)))["parts"]
+
+
 def draw_motion(
     motion: BodyMotion, size: tuple[int, int] | None = None, kinds: Sequence[str] = ("parts",)
 ) -> Iterator[dict[str, np.ndarray]]:

@@ -21,6 +21,12 @@ def regions(mask_HW: np.ndarray) -> np.ndarray:
     return labels_HW
 
 
+def nearest_known(values_HW: np.ndarray, known_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance [H, W] from the nearest known pixel, of which there is one, and the value [H, W] there."""
+    distance_HW, nearest = ndimage.distance_transform_edt(~known_HW, return_indices=True)
+    return distance_HW, values_HW[tuple(nearest)]
+
+
 def keep_person(parts_HW: np.ndarray, follow: Follower) -> np.ndarray:
     """Return the map with one person only: the region that is followed, and what is nearer to it than to another's."""
     height, width = parts_HW.shape

@@ -29,6 +29,11 @@ GROUPS: dict[str, tuple[int, ...]] = {
 GROUP_OF_PART = np.full(25, -1, np.int8)
 for _index, _parts in enumerate(GROUPS.values()):
     GROUP_OF_PART[list(_parts)] = _index
+ARMS, LEGS = (
+    [index for index, name in enumerate(GROUPS) if name.split(".")[0] in kinds]
+    for kinds in (("upper arm", "lower arm", "hand"), ("upper leg", "lower leg", "foot"))
+)
+"""Indices in GROUPS of all that belongs to an arm, and to a leg."""
 
 JOINTS = (
     "crown", "chin", "neck", "pelvis",

@@ -150,7 +150,7 @@ def _is_same(person: Person, other: Person) -> bool:
 @lru_cache(maxsize=8)
 def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | None:
     """Return the person in a region of a picture."""
-    from magicanimate.body.draw import draw_motion
+    from magicanimate.body.draw import draw_parts
     from magicanimate.body.fit import fit_track
 
     track = track_picture(np.frombuffer(pixels, np.uint8).reshape(shape), region)
@@ -158,7 +158,7 @@ def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | N
         return None
     body, mask_HW = fit_track(track), track.masks(0) if track.masks else None
     height, width = body.size
-    wide = next(iter(draw_motion(body.moved(size=(_AROUND * height, _AROUND * width)), kinds=("parts",))))["parts"]
+    wide = draw_parts(body.moved(size=(_AROUND * height, _AROUND * width)))
     top, left = (_AROUND - 1) * height // 2, (_AROUND - 1) * width // 2
     parts_HW = wide[top : top + height, left : left + width]
     shown = {
@@ -204,7 +204,7 @@ def _share(parts_HW: np.ndarray, wide_HW: np.ndarray, group: int) -> float:
 
 def _rest_lengths(body: BodyMotion) -> np.ndarray:
     """Measure lengths [L] in pixels in a drawing of the same body at the same distance, upright and facing us."""
-    from magicanimate.body.draw import draw_motion
+    from magicanimate.body.draw import draw_parts
 
     rest = np.zeros_like(body.pose_FP[:1])
     rest[0, [0, 4]] = 1  # the first two columns of the identity: facing the camera
@@ -214,5 +214,5 @@ def _rest_lengths(body: BodyMotion) -> np.ndarray:
         body, pose_FP=rest, position_F3=np.array([[0, distance, 0]], np.float32), focal=focal,
         size=(_REST_SIDE, _REST_SIDE),
     )  # fmt: skip
-    _, lengths_L = find_joints(next(iter(draw_motion(standing, kinds=("parts",))))["parts"])
+    _, lengths_L = find_joints(draw_parts(standing))
     return lengths_L * body.focal / focal

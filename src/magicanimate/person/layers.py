@@ -18,6 +18,7 @@ from magicanimate.body.motion import BodyMotion
 from magicanimate.body.raster import Raster, rasterize
 from magicanimate.body.rig import JOINT_INDEX, REGIONS, rig, triangles
 from magicanimate.body.skinning import blend, skin, skin_weights, to_screen
+from magicanimate.parts.regions import nearest_known
 from magicanimate.person.cloth import join_skirt
 from magicanimate.person.matte import Matte
 from magicanimate.person.outpainting import continue_person
@@ -230,8 +231,8 @@ def _covered(own: Raster, posed: _Posed) -> np.ndarray:
     border_HW = (labels_HW == TRUNK) & ndimage.binary_dilation(labels_HW == NOBODY) & own.on_HW
     if not border_HW.any():
         return own.on_HW
-    away_HW, nearest = ndimage.distance_transform_edt(~border_HW, return_indices=True)
-    thinner_HW = depth_HW[tuple(nearest)] * np.clip(1 - away_HW / (_SEEN_NEARBY * posed.height), 0, 1)
+    away_HW, seen_HW = nearest_known(depth_HW, border_HW)
+    thinner_HW = seen_HW * np.clip(1 - away_HW / (_SEEN_NEARBY * posed.height), 0, 1)
     return own.on_HW & (depth_HW >= thinner_HW)
 
 

@@ -12,14 +12,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS
+from magicanimate.parts.skeleton import ARMS, GROUP_OF_PART, LEGS
 from magicanimate.person.segments import color_shares, geodesic
 
-_KINDS = (
-    tuple(name for name in GROUPS if name.split(".")[0] in ("upper arm", "lower arm", "hand")),
-    tuple(name for name in GROUPS if name.split(".")[0] in ("upper leg", "lower leg", "foot")),
-)
-"""Limbs that have colors in common."""
 _DEEP = 0.5  # of a limb's own half thickness: nearer its middle is its core
 _MISSED = 0.25  # of a core that is not in the mask, from which a limb is looked for
 _FEWEST = 40  # pixels of known colors
@@ -47,8 +42,7 @@ def add_limbs(picture_HWC: np.ndarray, soft_HW: np.ndarray, parts_HW: np.ndarray
     away_HW = ndimage.distance_transform_edt(parts_HW == 0)
     around_HW = (away_HW > _NEAR * height) & (away_HW < _FAR * height + 3) & (soft_HW < 0.1)
     out = soft_HW.copy()
-    for names in _KINDS:
-        groups = [list(GROUPS).index(name) for name in names]
+    for groups in (ARMS, LEGS):  # limbs that have colors in common
         cores = [_core(group_HW == group) for group in groups]
         missed = [core for core in cores if core.any() and (soft_HW[core] < 0.5).mean() > _MISSED]
         known_HW = np.any(cores, 0) & (soft_HW > 0.9)

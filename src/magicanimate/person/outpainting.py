@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from magicanimate.body.draw import draw_motion
+from magicanimate.body.draw import draw_parts
 from magicanimate.body.motion import BodyMotion
-from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS
+from magicanimate.parts.regions import nearest_known
+from magicanimate.parts.skeleton import ARMS, GROUP_OF_PART, GROUPS, LEGS
 from magicanimate.person.matte import Matte
 from magicanimate.person.texture import complete_texture
 
@@ -26,13 +27,9 @@ _FEWEST = 60  # pixels of a limb from which its texture is continued; from all o
 _TAPER = 0.5  # pixels: how far a continued outline may move aside for each pixel beyond the frame
 
 
-def _groups(*beginnings: str) -> list[int]:
-    return [index for index, name in enumerate(GROUPS) if name.startswith(beginnings)]
-
-
-_ALIKE = (_groups("upper arm", "lower arm", "hand"), _groups("upper leg", "lower leg", "foot"), _groups("torso"))
+_TORSO, _HEAD = list(GROUPS).index("torso"), list(GROUPS).index("head")
+_ALIKE = (ARMS, LEGS, [_TORSO])
 """Parts of the body that continue each other."""
-_HEAD = _groups("head")
 
 
 @dataclass(frozen=True)
@@ -58,22 +55,22 @@ def continue_person(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> 
     height, width = picture_HWC.shape[:2]
     most = (round(_MOST * height), round(_MOST * width))
     wide = body.moved(size=(height + 2 * most[0], width + 2 * most[1]))
-    parts_hw = next(iter(draw_motion(wide, kinds=("parts",))))["parts"]
+    parts_hw = draw_parts(wide)
     rows, columns = (np.flatnonzero((parts_hw > 0).any(axis)) for axis in (1, 0))
-    if not rows.size:
+    figure = float(np.ptp(rows)) if rows.size else 0.0
+    down = _beyond(rows - most[0], height, _WORTH * figure)
+    aside = _beyond(columns - most[1], width, _WORTH * figure)
+    if not down and not aside:
         return Continued(picture_HWC, matte, body, (slice(0, height), slice(0, width)))
-    spans = ((rows, most[0], height), (columns, most[1], width))
-    beyond = [max(inside - at[0], at[-1] + 1 - inside - length, 0) for at, inside, length in spans]
-    least = _WORTH * np.ptp(rows)
-    down, aside = (int(pixels) if pixels > least else 0 for pixels in beyond)
     crop = (slice(most[0] - down, most[0] + height + down), slice(most[1] - aside, most[1] + width + aside))
     frame = (slice(down, down + height), slice(aside, aside + width))
     pad = ((down, down), (aside, aside))
-    part_hw = _nearest_part(parts_hw[crop])
-    shape_hw = _continued(matte.mask_HW, parts_hw[crop], part_hw, pad)
+    parts_hw = parts_hw[crop]
+    part_hw = GROUP_OF_PART[nearest_known(parts_hw, parts_hw > 0)[1]]
+    shape_hw = _continued(matte.mask_HW, parts_hw, part_hw, pad)
     alpha_hw = np.where(shape_hw, 255, np.pad(matte.alpha_HW, pad))
     color = np.pad(matte.foreground_HWC, (*pad, (0, 0)), mode="edge")
-    near_hw = ndimage.distance_transform_edt(~shape_hw) < _NEAR * np.ptp(rows) if shape_hw.any() else shape_hw
+    near_hw = ndimage.distance_transform_edt(~shape_hw) < _NEAR * figure if shape_hw.any() else shape_hw
     usable_hw = np.pad(matte.alpha_HW > 240, pad) & near_hw
     for parts in _ALIKE:
         hole_hw, own_hw = (where & np.isin(part_hw, parts) for where in (shape_hw, usable_hw))
@@ -84,10 +81,10 @@ def continue_person(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> 
     return Continued(picture, Matte(alpha_hw.astype(np.uint8), color), larger, frame)
 
 
-def _nearest_part(parts_hw: np.ndarray) -> np.ndarray:
-    """Return the index in GROUPS of the nearest part of the body. [h, w]."""
-    nearest = ndimage.distance_transform_edt(parts_hw == 0, return_distances=False, return_indices=True)
-    return GROUP_OF_PART[parts_hw[tuple(nearest)]]
+def _beyond(at: np.ndarray, length: int, least: float) -> int:
+    """Return how far a body at some rows or columns reaches beyond a frame of a length; 0 if that is little."""
+    pixels = max(-at[0], at[-1] + 1 - length, 0) if at.size else 0
+    return int(pixels) if pixels > least else 0
 
 
 def _continued(
@@ -95,10 +92,10 @@ def _continued(
 ) -> np.ndarray:
     """Find the person's pixels [h, w] bool beyond the frame: the body's, with an outline starting as the mask ends."""
     outside_hw = ~np.pad(np.ones_like(mask_HW), pad)
-    if not outside_hw.any() or not mask_HW.any():
-        return outside_hw & False
+    if not mask_HW.any():
+        return np.zeros_like(outside_hw)
     away_hw = ndimage.distance_transform_edt(outside_hw)
     aside_HW = ndimage.distance_transform_edt(~mask_HW) - ndimage.distance_transform_edt(mask_HW)
     aside_hw = np.pad(aside_HW, pad, mode="edge")
     shape_hw = ((parts_hw > 0) & (aside_hw < _TAPER * away_hw)) | (aside_hw < -_TAPER * away_hw)
-    return outside_hw & shape_hw & ~np.isin(part_hw, _HEAD)
+    return outside_hw & shape_hw & (part_hw != _HEAD)

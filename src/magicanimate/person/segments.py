@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from magicanimate.compiled import compiled
+from magicanimate.parts.regions import nearest_known
 
 NOBODY, TRUNK, LEFT_ARM, RIGHT_ARM = 0, 1, 2, 3
 """Labels of pixels. Left and right are the person's."""
@@ -103,14 +104,8 @@ def _without_ribbons(labels_HW: np.ndarray, height: float) -> np.ndarray:
     arm_HW = labels_HW > TRUNK
     if not arm_HW.any():
         return labels_HW
-    distance_HW, nearest_HW = _nearest(labels_HW, arm_HW)
+    distance_HW, nearest_HW = nearest_known(labels_HW, arm_HW)
     return np.where(trunk_HW & ~thick_HW & (distance_HW < 3 * radius), nearest_HW, labels_HW)
-
-
-def _nearest(labels_HW: np.ndarray, known_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance [H, W] from the nearest known pixel, and its label [H, W]."""
-    distance_HW, nearest = ndimage.distance_transform_edt(~known_HW, return_indices=True)
-    return distance_HW, labels_HW[tuple(nearest)]
 
 
 def _without_islands(labels_HW: np.ndarray, solid_HW: np.ndarray, seeds_HW: np.ndarray, height: float) -> np.ndarray:
@@ -126,7 +121,7 @@ def _without_islands(labels_HW: np.ndarray, solid_HW: np.ndarray, seeds_HW: np.n
     if not seeded.any():
         return labels_HW
     near_HW = ndimage.distance_transform_edt(~seeded[pieces_HW]) <= thin + 2.5
-    distance_HW, nearest_HW = _nearest(labels_HW, arm_HW)
+    distance_HW, nearest_HW = nearest_known(labels_HW, arm_HW)
     return np.where(trunk_HW & ~near_HW & (distance_HW < _REACH * height), nearest_HW, labels_HW)
 
 
@@ -135,7 +130,7 @@ def _with_soft_rims(labels_HW: np.ndarray, solid_HW: np.ndarray) -> np.ndarray:
     known_HW = solid_HW & (labels_HW > NOBODY)
     if not known_HW.any():
         return labels_HW
-    return np.where((labels_HW > NOBODY) & ~solid_HW, _nearest(labels_HW, known_HW)[1], labels_HW)
+    return np.where((labels_HW > NOBODY) & ~solid_HW, nearest_known(labels_HW, known_HW)[1], labels_HW)
 
 
 def _trunk_colored(image: np.ndarray, solid_HW: np.ndarray, drawn_HW: np.ndarray) -> np.ndarray:
@@ -231,7 +226,7 @@ def _without_specks(labels_HW: np.ndarray, height: float) -> np.ndarray:
         small[0] = False
         out[small[pieces_HW]] = NOBODY
     missing_HW = (out == NOBODY) & (labels_HW > NOBODY)
-    return np.where(missing_HW, _nearest(out, out > NOBODY)[1], out) if (out > NOBODY).any() else out
+    return np.where(missing_HW, nearest_known(out, out > NOBODY)[1], out) if (out > NOBODY).any() else out
 
 
 def geodesic(image: np.ndarray, likelihood_HW: np.ndarray, inside_HW: np.ndarray, seeds_HW: np.ndarray) -> np.ndarray:

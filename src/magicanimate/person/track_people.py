@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from magicanimate.parts.densepose import AREAS, HEAD, resize_parts
 from magicanimate.parts.frame_store import PackedFrames
+from magicanimate.parts.regions import nearest_known
 
 STRANGER = 255
 """Somebody beside the people who are followed."""
@@ -232,8 +233,7 @@ def _grown(owner_hw: np.ndarray) -> np.ndarray:
     """Return every pixel with the owner of the nearest one that has any."""
     if not owner_hw.any():
         return owner_hw
-    nearest = ndimage.distance_transform_edt(owner_hw == 0, return_distances=False, return_indices=True)
-    return owner_hw[tuple(nearest)]
+    return nearest_known(owner_hw, owner_hw > 0)[1]
 
 
 def _next(person: _Person, own_hw: np.ndarray, alone: bool) -> _Person:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import AnimateSettings
 from magicanimate.batch.worker import Outcome, Task
+from magicanimate.files import remove
 from magicanimate.media import settings_path
 from magicanimate.serve.job_states import Record
 from magicanimate.serve.options import Limits
@@ -64,12 +65,4 @@ def tidy(folder: Path, record: Record | None) -> None:
         kept = {record.result, settings_path(folder / record.result).name, record.driver}
         for path in folder.iterdir():
             if path.name not in kept:
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    """Delete a file or a folder with all that is in it; one that is gone already is no fault."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+                remove(path)

@@ -34,6 +34,7 @@ _JOBS = sa.Table(
     sa.Index("state_created", "state", "created"),
     sa.Index("client_started", "client", "started"),
 )  # fmt: skip
+_BYTES = sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))
 _COLUMNS = {column.name for column in _JOBS.columns} - {"record"}
 
 
@@ -70,7 +71,7 @@ class Store:
             check(
                 connection.scalar(open_jobs.where(_JOBS.c.client == job.client)) or 0,
                 connection.scalar(open_jobs) or 0,
-                connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))) or 0,
+                connection.scalar(_BYTES) or 0,
             )
             connection.execute(sa.insert(_JOBS).values(_row(job)))
 
@@ -140,7 +141,7 @@ class Store:
     def used(self) -> int:
         """Return bytes of all jobs."""
         with self._reader.connect() as connection:
-            return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))) or 0
+            return connection.scalar(_BYTES) or 0
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -64,15 +64,13 @@ def agreement(body: BodyMotion, maps: Sequence[np.ndarray]) -> float:
 
     Some frames are looked at, evenly spread; parts that hardly show in a map do not count. 1 where none do.
     """
-    from magicanimate.body.draw import draw_motion
+    from magicanimate.body.draw import draw_parts
 
     frames = sorted(set(np.linspace(0, len(maps) - 1, _COMPARED).round().astype(int).tolist()))
     shares = []
     for index in frames:
         one = slice(index, index + 1)
-        moment = body.only(one)
-        drawn_HW = next(iter(draw_motion(moment, kinds=("parts",))))["parts"]
-        mine_HW, theirs_HW = _COARSE[drawn_HW], _COARSE[maps[index]]
+        mine_HW, theirs_HW = _COARSE[draw_parts(body.only(one))], _COARSE[maps[index]]
         for coarse in range(1, _COARSE.max() + 1):
             mine, theirs = mine_HW == coarse, theirs_HW == coarse
             if theirs.sum() > _SHOWN * theirs.size:
