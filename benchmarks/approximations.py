@@ -3,7 +3,7 @@
     python benchmarks/approximations.py --frames 32 --out results/approximations
     python benchmarks/approximations.py --steps 25 --frames 16 --out results/approximations25
 
-Every row is one `animate` with other settings, compared with the first one frame by frame: PSNR in dB and SSIM (grey,
+Every row is one `animate` with other settings, compared with the first one frame by frame: PSNR in dB and SSIM (gray,
 7x7 windows). Speed-up is in the processor time of the denoising stage. Writes JSON, and a sheet: one row per variant.
 """
 
@@ -124,10 +124,10 @@ def compared(frames_FHWC: np.ndarray, exact_FHWC: np.ndarray) -> dict[str, float
     """Mean over frames of PSNR (100 for equal frames) and SSIM."""
     pairs = list(zip(frames_FHWC, exact_FHWC, strict=True))
     errors = [np.square(ours.astype(float) - exact).mean() for ours, exact in pairs]
-    grey = np.array([0.299, 0.587, 0.114])
+    gray = np.array([0.299, 0.587, 0.114])
     return {
         "psnr": float(np.mean([10 * np.log10(255**2 / error) if error else 100.0 for error in errors])),
-        "ssim": float(np.mean([structural_similarity(a @ grey, b @ grey, data_range=255.0) for a, b in pairs])),
+        "ssim": float(np.mean([structural_similarity(a @ gray, b @ gray, data_range=255.0) for a, b in pairs])),
     }
 
 

@@ -262,7 +262,7 @@ def preset(name: str, frames: int) -> Callable[[Bench], dict[str, Any]]:
 
 
 def variants(bench: Bench) -> dict[str, Any]:
-    """Seconds a step of `original` without one optimisation or with another choice."""
+    """Seconds a step of `original` without one optimization or with another choice."""
     few, engine, results = bench.settings("original", 5), bench.engine, {}
 
     def step(name: str, compute: Compute) -> None:

@@ -267,7 +267,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), dpi=100)
-    axes.plot([1, 64], [1, 64], color="lightgrey", label="ideal")
+    axes.plot([1, 64], [1, 64], color="lightgray", label="ideal")
     for frames in sorted({row["frames"] for row in report.get("paper", [])}):
         rows = [row for row in report["paper"] if row["frames"] == frames]
         axes.plot(

@@ -94,7 +94,7 @@ def count(settings: TrainSettings, size: str, pixels: int) -> dict[str, dict[str
         "weights": sum(weights.values()),
         "bfloat16 copies": 2 * many if loop.precision == "bfloat16" else 0,
         "gradients": 4 * many,
-        "optimiser": sum(map(factors, trained)) if loop.optimizer == "adafactor" else 8 * many,
+        "optimizer": sum(map(factors, trained)) if loop.optimizer == "adafactor" else 8 * many,
         "average": 4 * many if loop.ema else 0,
     }
     results: dict[str, dict[str, float]] = {}

@@ -40,7 +40,7 @@ def plain():
 
 
 def test_int8_weights_are_near(plain):
-    model = accelerate_model(random_model("rgb"), CPU, Acceleration(quantise="int8"))
+    model = accelerate_model(random_model("rgb"), CPU, Acceleration(quantize="int8"))
     weight = model.denoiser.up_blocks[1].attentions[0].transformer_blocks[0].ff.net[2].weight
     assert "Int8" in type(weight).__name__ or "Int8" in type(weight.data).__name__
     error = (run(model) - plain).std() / plain.std()
@@ -118,7 +118,7 @@ def test_weights_are_packed_on_cpus_with_sixteen_bit_arithmetic(monkeypatch, pla
     changed = random_model("rgb")
     changed.denoiser.conv_in.weight.data[0] += 1
     assert model_fingerprint(model) != model_fingerprint(accelerate_model(changed, CPU, Acceleration()))
-    in_8_bit = accelerate_model(random_model("rgb"), CPU, Acceleration(quantise="int8"))
+    in_8_bit = accelerate_model(random_model("rgb"), CPU, Acceleration(quantize="int8"))
     assert not isinstance(in_8_bit.denoiser.conv_in, PackedConv2d)
     monkeypatch.setattr(acceleration, "can_pack", lambda dtype: False)
     assert model_fingerprint(model) == model_fingerprint(accelerate_model(random_model("rgb"), CPU, Acceleration()))
@@ -184,7 +184,7 @@ def test_a_decoder_that_does_not_fit(tmp_path):
     ("options", "message"),
     [
         ({"offload": True}, "cpu is none"), ({"graphs": True}, "NVIDIA GPU"),
-        ({"quantise": "fp8"}, "choose int8"), ({"quantise": "int3"}, "int3"),
+        ({"quantize": "fp8"}, "choose int8"), ({"quantize": "int3"}, "int3"),
     ],
 )  # fmt: skip
 def test_what_the_device_cannot_do(options, message):

@@ -25,7 +25,7 @@ from magicanimate.media.video import save_frames
 from magicanimate.models.config import ModelConfig
 from magicanimate.person.light import light_near, match_light, mean_light
 from magicanimate.person.scene import Backdrop, Scene
-from magicanimate.provenance import labelled
+from magicanimate.provenance import labeled
 from magicanimate.serve.page.examples import SHELF
 
 FRAMES = 3
@@ -230,8 +230,8 @@ def test_without_a_person_there_is_nobody_to_put_before_it(motion_file, tmp_path
 
 def test_the_label_stays_visible_where_nothing_else_is():
     empty = np.zeros((64, 128, 4), np.uint8)
-    corner = labelled(empty)[-8:, -40:]
+    corner = labeled(empty)[-8:, -40:]
     assert (corner[..., 3] > 100).all()
-    opaque = labelled(np.dstack([plain((64, 128), GREEN), np.full((64, 128), 255, np.uint8)]))
+    opaque = labeled(np.dstack([plain((64, 128), GREEN), np.full((64, 128), 255, np.uint8)]))
     assert (opaque[..., 3] == 255).all()
-    assert np.array_equal(opaque[..., :3], labelled(plain((64, 128), GREEN)))
+    assert np.array_equal(opaque[..., :3], labeled(plain((64, 128), GREEN)))

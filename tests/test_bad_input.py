@@ -138,7 +138,7 @@ def test_a_picture_of_one_pixel(animation):
 
 
 def test_a_picture_of_8k(animation):
-    animation.accepted(image=picture(animation, Image.new("RGB", (7680, 4320), "grey"), "p.jpg"))
+    animation.accepted(image=picture(animation, Image.new("RGB", (7680, 4320), "gray"), "p.jpg"))
 
 
 def test_a_video_instead_of_a_picture(animation):
@@ -160,7 +160,7 @@ def test_a_motion_of_one_frame(animation):
     assert len(list(open_clip(animation.out))) == 1
 
 
-def test_a_motion_that_is_not_densepose_coloured(animation):
+def test_a_motion_that_is_not_densepose_colored(animation):
     noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     animation.refused("No person was found", motion=save_frames(iter(noise), animation.folder / "n.mp4", 25, {}))
 

@@ -58,7 +58,7 @@ def test_a_photograph_is_animated_by_an_ordinary_video(tmp_path, dance):
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
     assert len(list(open_clip(out))) == 6
-    assert "No person was recognised" not in ended.stderr, "the person in the picture was measured"
+    assert "No person was recognized" not in ended.stderr, "the person in the picture was measured"
 
 
 def test_the_libraries_are_hidden():

@@ -1,7 +1,4 @@
-"""The ComfyUI nodes: pure functions, schemas, execution of every node, and the registry's rules.
-
-With MAGICANIMATE_COMFYUI=/path/to/ComfyUI a real server runs the example workflow.
-"""
+"""The ComfyUI nodes: pure functions, schemas, execution of every node, and the registry's rules."""
 
 from __future__ import annotations
 
@@ -12,10 +9,7 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +19,7 @@ import torch
 from PIL import Image
 
 import comfy_stand_in
+from comfy_workflow import to_prompt
 from figures import walking_parts
 from magicanimate.animation.settings import AnimateSettings, Preset, make_settings
 from magicanimate.check.findings import Finding
@@ -34,7 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PACK = ROOT / "comfyui"
 DEMO = ROOT / "src" / "magicanimate" / "assets" / "demo"
 WORKFLOW = PACK / "example_workflows" / "animate_a_picture.json"
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 NAME = "magicanimate_nodes_under_test"
 
 
@@ -305,33 +299,6 @@ def test_the_registry_rules():
     assert not re.search(r"subprocess|os\.system|\beval\(|\bexec\(", source)
 
 
-def to_prompt(workflow: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """Convert a workflow to the page's prompt; check names, types, counts. info: of the nodes, by the server."""
-    links = {link[0]: link for link in workflow["links"]}
-    prompt = {}
-    for node in workflow["nodes"]:
-        known = info[node["type"]]["input"]
-        sockets = known.get("required", {}) | known.get("optional", {})
-        values, inputs = list(node["widgets_values"]), {}
-        for name, (kind, *options) in sockets.items():
-            if isinstance(kind, list) or kind in WIDGETS:
-                inputs[name] = values.pop(0)
-                extra = options[0] if options else {}
-                if any(extra.get(more) for more in ("control_after_generate", "image_upload", "video_upload")):
-                    values.pop(0)
-        assert values == [], node["type"]
-        for socket in node["inputs"]:
-            assert socket["name"] in sockets, (node["type"], socket)
-            if socket["link"] is not None:
-                _, source, place, _, _, kind = links[socket["link"]]
-                assert kind == socket["type"] or socket["type"] == "*"
-                origin = next(other for other in workflow["nodes"] if other["id"] == source)
-                assert info[origin["type"]]["output"][place] == kind
-                inputs[socket["name"]] = [str(source), place]
-        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
-    return prompt
-
-
 CORE = {
     "LoadImage": {"input": {"required": {"image": ["COMBO", {"image_upload": True}]}}, "output": ["IMAGE", "MASK"]},
     "LoadVideo": {"input": {"required": {"file": ["COMBO", {"video_upload": True}]}}, "output": ["VIDEO"]},
@@ -353,61 +320,3 @@ def test_the_example_fits_the_nodes(nodes):
         for name, value in node["inputs"].items():
             options = sockets.get(name, ["", {}])[1].get("options")
             assert options is None or value in options
-
-
-# A real server
-
-
-def ask(url: str, data: Any = None) -> Any:
-    body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
-def wait_for(server: subprocess.Popen[bytes], look: Any) -> Any:
-    """Wait until `look` finds something while the server runs, and return it."""
-    for _ in range(600):
-        assert server.poll() is None, "the server has ended"
-        try:
-            if found := look():
-                return found
-        except (urllib.error.URLError, ConnectionError):
-            pass
-        time.sleep(0.5)
-    raise AssertionError("nothing came within five minutes")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("MAGICANIMATE_COMFYUI" not in os.environ, reason="MAGICANIMATE_COMFYUI names no ComfyUI folder")
-def test_a_real_server_runs_the_example(tmp_path):
-    (tmp_path / "custom_nodes").mkdir()
-    (tmp_path / "custom_nodes" / "magicanimate").symlink_to(PACK)
-    (tmp_path / "input").mkdir()
-    (tmp_path / "input" / "person.png").write_bytes((DEMO / "picture.png").read_bytes())
-    (tmp_path / "input" / "dance.mp4").write_bytes((DEMO / "motion.mp4").read_bytes())
-    main, port = Path(os.environ["MAGICANIMATE_COMFYUI"]) / "main.py", 8400 + os.getpid() % 500
-    command = [sys.executable, str(main), "--cpu", "--port", str(port), "--base-directory", str(tmp_path),
-               "--disable-api-nodes"]  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=main.parent)
-    try:
-        info = wait_for(server, lambda: ask(f"{url}/object_info"))
-        assert "MagicAnimate_Animate" in info, (tmp_path / "log").read_text()
-        prompt = to_prompt(json.loads(WORKFLOW.read_text()), info)
-        prompt["4"]["inputs"]["max_frames"] = 4
-        number = ask(f"{url}/prompt", {"prompt": prompt})["prompt_id"]
-        done = wait_for(server, lambda: ask(f"{url}/history/{number}").get(number))
-        assert done["status"]["status_str"] == "success", done["status"]
-        (video,) = (tmp_path / "output" / "video").glob("*.mp4")
-        from magicanimate.media import open_clip
-
-        assert len(list(open_clip(video))) == 4
-        assert list((tmp_path / "output").glob("motion_*.bvh"))
-        page = f"{url}/extensions/magicanimate/docs/MagicAnimate_Animate.md"
-        with urllib.request.urlopen(page, timeout=30) as answer:
-            assert answer.read().startswith(b"# Animate")
-    finally:
-        server.terminate()
-        server.wait()

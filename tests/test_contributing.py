@@ -18,7 +18,7 @@ from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.animation.shown import MOTION, Shown
 from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError
-from magicanimate.evaluate import Evaluation, catalogue, evaluation
+from magicanimate.evaluate import Evaluation, catalog, evaluation
 from magicanimate.sampling.solver_names import SOLVERS
 from magicanimate.sampling.solvers import build_solver
 from random_models import LEADING
@@ -93,9 +93,9 @@ def test_a_metric_is_added_by_its_value_and_its_entry(monkeypatch):
     def result() -> dict[str, Any]:
         made = Evaluation()
         made.add("clip", frames_FHWC, frames_FHWC)
-        return made.result().blocks[catalogue.CORRECT]
+        return made.result().blocks[catalog.CORRECT]
 
     assert "Brightness" not in result()
-    metric = catalogue.Metric("Brightness", (catalogue.CORRECT,), "none", "gray levels")
-    monkeypatch.setattr(catalogue, "_FIXED", (*catalogue._FIXED, metric))
+    metric = catalog.Metric("Brightness", (catalog.CORRECT,), "none", "gray levels")
+    monkeypatch.setattr(catalog, "_FIXED", (*catalog._FIXED, metric))
     assert result()["Brightness"].value == 4.0

@@ -143,7 +143,7 @@ def test_moving_to_a_number_format(model_folder):
 
 def test_weights_in_8_bit_are_not_saved(model_folder, tmp_path):
     pytest.importorskip("torchao")
-    pipe = MagicAnimatePipeline.from_pretrained(model_folder, device="cpu", quantise="int8")
+    pipe = MagicAnimatePipeline.from_pretrained(model_folder, device="cpu", quantize="int8")
     with pytest.raises(InputError, match="8 bit or packed"):
         pipe.save_pretrained(tmp_path / "q")
 

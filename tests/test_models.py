@@ -14,9 +14,9 @@ from magicanimate.errors import InputError
 from magicanimate.models.config import ModelConfig
 from magicanimate.models.model import DIFFUSERS_CLASSES, check_sizes, load_model, save_model
 from magicanimate.models.weights import (
-    dequantise,
+    dequantize,
     load_strict,
-    quantise_int8,
+    quantize_int8,
     read_safetensors,
     stored_state,
     to_storage,
@@ -156,7 +156,7 @@ def test_wrong_prompt(folder):
 def test_fields_of_the_description_are_checked(folder):
     path = folder / "model.json"
     content = json.loads(path.read_text())
-    for change, named in (({"window": "many"}, "window"), ({"colour": 1}, "colour"), ({"overlap": 9}, "overlap")):
+    for change, named in (({"window": "many"}, "window"), ({"color": 1}, "color"), ({"overlap": 9}, "overlap")):
         path.write_text(json.dumps({**content, **change}))
         with pytest.raises(InputError, match=named):
             load_model(folder)
@@ -210,12 +210,12 @@ def test_what_all_latents_pass_is_not_rounded_to_int8(tmp_path):
 
 def test_int8_rounds_to_half_a_level():
     state = {"w": randn(6, 5, 3), "zero": torch.zeros(2, 3), "b": randn(6), "n": torch.arange(3)}
-    stored = quantise_int8(state)
+    stored = quantize_int8(state)
     assert {name: str(value.dtype) for name, value in stored.items()} == {
         "w": "torch.int8", "w.scale": "torch.float16", "zero": "torch.int8", "zero.scale": "torch.float16",
         "b": "torch.float16", "n": "torch.int64",
     }  # fmt: skip
-    full = dequantise(stored)
+    full = dequantize(stored)
     assert set(full) == set(state)
     step = state["w"].flatten(1).abs().amax(1)[:, None, None] / 127
     assert ((full["w"] - state["w"]).abs() <= 0.56 * step).all()
@@ -226,7 +226,7 @@ def test_int8_rounds_to_half_a_level():
 
 def test_a_weight_called_scale_is_not_a_factor():
     state = {"norm.scale": torch.ones(3)}
-    assert torch.equal(dequantise(state)["norm.scale"], torch.ones(3))
+    assert torch.equal(dequantize(state)["norm.scale"], torch.ones(3))
 
 
 def test_storage_keeps_whole_numbers():

@@ -125,7 +125,7 @@ def test_the_original_ignores_the_aspect_ratio_and_cuts_off_bits(rgb_pipe):
     assert set(np.unique(rounded - cut)) == {0, 1}
 
 
-def test_raw_colours_reach_an_rgb_model_only_in_the_original(rgb_pipe):
+def test_raw_colors_reach_an_rgb_model_only_in_the_original(rgb_pipe):
     shifted = np.clip(MOTION[:2].astype(int) - 3, 0, 255).astype(np.uint8)
     original = rgb_pipe.prepare(PICTURE, shifted, make_settings(preset="original")).signal
     ours = rgb_pipe.prepare(PICTURE, shifted, make_settings()).signal
@@ -202,9 +202,9 @@ def test_the_pipeline_tells_its_notes_to_logging(pipe, caplog):
 
 
 def test_an_unknown_option_of_from_pretrained(model_folder):
-    with pytest.raises(InputError, match="no 'quantize'; did you mean quantise"):
+    with pytest.raises(InputError, match="no 'quantize'; did you mean quantize"):
         MagicAnimatePipeline.from_pretrained(model_folder, quantize="int8")
-    with pytest.raises(InputError, match="choose from quantise, offload"):
+    with pytest.raises(InputError, match="choose from quantize, offload"):
         MagicAnimatePipeline.from_pretrained(model_folder, xyz=1)
 
 

@@ -34,7 +34,7 @@ def test_counted_memory_adds_up(stage):
     weights = sum(p.numel() for network in networks.values() for p in network.parameters())
     copies = sum(p.numel() for p in networks["denoiser"].parameters()) if stage == "distill" else 0
     assert figures["weights"] == pytest.approx(4 * (weights + copies))
-    assert figures["optimiser"] == 2 * figures["gradients"] == 2 * figures["average"]
+    assert figures["optimizer"] == 2 * figures["gradients"] == 2 * figures["average"]
     assert figures["gradients"] == pytest.approx(4 * figures["trained_millions"])
     assert counted(train_fit.RECIPES, stage, 128)["counted"]["activations"] > 3.5 * figures["activations"]
     assert figures["activations"] + figures["block"] < 0.8 * plain["activations"]
@@ -46,7 +46,7 @@ def test_low_memory_is_counted_as_it_is_set(stage):
     trained = usual["gradients"]
     assert low["gradients"] == trained
     assert low["average"] == 0
-    assert low["optimiser"] < 0.1 * usual["optimiser"]
+    assert low["optimizer"] < 0.1 * usual["optimizer"]
     frozen = usual["weights"] - trained
     assert trained + frozen / 2 <= low["weights"] < trained + 0.55 * frozen  # norms and first layers stay as they are
 

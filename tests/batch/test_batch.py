@@ -71,7 +71,7 @@ def test_paths_are_relative_to_the_list(tmp_path, picture_path, motion_path):
         ({"image": None}, "image is missing"),
         ({"motion": "no.mp4"}, "no.mp4 does not exist"),
         ({"steps": -1}, "steps: should be greater"),
-        ({"colour": "red"}, "colour: there is no such setting"),
+        ({"color": "red"}, "color: there is no such setting"),
         ({"out": "a.avi"}, "out: a.avi should end in"),
         ({"out": "a.mp4"}, "also the output of line 1"),
         ('{"image": ', "is not JSON"),
@@ -90,7 +90,7 @@ def test_bad_rows_are_named_and_the_others_stay(tmp_path, rows, row, message):
     ("name", "content", "message"),
     [
         ("jobs.txt", "", "give a .csv or .jsonl"), ("none.csv", None, "cannot be read"), ("jobs.jsonl", "", "no rows"),
-        ("jobs.csv", "picture,motion\n", "no image"), ("jobs.csv", "image,motion,colour\n", "no settings: 'colour'"),
+        ("jobs.csv", "picture,motion\n", "no image"), ("jobs.csv", "image,motion,color\n", "no settings: 'color'"),
         ("jobs.csv", "image,motion\n", "no rows"), ("jobs.jsonl", b"\xff\xfe\x00", "cannot be read"),
     ],
 )  # fmt: skip

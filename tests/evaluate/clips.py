@@ -10,7 +10,7 @@ from figures import walking_parts
 from magicanimate.evaluate.interfaces import InputRange
 
 
-class Colours:
+class Colors:
     """A real, tiny feature network: a few sums of the picture with fixed random weights."""
 
     name, metric, sha256 = "random sums", "frame distance", "0" * 64
@@ -23,7 +23,7 @@ class Colours:
         return rows @ weights / rows.shape[1]
 
 
-class Windows(Colours):
+class Windows(Colors):
     """The same of windows of four frames: sums of the frames one after another."""
 
     metric, window = "clip distance", 4
@@ -45,12 +45,12 @@ class Absolute:
 
 
 def clip(seed: int, frames: int = 8, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """A walking figure in random colours on a random background that stands still: frames and part maps."""
+    """A walking figure in random colors on a random background that stands still: frames and part maps."""
     rng = np.random.default_rng(seed)
     parts_FHW = walking_parts(frames, side, side)
-    colours = rng.integers(0, 256, (25, 3)).astype(np.uint8)
+    colors = rng.integers(0, 256, (25, 3)).astype(np.uint8)
     background = rng.integers(0, 256, (side // 8, side // 8, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
-    return np.where((parts_FHW == 0)[..., None], background, colours[parts_FHW]), parts_FHW
+    return np.where((parts_FHW == 0)[..., None], background, colors[parts_FHW]), parts_FHW
 
 
 def noisy(frames_FHWC: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_a_report(folders):
     assert "--size 32" in report["command"]
     blocks = report["result"]["blocks"]
     assert 0 < blocks["correct"]["SSIM"]["value"] < 1
-    assert "Part colour error" in blocks["consistency"]
+    assert "Part color error" in blocks["consistency"]
     assert "FID" not in blocks["correct"]
     text = (out / "report.md").read_text()
     for word in ("FID is left out", "Not comparable with the TikTok table", "| v2 |", "95% interval", "numpy "):

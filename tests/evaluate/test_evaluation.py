@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluate.clips import Absolute, Colours, Windows, clip, noisy
+from evaluate.clips import Absolute, Colors, Windows, clip, noisy
 from magicanimate.errors import InputError
 from magicanimate.evaluate import Evaluation, EvaluationSettings, Result, compare
 from magicanimate.evaluate.frechet import frechet_distance_of_sets
@@ -16,7 +16,7 @@ SMALL = EvaluationSettings(size=32, resamples=300)
 
 def evaluated(sigma: float, order=range(6), settings: EvaluationSettings = SMALL, **options) -> Result:
     """Six videos of three people, as noisy as asked."""
-    evaluation = Evaluation([Colours(), Windows()], [Absolute()], settings, **options)
+    evaluation = Evaluation([Colors(), Windows()], [Absolute()], settings, **options)
     for seed in order:
         target, parts = clip(seed)
         evaluation.add(f"v{seed}", noisy(target, sigma * (1 + seed / 6), seed), target, parts, parts, f"p{seed // 2}")
@@ -69,7 +69,7 @@ def test_the_reference_frame_is_not_counted():
     assert Evaluation(settings=everything).add("v", output, target).values["L1"] > 0
 
 
-def test_centre_square_at_256():
+def test_center_square_at_256():
     target = np.zeros((3, 40, 64, 3), np.uint8)
     target[:, :, :12] = 255  # beside the center square of 40 columns
     row = Evaluation().add("v", np.zeros_like(target), target)
@@ -93,7 +93,7 @@ def test_the_distance_is_of_all_windows_together(good):
 
 
 def test_a_network_computes_the_same_frames_once(tmp_path):
-    class Counting(Colours):
+    class Counting(Colors):
         calls = 0
 
         def features(self, pictures):
@@ -179,7 +179,7 @@ def test_videos_shorter_than_a_window():
 
 def test_two_networks_of_one_name_are_refused():
     with pytest.raises(InputError, match="one name"):
-        Evaluation([Colours(), Colours()])
+        Evaluation([Colors(), Colors()])
 
 
 def test_draws_are_of_whole_groups():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from evaluate.clips import Absolute, clip, noisy
-from magicanimate.evaluate.frames import grey, l1, l1_per_pixel, lpips, psnr_frames, ssim, wrapped_psnr
+from magicanimate.evaluate.frames import gray, l1, l1_per_pixel, lpips, psnr_frames, ssim, wrapped_psnr
 
 TARGET, _ = clip(0, frames=3, side=64)
 OUTPUT = noisy(TARGET, 20)
@@ -27,22 +27,22 @@ def test_psnr_and_ssim_are_scikit_images():
     for index in range(3):
         expected = peak_signal_noise_ratio(TARGET[index], OUTPUT[index], data_range=255)
         assert psnr_frames(OUTPUT, TARGET)[index] == pytest.approx(expected, abs=1e-6)
-        expected = structural_similarity(grey(TARGET[index]), grey(OUTPUT[index]), data_range=255)
+        expected = structural_similarity(gray(TARGET[index]), gray(OUTPUT[index]), data_range=255)
         assert ssim(OUTPUT, TARGET)[index] == pytest.approx(expected, abs=1e-6)
 
 
 def test_another_window_is_another_ssim():
     """Negative control: what is asked of SSIM above can fail."""
-    other = structural_similarity(grey(TARGET[0]), grey(OUTPUT[0]), data_range=255, win_size=11)
+    other = structural_similarity(gray(TARGET[0]), gray(OUTPUT[0]), data_range=255, win_size=11)
     assert abs(ssim(OUTPUT, TARGET)[0] - other) > 1e-3
 
 
-def test_grey_is_opencvs():
+def test_gray_is_opencvs():
     cv2 = pytest.importorskip("cv2")
     pictures = uniform(3)
     for picture in pictures:
-        assert np.array_equal(grey(picture), cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
-    assert not np.array_equal(grey(pictures[0]), cv2.cvtColor(pictures[0], cv2.COLOR_BGR2GRAY))
+        assert np.array_equal(gray(picture), cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+    assert not np.array_equal(gray(pictures[0]), cv2.cvtColor(pictures[0], cv2.COLOR_BGR2GRAY))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_l1_and_discos_l1():
     assert l1(plain(151), plain(100))[0] == pytest.approx(0.2)  # no wrap-around in either direction
     half = plain(120)
     half[:, ::2] += 1
-    assert l1_per_pixel(plain(100), half)[0] == pytest.approx(3.13e-4, abs=5e-7)  # the paper's value: 20.5 grey levels
+    assert l1_per_pixel(plain(100), half)[0] == pytest.approx(3.13e-4, abs=5e-7)  # the paper's value: 20.5 gray levels
     assert l1_per_pixel(plain(100), plain(120))[0] == pytest.approx(20 / 256**2)
 
 

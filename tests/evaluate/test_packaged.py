@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from magicanimate.evaluate.catalog import FACE, FACES_SEEN, LITE
 from PIL import Image
 from typer.testing import CliRunner
 
 from evaluate.clips import clip, noisy, write_frames
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
-from magicanimate.evaluate.catalogue import FACE, FACES_SEEN, LITE
 from magicanimate.media.pictures import load_picture
 
 

@@ -7,47 +7,47 @@ import pytest
 
 from evaluate.clips import clip, noisy
 from magicanimate.evaluate.basic import part_errors
-from magicanimate.evaluate.people import part_colours, pose_overlap
+from magicanimate.evaluate.people import part_colors, pose_overlap
 
 TARGET, PARTS = clip(0, frames=6, side=64)
 
 
 def test_the_true_video_has_no_error():
-    colours = part_colours(TARGET, TARGET, PARTS)
-    assert np.isfinite(colours.errors_P[1:]).all()
-    assert np.isnan(colours.errors_P[0])
-    assert np.nanmax(colours.errors_P) == np.nanmax(colours.drifts_P) == 0
+    colors = part_colors(TARGET, TARGET, PARTS)
+    assert np.isfinite(colors.errors_P[1:]).all()
+    assert np.isnan(colors.errors_P[0])
+    assert np.nanmax(colors.errors_P) == np.nanmax(colors.drifts_P) == 0
 
 
 def test_agrees_with_the_errors_of_a_frame():
     output = noisy(TARGET, 40)
-    single = part_colours(output[:1], TARGET[:1], PARTS[:1]).errors_P
+    single = part_colors(output[:1], TARGET[:1], PARTS[:1]).errors_P
     assert single[~np.isnan(single)] == pytest.approx(part_errors(output[0], TARGET[0], PARTS[0]))
 
 
-def test_a_wrong_colour_is_an_error_and_a_changing_one_a_drift():
+def test_a_wrong_color_is_an_error_and_a_changing_one_a_drift():
     output = TARGET.astype(np.int16)
     output[PARTS == 2] += np.where(output[PARTS == 2] > 127, -30, 30).astype(np.int16)
-    constant = part_colours(output.astype(np.uint8), TARGET, PARTS)
+    constant = part_colors(output.astype(np.uint8), TARGET, PARTS)
     assert constant.errors_P[2] == pytest.approx(30)
     assert constant.drifts_P[2] == pytest.approx(0, abs=1e-9)
     assert constant.errors_P[3] == 0
     output[::2] = TARGET[::2]
-    changing = part_colours(output.astype(np.uint8), TARGET, PARTS)
+    changing = part_colors(output.astype(np.uint8), TARGET, PARTS)
     assert changing.errors_P[2] == pytest.approx(15)
     assert changing.drifts_P[2] == pytest.approx(15)
 
 
 def test_light_that_changes_the_target_too_is_no_drift():
     fading = np.stack([(frame * (1 - 0.1 * t)).astype(np.uint8) for t, frame in enumerate(TARGET)])
-    assert np.nanmax(part_colours(fading, fading, PARTS).drifts_P) == 0
-    assert np.nanmax(part_colours(fading, TARGET, PARTS).drifts_P) > 10
+    assert np.nanmax(part_colors(fading, fading, PARTS).drifts_P) == 0
+    assert np.nanmax(part_colors(fading, TARGET, PARTS).drifts_P) > 10
 
 
 def test_parts_too_small_to_judge_are_left_out():
     tiny = np.zeros((2, 64, 64), np.uint8)
     tiny[:, 0, 0] = 5
-    assert np.isnan(part_colours(TARGET[:2], TARGET[:2], tiny).errors_P).all()
+    assert np.isnan(part_colors(TARGET[:2], TARGET[:2], tiny).errors_P).all()
 
 
 def test_pose_overlap():

@@ -37,16 +37,16 @@ def test_it_finds_the_parts_of_people_it_has_not_seen(networks, people):
     assert (found == parts[:, 0])[body].mean() > 0.5 > 2 * (found == np.roll(parts[:, 0], 1, 0))[body].mean()
 
 
-def test_it_recognises_them(networks, people):
+def test_it_recognizes_them(networks, people):
     """Nearest by features is the same person in another pose; with the second frames shuffled it is not."""
     frames, _ = networks
     first, second = (frames.features(people[0][:, k]) for k in (0, 1))
 
-    def recognised(other: np.ndarray) -> float:
+    def recognized(other: np.ndarray) -> float:
         distance = np.linalg.norm(first[:, None] - other[None], axis=-1)
         return float((distance.argmin(1) == np.arange(len(first))).mean())
 
-    assert recognised(second) > 0.8 > 0.3 > recognised(np.roll(second, 1, 0))
+    assert recognized(second) > 0.8 > 0.3 > recognized(np.roll(second, 1, 0))
 
 
 def test_windows_that_share_frames_are_as_good_as_alone(networks):

@@ -62,14 +62,14 @@ def test_exif_rotation(tmp_path):
     assert np.array_equal(read, np.rot90(IMAGE, -1))
 
 
-def test_sixteen_bit_grey_is_scaled(tmp_path):
+def test_sixteen_bit_gray_is_scaled(tmp_path):
     values = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
     read = load_picture(saved(tmp_path / "a.png", Image.fromarray(values)))
     assert np.abs(read[..., 0].astype(float) - values / 257).max() <= 1
     assert np.array_equal(read[..., 0], read[..., 2])
 
 
-def test_one_bit_and_grey(tmp_path):
+def test_one_bit_and_gray(tmp_path):
     mask = IMAGE[..., 0] > 127
     assert np.array_equal(load_picture(saved(tmp_path / "a.png", Image.fromarray(mask)))[..., 1], mask * 255)
     assert np.array_equal(
@@ -77,7 +77,7 @@ def test_one_bit_and_grey(tmp_path):
     )
 
 
-def test_a_colour_profile_is_followed_and_a_broken_one_ignored(tmp_path):
+def test_a_color_profile_is_followed_and_a_broken_one_ignored(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     same = load_picture(saved(tmp_path / "a.png", Image.fromarray(IMAGE), icc_profile=profile))
     assert np.abs(same.astype(int) - IMAGE).max() <= 2
@@ -176,7 +176,7 @@ def float_tiff(width: int = 20, height: int = 20) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
 
 
-def test_a_tiff_of_floating_point_colours_is_not_called_a_video(tmp_path):
+def test_a_tiff_of_floating_point_colors_is_not_called_a_video(tmp_path):
     from magicanimate.media import open_clip
 
     (tmp_path / "a.tif").write_bytes(float_tiff())

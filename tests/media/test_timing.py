@@ -173,7 +173,7 @@ def test_ten_bits_give_the_same_picture_as_eight(tmp_path):
 
 
 @pytest.mark.parametrize(("transfer", "white"), [(16, 0.58), (18, 0.75)])
-def test_hdr_white_is_white_grey_is_grey_and_order_is_kept(tmp_path, transfer, white):
+def test_hdr_white_is_white_gray_is_gray_and_order_is_kept(tmp_path, transfer, white):
     """Signal levels of graded white: 58% of PQ, 75% of HLG (ITU-R BT.2408)."""
     levels = np.array([0, white / 2, white, 1.0])
     image = np.repeat(np.rint(levels * 65535).astype(np.uint16), 12)[None, :, None].repeat(32, 0).repeat(3, 2)

@@ -61,7 +61,7 @@ def seen(monkeypatch):
 def test_a_figure_before_a_shaded_wall_is_found():
     found = find_in_picture(figure_picture())
     assert found is not None
-    assert (found.top, found.bottom, found.centre) == pytest.approx((30 / 128, 100 / 128, 82.5 / 128), abs=0.03)
+    assert (found.top, found.bottom, found.center) == pytest.approx((30 / 128, 100 / 128, 82.5 / 128), abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_doubtful_pictures_are_left_alone(image):
 def test_driver_is_measured_by_head_and_feet():
     found = find_in_motion(standing_motion(slice(10, 120), slice(40, 80)))
     assert found is not None
-    assert (found.top, found.bottom, found.centre) == pytest.approx((10 / 128, 120 / 128, 60 / 128), abs=0.01)
+    assert (found.top, found.bottom, found.center) == pytest.approx((10 / 128, 120 / 128, 60 / 128), abs=0.01)
 
 
 def test_cut_off_and_several_drivers_are_left_alone():
@@ -89,17 +89,17 @@ def test_cut_off_and_several_drivers_are_left_alone():
     assert find_in_motion(two) is None
 
 
-def test_where_nobody_is_recognised_outlines_are_used_and_it_is_said(seen):
+def test_where_nobody_is_recognized_outlines_are_used_and_it_is_said(seen):
     seen(lambda _: None)
     motion = replace(
         motion_of(dancing(4)), start=lambda: iter(standing_motion(slice(10, 120), slice(20, 60))), size=SIZE
     )
     aligned = align(motion, SIZE, "cover", figure_picture())
-    assert "No person was recognised" in aligned.notes[0]
+    assert "No person was recognized" in aligned.notes[0]
     assert "scaled by 0.6" in aligned.notes[1]
     landed, person = figure_of_mask(next(iter(aligned)) > 0), find_in_picture(figure_picture())
-    assert (landed.top, landed.bottom, landed.centre) == pytest.approx(
-        (person.top, person.bottom, person.centre), abs=0.02
+    assert (landed.top, landed.bottom, landed.center) == pytest.approx(
+        (person.top, person.bottom, person.center), abs=0.02
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_nobody_two_people_and_absurd_sizes_change_nothing(seen):
     assert all(plain)
     seen(lambda _: None)
     aligned = align(motion_of(original), original.shape[1:], "cover", PICTURE)
-    assert "No person was recognised" in aligned.notes[0]
+    assert "No person was recognized" in aligned.notes[0]
     assert np.array_equal(np.stack(list(aligned)), original)
     person = person_of(original[0])
     two = np.maximum(original, np.roll(original, 80, axis=2))

@@ -16,7 +16,7 @@ def test_palette_is_viridis_with_a_purple_background():
     assert PALETTE_25.shape == (25, 3)
     assert tuple(PALETTE_25[0]) == (68, 1, 84)
     assert tuple(PALETTE_25[24]) == (253, 231, 37)
-    assert len(PART_NAMES) == len({tuple(colour) for colour in PALETTE_25}) == 25
+    assert len(PART_NAMES) == len({tuple(color) for color in PALETTE_25}) == 25
 
 
 def test_flip_table_matches_the_pairs_and_the_names():

@@ -30,11 +30,11 @@ class Blobs(nn.Module):
     def forward(
         self, image_CHW: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        grey = image_CHW.float().mean(0)
+        gray = image_CHW.float().mean(0)
         boxes: list[torch.Tensor] = []
         scores: list[float] = []
         for column in range(3):
-            block = grey[:, column * 32 : column * 32 + 32]
+            block = gray[:, column * 32 : column * 32 + 32]
             if float(block.max()) > 150:
                 rows = torch.nonzero(block.max(1)[0] > 150)
                 top, bottom = float(rows.min()), float(rows.max()) + 1.0

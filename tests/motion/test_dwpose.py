@@ -41,8 +41,8 @@ def detector(path: Path) -> None:
     boxes = np.array([[[0, 0, BLOCK, SIZE], [BLOCK, 0, SIZE, SIZE]]], np.float32)
     nodes = [
         helper.make_node("AveragePool", ["input"], ["halves"], kernel_shape=[SIZE, BLOCK], strides=[SIZE, BLOCK]),
-        helper.make_node("ReduceMean", ["halves"], ["grey"], axes=[1], keepdims=0),  # [1, 1, 2]
-        helper.make_node("Div", ["grey", "white"], ["share"]),
+        helper.make_node("ReduceMean", ["halves"], ["gray"], axes=[1], keepdims=0),  # [1, 1, 2]
+        helper.make_node("Div", ["gray", "white"], ["share"]),
         helper.make_node("Transpose", ["share"], ["scores"], perm=[0, 2, 1]),  # [1, 2, 1]
         helper.make_node("Concat", ["boxes", "scores"], ["dets"], axis=2),  # [1, 2, 5]
     ]

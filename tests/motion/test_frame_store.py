@@ -9,10 +9,10 @@ from figures import walking_parts
 from magicanimate.parts.frame_store import PackedFrames, remembered
 
 PARTS = walking_parts(6)
-COLOURS = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("frames", [PARTS, COLOURS], ids=["parts", "colours"])
+@pytest.mark.parametrize("frames", [PARTS, COLORS], ids=["parts", "colors"])
 def test_what_goes_in_comes_out(frames):
     packed = PackedFrames(frames)
     assert len(packed) == len(frames)

@@ -207,14 +207,14 @@ def test_a_long_absence_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("canvas", [True, False])
-@pytest.mark.parametrize("centred", [True, False])
-def test_shares_of_the_picture(tmp_path, canvas, centred):
+@pytest.mark.parametrize("centered", [True, False])
+def test_shares_of_the_picture(tmp_path, canvas, centered):
     """OpenPose's keypoint_scale 3 and 4: 0 to 1, and -1 to 1; a foot and a hand are outside the picture."""
     frames = openpose_frames(lambda points: points)
     for frame in frames:
         points = frame["people"][0]["pose_keypoints_2d"] / (WIDTH, HEIGHT, 1)
         points[10, :2], points[7, :2] = (0.45, 1.2), (1.3, 0.5)
-        points[:, :2] = 2 * points[:, :2] - 1 if centred else points[:, :2]
+        points[:, :2] = 2 * points[:, :2] - 1 if centered else points[:, :2]
         points[12] = (-1, -1, 0)
         frame["people"][0]["pose_keypoints_2d"] = points.reshape(-1).tolist()
         if not canvas:

@@ -55,7 +55,7 @@ def sources(path: Path) -> dict[str, Path]:
         "parula pictures": folder(path / "parula", PARULA_25[PARTS]),
         "iuv pictures": folder(path / "iuv", iuv(PARTS)),
         "iuv pictures in OpenCV's order": folder(path / "vui", iuv(PARTS)[..., ::-1]),
-        "index pictures": folder(path / "grey", PARTS),
+        "index pictures": folder(path / "gray", PARTS),
         "index array": path / "plane.npy",
         "index array of another name": path / "renamed.mp4",
         "iuv array": npz(path / "iuv.npz", iuv=iuv(PARTS)),
@@ -194,7 +194,7 @@ def test_a_good_source_is_written_and_read_again(tmp_path):
 def test_options_that_cannot_be_are_named(tmp_path):
     source, out = npz(tmp_path / "a.npz", parts=PARTS), tmp_path / "out.mp4"
     for options, message in (
-        (["--as", "colours"], "--as is one of"),
+        (["--as", "colors"], "--as is one of"),
         (["--as", "depth"], "no body in space"),
         (["--size", "big"], "size"),
         (["--start", "9"], "nothing is left"),

@@ -1,4 +1,4 @@
-"""Part maps in every colouring, through a real codec, are told by their colors and give their parts back."""
+"""Part maps in every coloring, through a real codec, are told by their colors and give their parts back."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from magicanimate.errors import InputError
 from magicanimate.media import clip_of_frames, open_clip
 from magicanimate.media.video import save_frames
 from magicanimate.motion.formats.chroma import is_subsampled
-from magicanimate.motion.formats.palettes import COLOURINGS, OVERLAY, PARULA_25, VIRIDIS
-from magicanimate.motion.formats.recognise import recognise, sample
+from magicanimate.motion.formats.palettes import COLORINGS, OVERLAY, PARULA_25, VIRIDIS
+from magicanimate.motion.formats.recognize import recognize, sample
 from magicanimate.motion.open import open_motion
 from magicanimate.parts.densepose import PALETTE_25, render_parts
 
@@ -22,19 +22,19 @@ SIZE = 384
 
 
 def scene() -> np.ndarray:
-    """A grey picture [H, W, 3] with light, shade and texture."""
+    """A gray picture [H, W, 3] with light, shade and texture."""
     y, x = np.mgrid[0:SIZE, 0:SIZE]
-    grey = 90 + x // 4 + 30 * np.sin(y / 20) + np.random.default_rng(0).normal(0, 4, (SIZE, SIZE))
-    return np.repeat(np.clip(grey, 0, 255)[..., None], 3, -1)
+    gray = 90 + x // 4 + 30 * np.sin(y / 20) + np.random.default_rng(0).normal(0, 4, (SIZE, SIZE))
+    return np.repeat(np.clip(gray, 0, 255)[..., None], 3, -1)
 
 
 def overlaid(parts_FHW: np.ndarray, table: np.ndarray, below_HWC: np.ndarray) -> np.ndarray:
-    """detectron2's drawing: the part's colour at 70% over the grey picture; the rest is the picture."""
+    """detectron2's drawing: the part's color at 70% over the gray picture; the rest is the picture."""
     mixed = below_HWC * (1 - OVERLAY) + table[parts_FHW] * OVERLAY
     return np.where((parts_FHW > 0)[..., None], mixed, below_HWC).astype(np.uint8)
 
 
-def grey(levels: np.ndarray) -> np.ndarray:
+def gray(levels: np.ndarray) -> np.ndarray:
     return np.repeat(levels.astype(np.uint8)[..., None], 3, -1)
 
 
@@ -45,7 +45,7 @@ PAINTED = {
     "PARULA on black": lambda parts: overlaid(parts, PARULA_25, np.zeros((1, 1, 3))),
     "PARULA over the picture": lambda parts: overlaid(parts, PARULA_25, scene()),
     "viridis over the picture": lambda parts: overlaid(parts, PALETTE_25, scene()),
-    "grey levels": lambda parts: grey(np.floor(parts * (255 / 24))),
+    "gray levels": lambda parts: gray(np.floor(parts * (255 / 24))),
 }
 
 
@@ -54,45 +54,45 @@ def parts_FHW() -> np.ndarray:
     return walking_parts(2, SIZE, SIZE)
 
 
-def brute_force(frame_HWC: np.ndarray, colouring) -> np.ndarray:
-    """The slow twin: labels by distance to each colour, or to the nearest of its shades."""
+def brute_force(frame_HWC: np.ndarray, coloring) -> np.ndarray:
+    """The slow twin: labels by distance to each color, or to the nearest of its shades."""
     best = np.full(frame_HWC.shape[:2], np.inf)
     labels = np.zeros(frame_HWC.shape[:2], np.uint8)
-    for label, (colour, lightest) in enumerate(zip(colouring.colours_LC, colouring.lightest_L, strict=True)):
+    for label, (color, lightest) in enumerate(zip(coloring.colors_LC, coloring.lightest_L, strict=True)):
         for shade in np.linspace(0, lightest, 1 + int(lightest)):
-            distance = np.linalg.norm(frame_HWC - (colour + shade), axis=-1)
+            distance = np.linalg.norm(frame_HWC - (color + shade), axis=-1)
             labels = np.where(distance < best - 1e-4, label, labels)
             best = np.minimum(best, distance)
     return labels
 
 
-def body_agreement(frames: list[np.ndarray], parts_FHW: np.ndarray, colouring) -> float:
-    decoded = np.stack([colouring.decode(frame) for frame in frames])
+def body_agreement(frames: list[np.ndarray], parts_FHW: np.ndarray, coloring) -> float:
+    decoded = np.stack([coloring.decode(frame) for frame in frames])
     return float((decoded == parts_FHW)[parts_FHW > 0].mean())
 
 
 @pytest.mark.parametrize("name", PAINTED)
-def test_each_colouring_survives_a_codec(tmp_path, parts_FHW, name):
+def test_each_coloring_survives_a_codec(tmp_path, parts_FHW, name):
     path = save_frames(iter(PAINTED[name](parts_FHW)), tmp_path / "map.mp4", 25, {})
     frames = list(open_clip(path))
-    found = recognise(sample(frames))
+    found = recognize(sample(frames))
     assert found.kind == "parts"
-    assert found.colouring is not None
-    assert found.colouring.name == ("viridis" if name == "viridis on black" else name)
-    assert (found.black > 0.05) == (name in ("viridis on black", "PARULA on black", "grey levels"))
-    # Blocks of like colors side by side are harder than bodies, for which benchmarks/motion_colours.py has figures.
-    assert body_agreement(frames, parts_FHW, found.colouring) >= 0.98
-    if found.colouring is not VIRIDIS:  # the negative control: the usual palette reads something else
+    assert found.coloring is not None
+    assert found.coloring.name == ("viridis" if name == "viridis on black" else name)
+    assert (found.black > 0.05) == (name in ("viridis on black", "PARULA on black", "gray levels"))
+    # Blocks of like colors side by side are harder than bodies, for which benchmarks/motion_colors.py has figures.
+    assert body_agreement(frames, parts_FHW, found.coloring) >= 0.98
+    if found.coloring is not VIRIDIS:  # the negative control: the usual palette reads something else
         assert body_agreement(frames, parts_FHW, VIRIDIS) < 0.9
 
 
 @settings(max_examples=8)
-@given(arrays(np.uint8, (5, 5, 3)), st.sampled_from(COLOURINGS))
-def test_lookup_table_equals_brute_force(frame_HWC, colouring):
-    labels, _ = colouring.labels(frame_HWC)
-    slow = brute_force(frame_HWC.astype(float), colouring)
+@given(arrays(np.uint8, (5, 5, 3)), st.sampled_from(COLORINGS))
+def test_lookup_table_equals_brute_force(frame_HWC, coloring):
+    labels, _ = coloring.labels(frame_HWC)
+    slow = brute_force(frame_HWC.astype(float), coloring)
     rows, columns = np.indices(labels.shape)
-    distances = colouring.distances(frame_HWC.reshape(-1, 3)).reshape(*labels.shape, -1)
+    distances = coloring.distances(frame_HWC.reshape(-1, 3)).reshape(*labels.shape, -1)
     assert distances[rows, columns, labels] == pytest.approx(distances[rows, columns, slow], abs=2)
 
 
@@ -113,7 +113,7 @@ def test_levels_lost_in_compression_do_not_matter(parts_HW, red, green, blue):
     assert np.array_equal(VIRIDIS.labels(shifted)[0], parts_HW)
 
 
-def test_a_mixed_contour_takes_a_neighbour_label():
+def test_a_mixed_contour_takes_a_neighbor_label():
     # Between background (purple) and head (yellow) the mixture is nearest to some limb's green.
     parts = np.zeros((8, 9), np.uint8)
     parts[:, 5:] = 24
@@ -123,7 +123,7 @@ def test_a_mixed_contour_takes_a_neighbour_label():
     assert set(np.unique(VIRIDIS.decode(frame))) == {0, 24}
 
 
-def test_contours_are_better_than_the_nearest_colour(tmp_path, parts_FHW):
+def test_contours_are_better_than_the_nearest_color(tmp_path, parts_FHW):
     path = save_frames(iter(render_parts(parts_FHW)), tmp_path / "map.mp4", 25, {})
     frame = list(open_clip(path))[1]  # moved by a pixel, so that blocks of two by two lie across contours
     assert is_subsampled(frame)
@@ -142,7 +142,7 @@ def test_parula_is_opencvs():
 def test_a_palette_that_is_not_known_is_no_picture():
     table = np.random.default_rng(3).integers(40, 256, (25, 3)).astype(np.uint8)
     table[0] = 0
-    found = recognise(list(table[walking_parts(2, SIZE, SIZE)]))
+    found = recognize(list(table[walking_parts(2, SIZE, SIZE)]))
     assert found.kind == "flat"
 
 
@@ -152,8 +152,8 @@ def test_pictures_are_pictures():
     shaded = np.stack([x + 60, y + 40, (x + y) // 2 + 20], -1)
     shaded[40:120, 50:80] = (200, 150, 120)
     textured = np.clip(shaded + rng.normal(0, 6, shaded.shape), 0, 255).astype(np.uint8)
-    assert recognise([textured]).kind == "picture"
-    assert recognise([rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]).kind == "picture"
+    assert recognize([textured]).kind == "picture"
+    assert recognize([rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]).kind == "picture"
 
 
 @pytest.mark.egl
@@ -162,7 +162,7 @@ def test_people_before_smooth_backgrounds_are_pictures(seed, opengl):
     from magicanimate.synth.clip import render_clip
 
     frames = list(render_clip(seed, np.array([1.0, 1.3, 1.7]), 256, "test").rgb)
-    assert recognise(frames).kind == "picture"
+    assert recognize(frames).kind == "picture"
 
 
 def test_who_names_an_extractor_has_pictures(tmp_path):
@@ -173,26 +173,26 @@ def test_who_names_an_extractor_has_pictures(tmp_path):
         open_motion(path, extractor="mediapipe")
 
 
-def test_a_grey_picture_is_no_map():
-    assert recognise([scene().astype(np.uint8)]).kind == "picture"
+def test_a_gray_picture_is_no_map():
+    assert recognize([scene().astype(np.uint8)]).kind == "picture"
 
 
-def test_depth_is_smooth_grey_on_one_level():
+def test_depth_is_smooth_gray_on_one_level():
     y, x = np.mgrid[0:128, 0:128]
     depth = np.where((x - 64) ** 2 + (y - 64) ** 2 < 40**2, 120 + x / 2 + y / 3, 0)
-    assert recognise([grey(depth)]).kind == "depth"
+    assert recognize([gray(depth)]).kind == "depth"
 
 
 def test_plain_frames_show_nothing():
     plain = clip_of_frames(np.zeros((60, 32, 32, 3), np.uint8), 25)
-    assert recognise(sample(plain)).kind == "empty"
+    assert recognize(sample(plain)).kind == "empty"
     late = np.zeros((60, 64, 64, 3), np.uint8)
     late[50:] = render_parts(walking_parts(10))
-    assert recognise(sample(late)).colouring is VIRIDIS  # two seconds of black before it starts
+    assert recognize(sample(late)).coloring is VIRIDIS  # two seconds of black before it starts
 
 
-def test_every_colouring_has_a_name_of_its_own():
-    assert len({colouring.name for colouring in COLOURINGS}) == len(COLOURINGS)
+def test_every_coloring_has_a_name_of_its_own():
+    assert len({coloring.name for coloring in COLORINGS}) == len(COLORINGS)
 
 
 @pytest.mark.parametrize("channel", [0, 2])
@@ -201,5 +201,5 @@ def test_iuv_and_indices_are_told(channel):
     frame = np.random.default_rng(0).integers(1, 256, (*parts.shape, 3), dtype=np.uint8)
     frame[..., channel] = parts
     frame[parts == 0] = 0
-    assert (recognise([frame]).kind, recognise([frame]).channel) == ("iuv", channel)
-    assert recognise([grey(parts)]).kind == "indices"
+    assert (recognize([frame]).kind, recognize([frame]).channel) == ("iuv", channel)
+    assert recognize([gray(parts)]).kind == "indices"

@@ -25,7 +25,7 @@ def test_a_clean_map_has_no_warning():
     report = reported(parts_FHW)
     assert report.warnings == []
     assert (report.frames, report.height, report.width) == (5, 64, 64)
-    assert (report.colouring, report.near) == ("viridis", 0.9)
+    assert (report.coloring, report.near) == ("viridis", 0.9)
     assert report.coverage == pytest.approx((parts_FHW > 0).mean())
     assert report.background == pytest.approx((parts_FHW == 0).mean())
     assert report.people == 1
@@ -56,7 +56,7 @@ def test_heads_are_counted_and_fragments_are_not():
 )
 def test_real_clips(real_inputs, name, frames, people):
     motion = open_motion(real_inputs / "densepose" / f"{name}.mp4")
-    assert (motion.kind, motion.colouring, motion.count) == ("densepose", "viridis", frames)
+    assert (motion.kind, motion.coloring, motion.count) == ("densepose", "viridis", frames)
     assert motion.near > 0.93
     assert motion.notes == motion.warnings == []
     report = reported(np.stack(list(itertools.islice(motion, 0, 9, 8))))

@@ -15,12 +15,12 @@ from magicanimate.parts.densepose import render_parts
 FRAME = Frame((64, 64), (64, 64))
 
 
-def test_control_frames_are_clean_colours():
+def test_control_frames_are_clean_colors():
     parts_FHW = walking_parts(5)
     blurred = np.clip(render_parts(parts_FHW).astype(int) - 2, 0, 255).astype(np.uint8)
     signal = read_signal(parts_FHW, FRAME, ReportBuilder())
     assert np.array_equal(signal.rgb(range(5)), render_parts(parts_FHW))
-    assert np.array_equal(read_signal(parts_FHW, FRAME, ReportBuilder(), colours=blurred).rgb(range(5)), blurred)
+    assert np.array_equal(read_signal(parts_FHW, FRAME, ReportBuilder(), colors=blurred).rgb(range(5)), blurred)
 
 
 def test_frames_are_counted_as_they_are_read():
@@ -32,7 +32,7 @@ def test_frames_are_counted_as_they_are_read():
 
 def test_padding_repeats_the_last_frame():
     parts_FHW = walking_parts(5)
-    signal = read_signal(parts_FHW, FRAME, ReportBuilder(), colours=render_parts(parts_FHW))
+    signal = read_signal(parts_FHW, FRAME, ReportBuilder(), colors=render_parts(parts_FHW))
     padded = signal.padded(8)
     assert len(padded) == 8
     assert np.array_equal(padded.parts_FHW[5:], np.repeat(signal.parts_FHW[-1:], 3, 0))

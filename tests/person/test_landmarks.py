@@ -103,7 +103,7 @@ def test_a_region_cut_out_and_put_back_is_where_it_was():
 
 def test_a_region_stands_on_the_hips_with_the_head_up():
     region = region_of(np.array([10.0, 20.0]), np.array([18.0, 20.0]))  # the head to the right
-    assert region.centre == (10.0, 20.0)
+    assert region.center == (10.0, 20.0)
     assert region.side == pytest.approx(2 * 1.25 * 8)
     top = region.to_picture(np.array([[0.5, 0.0]]))[0]
     assert top == pytest.approx((10 + region.side / 2, 20))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from magicanimate.cli.main import app
 from magicanimate.errors import InputError
 from magicanimate.media.video import save_frames
-from magicanimate.provenance import AI_GENERATED, configured, labelled, mark
+from magicanimate.provenance import AI_GENERATED, configured, labeled, mark
 from magicanimate.provenance.manifest import CERTIFICATE, KEY, read_signature
 from magicanimate.provenance.marks import SOURCE_TYPE, read_marks
 
@@ -43,8 +43,8 @@ def certificates(tmp_path_factory) -> dict[str, Path]:
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 
     def name(common: str) -> x509.Name:
-        organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test signers")
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common), organisation])
+        organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test signers")
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common), organization])
 
     def certificate(common: str, public, authority: bool) -> bytes:
         usage = dict.fromkeys(
@@ -116,7 +116,7 @@ def test_frames_say_so(tmp_path):
     assert all(found.source_type == SOURCE_TYPE and found.settings["ai_generated"] for found in marks)
 
 
-def test_a_video_from_the_command_line_is_marked_and_labelled(tmp_path, model_folder, picture_path, motion_path):
+def test_a_video_from_the_command_line_is_marked_and_labeled(tmp_path, model_folder, picture_path, motion_path):
     outputs = {}
     for name, options in {"plain": [], "seen": ["--label"]}.items():
         out = tmp_path / f"{name}.webp"
@@ -135,14 +135,14 @@ def test_a_video_from_the_command_line_is_marked_and_labelled(tmp_path, model_fo
 
 def test_the_label_stands_in_the_corner():
     frame_HWC = np.full((256, 256, 3), 200, np.uint8)
-    seen_HWC = labelled(frame_HWC)
+    seen_HWC = labeled(frame_HWC)
     rows, columns = np.nonzero((seen_HWC != frame_HWC).any(-1))
     assert rows.min() > 230
     assert columns.min() > 150
     assert seen_HWC.max() == 255
     assert seen_HWC.min() < 100
     assert (frame_HWC == 200).all()
-    assert labelled(np.zeros((16, 16, 3), np.uint8)).shape == (16, 16, 3)
+    assert labeled(np.zeros((16, 16, 3), np.uint8)).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])

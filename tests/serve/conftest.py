@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -40,6 +41,18 @@ def app(tmp_path, monkeypatch) -> Callable[..., TestClient]:
         return TestClient(create_app(ServeOptions(**values)), base_url="http://127.0.0.1:8000")
 
     return make
+
+
+@pytest.fixture
+def send(picture_path, motion_path):
+    """Posts a job to a client of the API."""
+
+    def post(client, *, settings=None, headers=None, **form):
+        files = {"picture": picture_path.read_bytes(), "motion": motion_path.read_bytes()}
+        data = {"settings": json.dumps(settings or {})} | form
+        return client.post("/api/v1/jobs", files=files, data=data, headers=headers)
+
+    return post
 
 
 def _end_with_parent() -> None:

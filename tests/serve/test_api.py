@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from starlette.responses import PlainTextResponse
 from typer.testing import CliRunner
 
+from api_clients import TOKENS, bearer, done
 from magicanimate.batch.worker import Outcome
 from magicanimate.cli.main import app as cli
 from magicanimate.errors import InputError
@@ -19,32 +21,6 @@ from magicanimate.serve.dispatcher import Dispatcher
 from magicanimate.serve.job_states import begun, ended, lost
 from magicanimate.serve.middleware import Guard
 from magicanimate.serve.options import Limits, ServeOptions, read_tokens
-from magicanimate.serve.service import Service
-
-TOKENS = {"ann": "a" * 16, "bob": "b" * 16}
-
-
-def bearer(name: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {TOKENS[name]}"}
-
-
-@pytest.fixture
-def send(picture_path, motion_path):
-    """Posts a job to a client of the API."""
-
-    def post(client, *, settings=None, headers=None, **form):
-        files = {"picture": picture_path.read_bytes(), "motion": motion_path.read_bytes()}
-        data = {"settings": json.dumps(settings or {})} | form
-        return client.post("/api/v1/jobs", files=files, data=data, headers=headers)
-
-    return post
-
-
-def done(service: Service, job: str) -> None:
-    """Do the worker's part."""
-    service.store.change(job, lambda old: begun(old, "w", 1.0))
-    (service.folder(job) / "result-1.mp4").write_bytes(b"video")
-    service.store.change(job, lambda old: ended(old, "done", 2.0, result="result-1.mp4", size=5))
 
 
 def test_a_job_is_queued_told_and_deleted(app, send):
@@ -124,15 +100,6 @@ def test_a_wrong_token_gets_nothing(app, send, headers):
     assert client.get("/api/v1/health", headers=headers).json() == {
         "status": "no worker", "jobs": None, "workers": None,
     }  # fmt: skip
-
-
-def test_browsers_log_in_with_a_form(app):
-    client = app(tokens=TOKENS)
-    assert client.get("/", headers={"Accept": "text/html"}, follow_redirects=False).headers["location"] == "/login"
-    assert client.post("/login", data={"token": "wrong"}).status_code == 401
-    answer = client.post("/login", data={"token": TOKENS["ann"]}, follow_redirects=False)
-    assert {"HttpOnly", "SameSite=strict"} <= set(answer.headers["set-cookie"].split("; "))
-    assert client.get("/api/v1/jobs").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -257,6 +224,21 @@ def test_metrics_count_routes_not_jobs(app, send):
     text = client.get("/api/v1/metrics").text
     assert "magicanimate_waiting_seconds_count 1.0" in text
     assert "magicanimate_frame_seconds_sum 0.3" in text
+
+
+def test_the_page_of_plots_shows_metrics_that_there_are(app, send):
+    client = app()
+    send(client)
+    page = client.get("/metrics")
+    assert page.headers["content-type"].startswith("text/html")
+    plotted = re.findall(r'metric: "(\w+)"', page.text)
+    assert len(plotted) == 5
+    names = {
+        line.split("{")[0].split()[0] for line in client.get("/api/v1/metrics").text.splitlines() if line[0] != "#"
+    }
+    for name in plotted:
+        assert {name, f"{name}_sum"} & names, name
+    assert app(tokens=TOKENS).get("/metrics").status_code == 401
 
 
 def test_health_says_whether_anybody_works(app):
@@ -385,38 +367,6 @@ def test_an_origin_that_is_no_address_is_foreign(app, send):
     assert send(app(), headers={"Origin": "http://127.0.0.1:8000"}).status_code == 201
 
 
-def test_wrong_tokens_at_the_login_are_limited(app):
-    client = app(tokens=TOKENS)
-    answers = [
-        client.post("/login", data={"token": f"wrong-{n}"}, follow_redirects=False).status_code for n in range(12)
-    ]
-    assert answers == [401] * 10 + [429] * 2
-    refused = client.post("/login", data={"token": next(iter(TOKENS.values()))}, follow_redirects=False)
-    assert refused.status_code == 429
-    assert int(refused.headers["retry-after"]) > 200
-    fresh = app(tokens=TOKENS)  # the negative control
-    assert fresh.post("/login", data={"token": next(iter(TOKENS.values()))}, follow_redirects=False).status_code == 303
-
-
-def test_wrong_tokens_are_forgotten_in_time():
-    from magicanimate.serve.app import Trials
-
-    trials = Trials()
-    for moment in range(10):
-        assert trials.wait("a", moment) == 0
-        trials.wrong("a", moment)
-    assert trials.wait("a", 10) == pytest.approx(290)
-    assert trials.wait("b", 10) == 0
-    assert trials.wait("a", 301) == 0
-
-
-def test_every_answer_has_a_content_security_policy(app):
-    for path in ("/api/v1/health", "/login", "/nothing"):
-        policy = app().get(path).headers["content-security-policy"]
-        assert "default-src 'self'" in policy
-        assert "http" not in policy  # nothing from elsewhere
-
-
 def test_folders_and_database_are_for_their_owner_only(app, send, tmp_path):
     client = app()
     job = send(client).json()["id"]
@@ -426,65 +376,6 @@ def test_folders_and_database_are_for_their_owner_only(app, send, tmp_path):
     databases = [path for path in service.options.data.iterdir() if path.is_file()]
     assert databases
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in databases)
-
-
-def page_app(app, **options):
-    return app(page=True, tokens=TOKENS, **options)
-
-
-def test_files_of_the_page_are_their_owner_s_only(app, picture_path):
-    """Ann's token, Bob's token: uploads through the page belong to the one who sent them."""
-    client = page_app(app)
-    ann, bob = (bearer(name) for name in ("ann", "bob"))
-    sent = client.post("/page/uploads/ann/picture", files={"file": picture_path.read_bytes()}, headers=ann)
-    name = sent.json()["id"]
-    assert client.get(f"/page/uploads/ann/{name}", headers=ann).content == picture_path.read_bytes()
-    assert client.get(f"/page/uploads/ann/{name}", headers=bob).status_code == 404
-    assert client.get(f"/page/uploads/bob/{name}", headers=bob).status_code == 404
-    assert client.get(f"/page/uploads/ann/{name}").status_code == 401
-    stored = client.app.state.service.kept.find("ann", name).path
-    for path in (
-        f"/gradio_api/file={stored}",
-        f"/gradio_api/file={picture_path}",
-        "/gradio_api/upload",
-        "/openapi.json",
-    ):
-        assert client.get(path, headers=ann).status_code == 404, path
-    wrong = client.post("/page/uploads/ann/picture", files={"file": b"MZ"}, headers=ann)
-    assert "not a PNG" in wrong.json()["refused"]
-    foreign = client.post("/page/uploads/bob/picture", files={"file": picture_path.read_bytes()}, headers=ann)
-    assert foreign.status_code == 404
-
-
-def test_results_are_shown_on_the_page_of_their_client_only(app, send):
-    client = page_app(app)
-    job = send(client, headers=bearer("ann")).json()["id"]
-    service = client.app.state.service
-    (service.folder(job) / "result-1.mp4").write_bytes(b"video")
-    service.store.change(job, lambda record: ended(record, "done", 1.0, result="result-1.mp4"))
-    shown = client.get(f"/page/jobs/ann/{job}/result", headers=bearer("ann"))
-    assert shown.content == b"video"
-    assert client.get(f"/page/jobs/ann/{job}/result", headers=bearer("bob")).status_code == 404
-    assert client.get(f"/page/jobs/bob/{job}/result", headers=bearer("bob")).status_code == 404
-    assert client.get("/page/examples/studio/picture", headers=bearer("bob")).status_code == 200
-    assert client.get("/page/examples/..%2f/picture", headers=bearer("bob")).status_code == 404
-
-
-def test_uploads_of_the_page_count_against_the_quota(app, send, picture_path):
-    size = len(picture_path.read_bytes())
-    client = page_app(app, limits=Limits(disk_bytes=3 * size))
-    files = {"file": picture_path.read_bytes()}
-    answers = [client.post("/page/uploads/ann/picture", files=files, headers=bearer("ann")).json() for _ in range(4)]
-    assert [list(answer) for answer in answers] == [["id"], ["id"], ["id"], ["refused"]]
-    assert send(client, headers=bearer("bob")).status_code == 507
-
-
-def test_the_page_tells_no_path_of_the_server(app):
-    client = page_app(app)
-    page = client.get("/", headers=bearer("ann"))
-    assert page.status_code == 200
-    for path in (str(client.app.state.service.options.data), str(Path(__file__).resolve().parents[2] / "src")):
-        assert path not in page.text
 
 
 @pytest.mark.parametrize("size", ["auto", "motion", "64x64", [64, 64]])

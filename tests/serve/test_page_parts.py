@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,15 +10,11 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from PIL import Image
 
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
-from magicanimate.serve.kept_uploads import KeptUploads
-from magicanimate.serve.options import Limits
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.examples import SHELF
-from magicanimate.serve.page.layout import _uploaded
 from magicanimate.serve.page.session import Input, Session
 from magicanimate.serve.page.time_left import Pace
 from magicanimate.serve.page.visitors import Visitors
@@ -340,51 +335,6 @@ def test_pace_counts_frames_and_time_left():
     assert pace.seconds_so_far == pytest.approx(3)
     pace.see(job(stage="something else"), begun + 4)
     assert pace.fraction == 0
-
-
-@pytest.fixture
-def kept(tmp_path) -> KeptUploads:
-    uploads = KeptUploads(tmp_path / "uploads", Limits(upload_bytes=10_000, disk_bytes=60_000), lambda: 0)
-    uploads.clear()
-    return uploads
-
-
-def png(side: int = 16) -> io.BytesIO:
-    content = io.BytesIO()
-    Image.effect_noise((side, side), 90).save(content, "PNG")
-    content.seek(0)
-    return content
-
-
-def test_only_own_uploads_are_taken_from_the_browser(kept):
-    sent = kept.add("page-a", "picture", png())
-    assert _uploaded(kept, "page-a", sent.id, "../../a.png").name == "a.png"
-    for owner, upload in (("page-b", sent.id), ("page-a", "/etc/passwd"), ("page-a", "../" + sent.id)):
-        with pytest.raises(gr.Error):
-            _uploaded(kept, owner, upload, "a.png")
-
-
-def test_uploads_are_checked_counted_and_forgotten(kept, tmp_path):
-    with pytest.raises(ServiceError, match="not a PNG") as refused:
-        kept.add("page-a", "picture", io.BytesIO(b"MZ" + bytes(500)))
-    assert refused.value.status == 415
-    assert list((tmp_path / "uploads").iterdir()) == []
-    first = kept.add("page-a", "picture", png())
-    assert kept.bytes == first.bytes == first.path.stat().st_size
-    assert (first.path.parent.stat().st_mode & 0o777) == 0o700
-    other = kept.add("page-b", "picture", png())
-    for _ in range(10):  # 5 kB each: the owner's oldest go when they take more than four uploads may
-        kept.add("page-a", "picture", png(70))
-    assert not first.path.exists()
-    assert other.path.exists()
-    assert kept.bytes <= 4 * 10_000 + other.bytes
-    kept.forget(other.path)
-    assert not other.path.exists()
-    full = KeptUploads(tmp_path / "full", Limits(disk_bytes=1000), lambda: 990)
-    full.clear()
-    with pytest.raises(ServiceError, match="no space left"):
-        full.add("page-a", "picture", png())
-    assert list((tmp_path / "full").iterdir()) == []
 
 
 def test_files_that_are_needed_no_more_are_released(session):

@@ -1,13 +1,16 @@
-"""The service with its work on a cluster: two nodes on this machine, one of which is killed in the middle."""
+"""Work on a cluster of two nodes on this machine: the service, with a node killed in the middle, and one video."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from magicanimate.batch.carried import work_folder
+from magicanimate.cli.main import app
 from magicanimate.media import open_clip
 
 pytest.importorskip("ray")
@@ -55,6 +58,37 @@ def test_a_node_is_killed_and_the_server_too(cluster, processes, picture_path, m
         assert names == {".mp4", ".json"}
     log = processes.log.read_text()
     assert all(log.count(f"job {job.id} is done") == 1 for job in jobs[:3])
+
+
+def test_one_video_on_two_nodes_is_the_same(cluster, picture_path, motion_path, model_folder, tmp_path):
+    def animate(name: str, *more: str) -> np.ndarray:
+        arguments = [
+            "animate", str(picture_path), str(motion_path), "--model", str(model_folder), "--device", "cpu",
+            "--steps", "2", "--window", "4", "--overlap", "2", "-o", str(tmp_path / name), *more,
+        ]  # fmt: skip
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        assert f"Wrote {tmp_path / name}" in result.output
+        return np.stack(list(open_clip(tmp_path / name)))
+
+    shared = animate("shared", "--ray", cluster.address)
+    assert np.array_equal(shared, animate("alone"))
+    assert not np.array_equal(shared, animate("other", "--seed", "2", "--ray", cluster.address))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_one_video_on_a_cluster_cannot_do(cluster, picture_path, motion_path, model_folder, tmp_path):
+    command = ["animate", str(picture_path), str(motion_path), "--model", str(model_folder), "-o", str(tmp_path / "v")]
+    for more, sentence in (
+        (["--workers", "2"], "--workers is for --ray"),
+        (["--ray", cluster.address, "--resume"], "without --compare, --resume and --dry-run"),
+        (["--ray", cluster.address, "--workers", "3"], "3 workers need 3 CPUs and the cluster has 2"),
+        (["--ray", cluster.address, "--window", "100"], "2 processes cannot share 1 window"),
+    ):
+        result = CliRunner().invoke(app, [*command, *more])
+        assert result.exit_code == 2
+        assert sentence in result.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_killed_processes_left_is_removed(tmp_path, monkeypatch):

@@ -17,8 +17,8 @@ def disc() -> tuple[np.ndarray, np.ndarray]:
     return x[inside], y[inside]
 
 
-def head(centre=(50.0, 40.0), halves=(20.0, 15.0)) -> Ellipse:
-    return Ellipse(np.array(centre), UPRIGHT, np.array(halves))
+def head(center=(50.0, 40.0), halves=(20.0, 15.0)) -> Ellipse:
+    return Ellipse(np.array(center), UPRIGHT, np.array(halves))
 
 
 @pytest.mark.parametrize("degrees", [-70, -30, 0, 20, 60])

@@ -16,7 +16,7 @@ from magicanimate.train.checkpoints import CHECKPOINT
 from magicanimate.train.diffusion import DiffusionStage
 from magicanimate.train.frozen_layers import StoredConv2d, StoredLinear, store_frozen
 from magicanimate.train.loop import LOG, LoopSettings, train
-from magicanimate.train.optimizer import build_optimiser
+from magicanimate.train.optimizer import build_optimizer
 from magicanimate.train.run import run
 from random_models import random_model
 from stages import Line, gradients, line_weights, stage_of
@@ -29,7 +29,7 @@ def test_factored_moments_are_small_and_learn():
     """A convolution counts as a matrix; its step is as long as AdamW's, and leads downhill."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(32, 2))
-    optimiser = build_optimiser("adafactor", list(net.parameters()), 1e-2, 0.0)
+    optimizer = build_optimizer("adafactor", list(net.parameters()), 1e-2, 0.0)
     x, y = torch.randn(16, 4, 4, 4), torch.randn(16, 2)
     before, losses = [p.detach().clone() for p in net.parameters()], []
     for step in range(60):
@@ -37,35 +37,35 @@ def test_factored_moments_are_small_and_learn():
             p.grad = None
         loss = (net(x) - y).square().mean()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
         if step == 0:
             lengths = [(p - b).square().mean().sqrt().item() for p, b in zip(net.parameters(), before, strict=True)]
     assert lengths == pytest.approx([1e-2] * 4, rel=0.25)
     assert losses[-1] < 0.2 * losses[0]
-    moments = [value.numel() for state in optimiser.state.values() for name, value in state.items() if name != "step"]
+    moments = [value.numel() for state in optimizer.state.values() for name, value in state.items() if name != "step"]
     assert sum(moments) == (8 + 36) + 8 + (2 + 32) + 2
 
 
-def adamw_weights(optimiser_of, later_of=None, forget: bool = False) -> torch.Tensor:
-    """After 10 steps, or 5 with each optimiser, the second one with the state of the first unless that is forgotten."""
+def adamw_weights(optimizer_of, later_of=None, forget: bool = False) -> torch.Tensor:
+    """After 10 steps, or 5 with each optimizer, the second one with the state of the first unless that is forgotten."""
     torch.manual_seed(0)
     net, x, y = nn.Linear(6, 3), torch.randn(16, 6), torch.randn(16, 3)
-    optimiser = optimiser_of(list(net.parameters()))
+    optimizer = optimizer_of(list(net.parameters()))
     for step in range(10):
         if later_of and step == 5:
-            state, optimiser = optimiser.state_dict(), later_of(list(net.parameters()))
+            state, optimizer = optimizer.state_dict(), later_of(list(net.parameters()))
             if not forget:
-                optimiser.load_state_dict(state)
-        optimiser.zero_grad()
+                optimizer.load_state_dict(state)
+        optimizer.zero_grad()
         (net(x) - y).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     return net.weight.detach()
 
 
 def test_adamw_in_one_pass_is_torchs_own_and_goes_on_from_its_state():
     def ours(weights):
-        return build_optimiser("adamw", weights, 1e-2, 0.1)
+        return build_optimizer("adamw", weights, 1e-2, 0.1)
 
     def plain(weights, betas=(0.9, 0.99)):
         return torch.optim.AdamW(weights, 1e-2, betas=betas, weight_decay=0.1, foreach=False, fused=False)

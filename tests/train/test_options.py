@@ -255,9 +255,9 @@ def test_accumulated_batches_are_different_and_count_alike(tmp_path):
 
     def step(accumulate: int, batch: int) -> tuple[float, dict[str, float]]:
         stage = Mean()
-        optimiser = torch.optim.SGD([stage.weight], 1.0)
+        optimizer = torch.optim.SGD([stage.weight], 1.0)
         loop = LoopSettings(steps=10, batch=batch, accumulate=accumulate, lr=1.0, warmup=0, clip_norm=1e9)
-        return Loop(stage, loop, CPU, Ranks(), optimiser).step(0), float(stage.weight.grad)
+        return Loop(stage, loop, CPU, Ranks(), optimizer).step(0), float(stage.weight.grad)
 
     (whole, gradient), (one, _) = step(3, 4), step(1, 4)
     assert gradient == pytest.approx(-2 * whole["seen"] / 12, rel=1e-5)

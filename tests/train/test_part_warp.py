@@ -23,9 +23,9 @@ def person(shift: int = 0, arm: int = 19) -> np.ndarray:
 
 def picture(parts: np.ndarray, seed: int = 0) -> np.ndarray:
     """Paint each part in a color of its own, before a gray background."""
-    colours = np.random.default_rng(seed).integers(0, 255, (25, 3)).astype(np.uint8)
-    colours[0] = 128
-    return colours[parts]
+    colors = np.random.default_rng(seed).integers(0, 255, (25, 3)).astype(np.uint8)
+    colors[0] = 128
+    return colors[parts]
 
 
 def test_the_same_pose_gives_the_same_picture():
@@ -37,7 +37,7 @@ def test_the_same_pose_gives_the_same_picture():
     assert (PartWarp(picture(parts, 1), parts)(parts).picture_HWC != reference).any()
 
 
-def test_a_moved_part_takes_its_colour_along_and_leaves_background():
+def test_a_moved_part_takes_its_color_along_and_leaves_background():
     before, after = person(), person(shift=12)
     out = PartWarp(picture(before), before)(after).picture_HWC
     assert (out[after == 19] == picture(before)[before == 19][0]).all()

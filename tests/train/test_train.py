@@ -141,7 +141,7 @@ def test_weights_alone_are_gone_on_from_with_a_new_warm_up(tmp_path):
         assert train(Line(), settings, tmp_path, CPU) == step
         content = torch.load(checkpoint, weights_only=True)
         assert content["first"] == 4
-        assert content["optimiser"]["param_groups"][0]["lr"] == pytest.approx(learning_rate(step - 1, settings, 4))
+        assert content["optimizer"]["param_groups"][0]["lr"] == pytest.approx(learning_rate(step - 1, settings, 4))
     assert learning_rate(4, settings, 4) == pytest.approx(learning_rate(4, settings) / 2)
     assert not torch.equal(line_weights(tmp_path), stage.line.weight)
 
@@ -186,7 +186,7 @@ def test_reference_at_the_stem_reaches_the_prediction(trained):
     assert not torch.allclose(with_it, without, atol=1e-5)
 
 
-def test_timesteps_may_favour_high_noise():
+def test_timesteps_may_favor_high_noise():
     objective = Objective(SCHEDULE, CPU)
     generator = torch.Generator().manual_seed(0)
     even, biased = (objective.timesteps(generator, 400, bias).float().mean() for bias in (0.0, 1.0))
@@ -200,7 +200,7 @@ def test_timesteps_are_spread_over_the_schedule():
     assert (t // 100).tolist() == list(range(10))
 
 
-def test_person_weight_has_mean_one_and_favours_the_person():
+def test_person_weight_has_mean_one_and_favors_the_person():
     planes = torch.zeros(2, 25, 8, 8)
     planes[:, 0] = 1
     planes[:, 0, :4, :4], planes[:, 2, :4, :4] = 0, 1

@@ -54,7 +54,7 @@ class SettingArguments(TypedDict, total=False):
 class AccelerationArguments(TypedDict, total=False):
     """Options of model execution as keyword arguments; see `ModelOptions`."""
 
-    quantise: Literal["none", "int8", "fp8"]
+    quantize: Literal["none", "int8", "fp8"]
     offload: bool
     compile: bool
     graphs: bool | None

@@ -232,8 +232,8 @@ def _place_motion(
         looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
         aligned, cut_HWC = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto"), picture_HWC
     signal = read_signal(
-        _at_size(aligned, frame.size), frame, ReportBuilder(clip.colouring, clip.near),
-        colours=_colours(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
+        _at_size(aligned, frame.size), frame, ReportBuilder(clip.coloring, clip.near),
+        colors=_colors(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
     )  # fmt: skip
     return _Placed(
         clip, size, frame, picture_HWC, cut_HWC, aligned, signal,
@@ -317,12 +317,12 @@ def _at_size(aligned: Alignment, size: tuple[int, int]) -> Iterator[np.ndarray]:
         yield resize_parts(parts_HW, size)
 
 
-def _colours(
+def _colors(
     config: ModelConfig, clip: MotionClip, aligned: Alignment, chosen: ChosenSettings
 ) -> Iterable[np.ndarray] | None:
     """Return the ControlNet's frames other than clean part maps [H, W, 3]: skeleton, depth, or painted maps."""
     if config.control == "densepose":
-        return clip.colours if chosen.raw_control and config.control_encoding == "rgb" else None
+        return clip.colors if chosen.raw_control and config.control_encoding == "rgb" else None
     if aligned.control is None:
         raise InputError(
             f"{clip.path.name} gives body parts but no body in space, from which {config.control} could be drawn; give "

@@ -132,7 +132,7 @@ class LoadedModel:
             dtype: auto, float32, bfloat16, float16.
             control: densepose, pose or depth, where the model has several ControlNets; by default its own kind.
             ranks: the processes that share each job, from `Ranks.from_environment`; by default this one alone.
-            others: quantise, offload, compile, graphs, decoder, see `ModelOptions`; torch_dtype, revision, cache_dir,
+            others: quantize, offload, compile, graphs, decoder, see `ModelOptions`; torch_dtype, revision, cache_dir,
                 token, local_files_only, see `LoadingArguments`.
 
         Raises:

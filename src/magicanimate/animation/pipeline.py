@@ -39,7 +39,7 @@ from magicanimate.motion.signal import Signal
 from magicanimate.networks.detail import mend_drawing
 from magicanimate.networks.vae import decode_latents, encode_images, initial_noise, pixel_factor
 from magicanimate.progress import Progress
-from magicanimate.provenance import labelled
+from magicanimate.provenance import labeled
 from magicanimate.sampling.checkpoint import Checkpoint
 from magicanimate.sampling.control_features import ControlSource
 from magicanimate.sampling.loop import sample
@@ -303,7 +303,7 @@ class MagicAnimatePipeline(LoadedModel):
 
 def _finished(frame_HWC: np.ndarray, job: Job) -> np.ndarray:
     """Return a frame as it is written."""
-    return labelled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
+    return labeled(frame_HWC) if job.settings.label else np.ascontiguousarray(frame_HWC)
 
 
 def frames_decoded_at_once(height: int, width: int, patch: int) -> int:

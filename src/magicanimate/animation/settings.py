@@ -51,7 +51,7 @@ class ModelOptions(BaseModel):
     dtype: Annotated[str, Shown(MODEL, "auto|float32|bfloat16|float16")] = Field(
         default="auto", description="dtype of the networks"
     )
-    quantise: Annotated[str, Shown(MODEL, "none|int8|fp8")] = Field(
+    quantize: Annotated[str, Shown(MODEL, "none|int8|fp8")] = Field(
         default="none", description="weights in 8 bit; fp8 needs a newer NVIDIA GPU"
     )
     offload: Annotated[bool, Shown(MODEL)] = Field(

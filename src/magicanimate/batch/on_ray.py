@@ -82,7 +82,7 @@ class RayWorker:
         self._actor: Any = None
 
     def start(self, follow: Callable[[], None]) -> None:
-        with _gone():
+        with explained():
             _, resources = self._cluster.room()
             # Two calls at once: a task, and a word about it.
             options = {"max_concurrency": 2, "scheduling_strategy": "SPREAD"} | resources
@@ -93,7 +93,7 @@ class RayWorker:
             self.name = self._ray.get(name)
 
     def check(self) -> None:
-        with _gone():
+        with explained():
             self._ray.get(self._actor.name.remote())
 
     def animate(self, task: Task, follow: Callable[[Status | None], bool]) -> Outcome:
@@ -102,12 +102,12 @@ class RayWorker:
             given = carried(task) if self._cluster.address else task
         except OSError as error:
             return failed(task, error)
-        with _gone():
+        with explained():
             call, stop = self._actor.animate.remote(given), False
             while not self._ray.wait([call], timeout=_BEAT)[0]:
                 stop = follow(self._ray.get(self._actor.report.remote(task.key, stop)))
             outcome = self._ray.get(call)
-        return _delivered(task, outcome)
+        return delivered(task, outcome)
 
     def close(self) -> None:
         actor, self._actor = self._actor, None
@@ -119,7 +119,7 @@ class RayWorker:
 
 
 @contextmanager
-def _gone() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Raise WorkerGone for whatever Ray raises; InputError where the model cannot be loaded, now and later."""
     try:
         yield
@@ -132,8 +132,8 @@ def _gone() -> Iterator[None]:
         raise WorkerGone(first_line(error)) from error
 
 
-def _delivered(task: Task, outcome: Outcome) -> Outcome:
-    """Write what an actor made."""
+def delivered(task: Task, outcome: Outcome) -> Outcome:
+    """Write the files that an actor made."""
     try:
         if outcome.made:
             task.out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from magicanimate.animation.parsing import is_path
 from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
@@ -19,6 +19,9 @@ from magicanimate.batch.carried import Files, pack, unpack, work_folder
 from magicanimate.errors import DISK_FULL, InputError, why_not_written
 from magicanimate.files import write_json
 from magicanimate.media.claim import claimed
+
+if TYPE_CHECKING:
+    from magicanimate.engine.ranks import Ranks
 
 LOG = logging.getLogger(__name__)
 Failure = Literal["stopped", "input", "disk", "fault", "lost"]
@@ -69,14 +72,14 @@ class Stopped(Exception):
 
 
 class Animator:
-    """A model in memory.
+    """A model in memory. ranks: the processes that share each task, this one among them; default: this one alone.
 
     Raises:
         InputError: the model or the device cannot be used.
     """
 
-    def __init__(self, options: ModelOptions) -> None:
-        self._options, self._model = options, ""
+    def __init__(self, options: ModelOptions, ranks: Ranks | None = None) -> None:
+        self._options, self._ranks, self._model = options, ranks, ""
         self._pipe: Any = None
         self._task: Task | None = None
         self._status: Status | None = None
@@ -118,7 +121,7 @@ class Animator:
 
             self._model, self._pipe = "", None
             options = self._options.model_dump(exclude={"model"})
-            self._pipe = MagicAnimatePipeline.from_pretrained(model, **options)
+            self._pipe = MagicAnimatePipeline.from_pretrained(model, ranks=self._ranks, **options)
             self._model = model
 
     def _write(self, task: Task) -> Outcome:

@@ -117,17 +117,17 @@ def _first_guess(track: Track, frames: np.ndarray, problem: _Problem, body: Prop
     turns = _facing(track, frames)
     pose[:, :TURN] = torch.from_numpy(turn_from_rotation(turns)).float()
     rest = torch.from_numpy(body.rest.points)[problem.rows_M]
-    centred_rest = rest - rest.mean(0)
+    centered_rest = rest - rest.mean(0)
     weight = problem.trust_FM + 1e-4
-    centre = (problem.at_FM2 * weight[..., None]).sum(1) / weight.sum(1)[:, None]
+    center = (problem.at_FM2 * weight[..., None]).sum(1) / weight.sum(1)[:, None]
     # least squares of the distance: spread of the rest pose against spread in the picture
-    spread_seen = ((problem.at_FM2 - centre[:, None]).square().sum(-1) * weight).sum(1)
-    spread_rest = (centred_rest[:, [0, 2]].square().sum(-1) * weight).sum(1)
+    spread_seen = ((problem.at_FM2 - center[:, None]).square().sum(-1) * weight).sum(1)
+    spread_rest = (centered_rest[:, [0, 2]].square().sum(-1) * weight).sum(1)
     distance = (spread_rest / spread_seen.clamp_min(1e-9)).sqrt().clamp(0.3, 60)
     distance = distance.median().expand(count)
     offset = (rest[:, [0, 2]] * weight[..., None]).sum(1) / weight.sum(1)[:, None]
     offset = offset - torch.from_numpy(body.rest.points[0, [0, 2]])
-    place = centre - offset / distance[:, None]
+    place = center - offset / distance[:, None]
     position = torch.stack([place[:, 0], distance.log(), place[:, 1]], 1)
     return Unknowns(pose, position, torch.from_numpy(np.log(body.lengths)))
 
@@ -210,14 +210,14 @@ def _solve(
     groups = [{"params": [pose], "lr": 0.08}, {"params": [position], "lr": 0.03}]
     if fit_lengths:
         groups.append({"params": [lengths], "lr": 0.02})
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    schedule = falling_rate(optimiser, steps, 0.02)
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
+    schedule = falling_rate(optimizer, steps, 0.02)
     current = Unknowns(pose, position, lengths)
     with torch.enable_grad():  # whoever animates has gradients switched off
         for _ in range(steps):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             _loss(current, problem, body, frame_seconds).backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
     return Unknowns(pose.detach(), position.detach(), lengths.detach())
 

@@ -61,15 +61,15 @@ def find(job: Job, measured: Measured, config: ModelConfig, picture: tuple[int, 
 
 def _source(job: Job) -> Iterator[Finding]:
     found = job.signal.report
-    if found.colouring == "parts":
+    if found.coloring == "parts":
         yield Finding("ok", "source", f"The motion was converted to part maps; {len(job)} frames.")
     elif found.near < 0.8:
         yield Finding(
-            "warning", "palette", f"Only {found.near:.0%} of its pixels have a clean colour of {found.colouring}.",
+            "warning", "palette", f"Only {found.near:.0%} of its pixels have a clean color of {found.coloring}.",
             "Strong compression does that: export it again at a higher quality.",
         )  # fmt: skip
     else:
-        yield Finding("ok", "palette", f"The motion is a part map in {found.colouring} colours.")
+        yield Finding("ok", "palette", f"The motion is a part map in {found.coloring} colors.")
     yield from (Finding("note", "source", note) for note in job.notes)
     yield from (Finding("warning", "source", warning) for warning in job.warnings)
 

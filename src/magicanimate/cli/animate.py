@@ -8,23 +8,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel, Field
 
 from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
-from magicanimate.animation.shown import LOOK, MOTION
+from magicanimate.animation.shown import MOTION, RUN, Shown
 from magicanimate.cli.commands import Command
 from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from magicanimate.animation.job import Job
     from magicanimate.animation.write import Output
     from magicanimate.engine.ranks import Ranks
     from magicanimate.models.config import ModelConfig
 
-RUN = "Run"
-
 app = typer.Typer(add_completion=False)
+
+
+class RunOptions(BaseModel):
+    """Options of one call of the command that change nothing in the frames."""
+
+    overwrite: Annotated[bool, Shown(RUN)] = Field(False, description="replace an existing output")
+    compare: Annotated[bool, Shown(RUN)] = Field(False, description="write picture, motion and result side by side")
+    resume: Annotated[bool, Shown(RUN)] = Field(
+        False, description="go on where an interrupted run of the same command stopped"
+    )
+    dry_run: Annotated[bool, Shown(RUN)] = Field(
+        False, description="check everything, say what would be done, write nothing"
+    )
+    ray: Annotated[str | None, Shown(RUN, "ADDRESS")] = Field(
+        None, description="address of a Ray cluster whose machines share the video"
+    )
+    workers: Annotated[int | None, Shown(RUN, default="one per GPU, or per machine")] = Field(
+        None, ge=1, description="with --ray: number of processes"
+    )
 
 
 Picture = Annotated[Path | None, typer.Argument(metavar="PICTURE", help="Picture of the person.", show_default=False)]
@@ -50,7 +70,7 @@ Out = Annotated[
 
 
 @app.command(cls=Command)
-@with_options(ModelOptions, AnimateSettings)
+@with_options(ModelOptions, AnimateSettings, RunOptions)
 def animate(
     picture: Picture = None,
     driver: Driver = None,
@@ -75,28 +95,15 @@ def animate(
         ),
     ] = None,
     out: Out = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=MOTION)
-    ] = False,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Write picture, motion and result side by side.", rich_help_panel=LOOK)
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on where an interrupted run of the same command stopped.", rich_help_panel=RUN
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check everything, say what would be done, write nothing.", rich_help_panel=RUN),
-    ] = False,
     **options: Any,
 ) -> None:
     """Animate the person in a picture with the motion of a video."""
     images, motions = _some("picture", "--image", picture, image), _some("motion", "--motion", driver, motion)
-    chosen = {name: options.pop(name) for name in ModelOptions.model_fields if name in options}
-    settings, model = make_settings(**options), ModelOptions(**chosen)
+    model, run = (
+        kind(**{name: options.pop(name) for name in kind.model_fields if name in options})
+        for kind in (ModelOptions, RunOptions)
+    )
+    settings = make_settings(**options)
     from magicanimate.animation.write import Output
     from magicanimate.media.claim import claimed
     from magicanimate.media.paths import output_path
@@ -105,17 +112,23 @@ def animate(
     transparent = settings.background == TRANSPARENT
     path = output_path(out) if out else Path(f"{images[0].stem}_{motions[0].stem}.{'webm' if transparent else 'mp4'}")
     output = Output(
-        path=path, about=about, overwrite=overwrite, compare=compare, resume=resume, transparent=transparent
-    )
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        with nullcontext() if dry_run else claimed(path):
-            Animation(images, motions, settings, model, output, dry_run).run(None)
-        return
-    from magicanimate.engine.ranks import Ranks
+        path=path, about=about, overwrite=run.overwrite, compare=run.compare, resume=run.resume,
+        transparent=transparent,
+    )  # fmt: skip
+    animation = Animation(images, motions, settings, model, output, run.dry_run)
+    claim = nullcontext() if run.dry_run else claimed(path)
+    if run.ray or run.workers:
+        with claim:
+            animation.run_on_ray(run)
+    elif int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        with claim:
+            animation.run(None)
+    else:
+        from magicanimate.engine.ranks import Ranks
 
-    ranks = Ranks.from_environment()
-    with ranks.together(), claimed(path) if ranks.first and not dry_run else nullcontext():
-        Animation(images, motions, settings, model, output, dry_run).run(ranks)
+        ranks = Ranks.from_environment()
+        with ranks.together(), claim if ranks.first else nullcontext():
+            animation.run(ranks)
 
 
 def _some(what: str, option_name: str, argument: Path | None, options: list[Path] | None) -> list[Path]:
@@ -157,8 +170,8 @@ class Animation:
         from magicanimate.animation.edit_motion import joined_clips
         from magicanimate.animation.inputs import as_motion
         from magicanimate.animation.write import check_video, write_video
-        from magicanimate.cli.progress import ProgressDisplay, memory_text
-        from magicanimate.media import load_picture, settings_path
+        from magicanimate.cli.progress import ProgressDisplay
+        from magicanimate.media import load_picture
 
         started, first, out = time.monotonic(), ranks is None or ranks.first, self._output
         console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not first)
@@ -187,9 +200,51 @@ class Animation:
         console.print(job.summary(), markup=False)
         for warning in marks:
             console.print(f"Warning: {warning}", markup=False)
+        self._say_written(console, len(job), time.monotonic() - started)
+
+    def run_on_ray(self, run: RunOptions) -> None:
+        """Check the files here, then animate on all actors of a cluster.
+
+        Raises:
+            InputError: as `run`; options that one machine alone can do.
+        """
+        from rich.console import Console
+
+        from magicanimate.batch.on_ray import RayCluster
+        from magicanimate.batch.shared_job import animate_on_ray
+        from magicanimate.batch.worker import Task
+        from magicanimate.cli.progress import ProgressDisplay
+        from magicanimate.media import load_picture
+
+        if run.ray is None:
+            raise InputError("--workers is for --ray; give the address of a cluster with it.")
+        if len(self._images) > 1 or len(self._motions) > 1 or run.compare or run.resume or run.dry_run:
+            raise InputError("--ray takes one picture and one motion, without --compare, --resume and --dry-run.")
+        self._output.check()
+        load_picture(self._images[0])
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        task = Task(
+            key=self._output.path.name, image=self._images[0], motion=self._motions[0], out=self._output.path,
+            settings=self._settings, about=dict(self._output.about), overwrite=run.overwrite,
+        )  # fmt: skip
+        cluster = RayCluster(self._model, run.ray, run.workers)
+        try:
+            with ProgressDisplay(console) as progress:
+                outcome = animate_on_ray(cluster, task, progress)
+        finally:
+            cluster.close()
+        for line in (outcome.summary, *(f"Warning: {warning}" for warning in outcome.warnings)):
+            console.print(line, markup=False)
+        self._say_written(console, outcome.frames, outcome.seconds)
+
+    def _say_written(self, console: Console, frames: int, seconds: float) -> None:
+        from magicanimate.cli.progress import memory_text
+        from magicanimate.media import settings_path
+
+        path = self._output.path
         console.print(
-            f"Wrote {out.path} ({len(job)} frames, {job.fps:g} fps) in {time.monotonic() - started:.0f} s, peak memory "
-            f"{memory_text()}; settings in {settings_path(out.path).name}.",
+            f"Wrote {path} ({frames} frames) in {seconds:.0f} s, peak memory {memory_text()}; settings in "
+            f"{settings_path(path).name}.",
             markup=False,
         )
 

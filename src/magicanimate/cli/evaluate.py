@@ -25,7 +25,7 @@ Size = Annotated[
         min=0,
         max=4096,
         rich_help_panel=_PROTOCOL,
-        help="Side of the centre square that is compared, in pixels; 0: frames as they are.",
+        help="Side of the center square that is compared, in pixels; 0: frames as they are.",
     ),
 ]
 TiktokList = Annotated[

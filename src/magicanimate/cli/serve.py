@@ -26,42 +26,48 @@ _GRACE = 1  # seconds for answers under way when the service ends
 _HEADER_BYTES, _CONNECTIONS = 32 * 1024, 500
 
 
+Data = Annotated[Path, typer.Option(envvar="MAGICANIMATE_DATA", help="Folder for jobs and their files.")]
+AllowHost = Annotated[list[str] | None, typer.Option(help="A name under which browsers reach the service; repeat it.")]
+Tokens = Annotated[
+    Path | None, typer.Option(help="File of clients, a line each: name token. Or set MAGICANIMATE_TOKEN.")
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="A model that jobs may ask for; repeat it. Default: all that have a name."),
+]
+Devices = Annotated[
+    list[str] | None, typer.Option(help="auto, cpu, cuda:0 ...: a worker process each; repeat it. Default: auto.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster that does the work, as ray://HOST:10001.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="With --ray: so many at once. Default: one per GPU, or per machine.")
+]
+AllowPaths = Annotated[Path | None, typer.Option(help="Folder whose files API clients may name instead of uploading.")]
+Mcp = Annotated[
+    bool, typer.Option("--mcp", help="Tools for assistants (MCP) beside the page; inputs from --allow-paths.")
+]
+Label = Annotated[
+    bool, typer.Option("--label", help="Write 'AI-generated' into every video, whether it is asked for or not.")
+]
+
+
 @app.command(cls=Command)
 def serve(
-    data: Annotated[Path, typer.Option(envvar="MAGICANIMATE_DATA", help="Folder for jobs and their files.")] = Path(
-        "magicanimate-data"
-    ),
+    data: Data = Path("magicanimate-data"),
     host: Annotated[str, typer.Option(help="Address to listen on; all but 127.0.0.1 need a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name under which browsers reach the service; repeat it.")
-    ] = None,
-    tokens: Annotated[
-        Path | None, typer.Option(help="File of clients, a line each: name token. Or set MAGICANIMATE_TOKEN.")
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="A model that jobs may ask for; repeat it. Default: all that have a name."),
-    ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(help="auto, cpu, cuda:0 ...: a worker process each; repeat it. Default: auto.")
-    ] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster that does the work, as ray://HOST:10001.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="With --ray: so many at once. Default: one per GPU, or per machine.")
-    ] = None,
-    allow_paths: Annotated[
-        Path | None, typer.Option(help="Folder whose files API clients may name instead of uploading.")
-    ] = None,
+    allow_host: AllowHost = None,
+    tokens: Tokens = None,
+    model: Models = None,
+    device: Devices = None,
+    ray: RayAddress = None,
+    workers: Workers = None,
+    allow_paths: AllowPaths = None,
     page: Annotated[bool, typer.Option(help="The web page beside the API.")] = True,
-    mcp: Annotated[
-        bool, typer.Option("--mcp", help="Tools for assistants (MCP) beside the page; inputs from --allow-paths.")
-    ] = False,
-    label: Annotated[
-        bool, typer.Option("--label", help="Write 'AI-generated' into every video, whether it is asked for or not.")
-    ] = False,
+    mcp: Mcp = False,
+    label: Label = False,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="NAME=VALUE, such as keep_seconds=3600; repeat it.")
     ] = None,

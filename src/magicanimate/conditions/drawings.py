@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from magicanimate.media.framing import Frame
-from magicanimate.models.config import WARP_COLOURS, WARP_PLANES
+from magicanimate.models.config import WARP_COLORS, WARP_PLANES
 from magicanimate.networks.pixels import space_to_depth
 from magicanimate.person.scene import BACKGROUND, COMPLETED, FILLED, GUESSED, KNOWN, DrawnFrame, Scene
 
@@ -24,12 +24,12 @@ _LEVELS[list(_CERTAINTY)] = list(_CERTAINTY.values())
 
 def drawing_planes(drawn: DrawnFrame, frame: Frame, stride: int) -> Tensor:
     """Return planes `[49, h, w]` of one drawing, for a canvas with `stride` pixels per cell."""
-    step = stride // WARP_COLOURS
+    step = stride // WARP_COLORS
     picture_HWC = _means(frame, drawn.frame_HWC, step)
     known_HWC = _means(frame, _LEVELS[drawn.kind_HW], step)[..., None]
     colors_1CHW, known_11HW = (torch.from_numpy(x).movedim(-1, 0)[None] for x in (picture_HWC, known_HWC))
-    share_11hw = space_to_depth(known_11HW / 255, WARP_COLOURS).mean(1, keepdim=True)
-    return torch.cat([space_to_depth(colors_1CHW / 127.5 - 1, WARP_COLOURS), share_11hw], 1)[0]
+    share_11hw = space_to_depth(known_11HW / 255, WARP_COLORS).mean(1, keepdim=True)
+    return torch.cat([space_to_depth(colors_1CHW / 127.5 - 1, WARP_COLORS), share_11hw], 1)[0]
 
 
 def _means(frame: Frame, image: np.ndarray, step: int) -> np.ndarray:

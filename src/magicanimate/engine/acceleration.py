@@ -1,6 +1,6 @@
 """Configure how a loaded model runs: int8 or fp8 weights, offloading, compiled layers, another decoder.
 
-None of this changes what is computed, but for rounding (`quantise`) and the decoder's own error (`decoder`).
+None of this changes what is computed, but for rounding (`quantize`) and the decoder's own error (`decoder`).
 Memory format, fused layers (fused.py), and, on CPUs, the dtype of the arithmetic and of
 packed weights (onednn_layers.py) are chosen here.
 """
@@ -28,7 +28,7 @@ from magicanimate.models.hub import fetch_folder, is_hub_name
 from magicanimate.models.model import Model, load_network
 from magicanimate.networks.build import build
 
-Quantise = Literal["none", "int8", "fp8"]
+Quantize = Literal["none", "int8", "fp8"]
 HEAVY = ("denoiser", "appearance", "control")
 """Networks that run in every step."""
 COMPILED = (ResnetBlock2D, FeedForward)
@@ -48,13 +48,13 @@ CAST = (nn.Linear, nn.Conv2d, nn.Embedding)
 class Acceleration:
     """Options of model execution.
 
-    quantise: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
+    quantize: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
     layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
     decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
     graphs: what steps compute is recorded as CUDA graphs; see cuda_graphs.py. None: on NVIDIA GPUs, with plain layers.
     """
 
-    quantise: Quantise = "none"
+    quantize: Quantize = "none"
     offload: bool = False
     compile: bool = False
     decoder: Path | None = None
@@ -63,7 +63,7 @@ class Acceleration:
     @property
     def plain(self) -> bool:
         """True if the layers are called unchanged."""
-        return not (self.offload or self.compile or self.quantise != "none")
+        return not (self.offload or self.compile or self.quantize != "none")
 
 
 def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
@@ -76,7 +76,7 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     if options.decoder is not None:
         model = replace(model, small_decoder=read_small_decoder(options.decoder, model))
     if options.offload:
-        quantise_model(model, options.quantise, device)
+        quantize_model(model, options.quantize, device)
         return offload_model(model, device)
     model = model.to(device)
     if device.type == "cuda" and device.index is not None:
@@ -84,9 +84,9 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
     fuse = not options.compile and (device.type == "cuda" or fast_on_cpu(model.dtype))
     arrange_networks(model, device, fuse)
     if device.type == "cpu" and not fast_on_cpu(model.dtype):
-        model = widen_model(model, casting=options.quantise == "none" and not options.compile)
-    quantise_model(model, options.quantise, device)
-    if fuse and options.quantise == "none":
+        model = widen_model(model, casting=options.quantize == "none" and not options.compile)
+    quantize_model(model, options.quantize, device)
+    if fuse and options.quantize == "none":
         model = join_or_pack(model, device)
     if device.type == "cuda":
         model = replace(model, compute=replace(model.compute, bank_steps=BANK_STEPS))
@@ -98,8 +98,8 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
 
 def check_options(options: Acceleration, device: torch.device) -> None:
     """Raise InputError for options that exclude each other or that the device cannot do."""
-    if options.quantise not in get_args(Quantise):
-        raise InputError(f"Unknown weights {options.quantise!r}: choose {', '.join(get_args(Quantise))}.")
+    if options.quantize not in get_args(Quantize):
+        raise InputError(f"Unknown weights {options.quantize!r}: choose {', '.join(get_args(Quantize))}.")
     if options.offload and device.type != "cuda":
         raise InputError(f"--offload moves weights between host and GPU, and {device.type} is none; leave it out.")
     if options.offload and options.compile:
@@ -107,7 +107,7 @@ def check_options(options: Acceleration, device: torch.device) -> None:
     if options.graphs and device.type != "cuda":
         raise InputError(f"--graphs records what an NVIDIA GPU does, and {device.type} is none; leave it out.")
     if options.graphs and not options.plain:
-        raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantise.")
+        raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantize.")
 
 
 def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:
@@ -176,18 +176,18 @@ def build_small_decoder(config: Any) -> AutoencoderTiny:
     return build(AutoencoderTiny, {key: value for key, value in config.items() if key != derived}, "small decoder")
 
 
-def quantise_model(model: Model, quantise: Quantise, device: torch.device) -> None:
+def quantize_model(model: Model, quantize: Quantize, device: torch.device) -> None:
     """Store the weights of all linear layers in 8 bit, one scale per output channel; they compute in the model's own
     format."""
-    if quantise == "none":
+    if quantize == "none":
         return
-    if quantise == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_CAPABILITY):
+    if quantize == "fp8" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_CAPABILITY):
         raise InputError("fp8 needs an NVIDIA GPU of compute capability 8.9 or newer; choose int8.")
     try:
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
     except ImportError as error:
         raise InputError("8-bit weights need torchao: pip install 'magicanimate[fast]'.") from error
-    config = Int8WeightOnlyConfig() if quantise == "int8" else Float8WeightOnlyConfig()
+    config = Int8WeightOnlyConfig() if quantize == "int8" else Float8WeightOnlyConfig()
     for name in HEAVY:
         quantize_(model.networks[name], config)
 

@@ -233,9 +233,9 @@ def _add_norm(
         if LATER:
             stored = (value + tl.load(later + c, mask=inside, other=0.0).to(tl.float32)[None, :]).to(stored.dtype)
         tl.store(total + at, stored, mask=mask)
-    centred = tl.where(mask, value - (tl.sum(value, 1) / channels)[:, None], 0.0)
-    factor = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / channels + eps)
-    result = centred * factor[:, None] * tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)[None, :]
+    centered = tl.where(mask, value - (tl.sum(value, 1) / channels)[:, None], 0.0)
+    factor = 1.0 / tl.sqrt(tl.sum(centered * centered, 1) / channels + eps)
+    result = centered * factor[:, None] * tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)[None, :]
     result += tl.load(bias + c, mask=inside, other=0.0).to(tl.float32)[None, :]
     if PLACED:
         place = (r % frames)[:, None] * channels + c[None, :]

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from magicanimate.errors import InputError
-from magicanimate.evaluate.catalogue import BLOCKS, catalogue
+from magicanimate.evaluate.catalog import BLOCKS, catalog
 from magicanimate.evaluate.feature_cache import FeatureSpool, count_windows
 from magicanimate.evaluate.interfaces import FeatureNetwork, PackagedNetwork, PerceptualNetwork
 from magicanimate.evaluate.intervals import weighted_mean
@@ -78,7 +78,7 @@ class Evaluation:
         shown = [network.metric for network in networks] + [network.name for network in perceptual]
         if len(set(shown)) < len(shown):
             raise InputError(f"Two networks print their figures under one name: {', '.join(shown)}.")
-        self._metrics = catalogue([n.name for n in perceptual], [n.metric for n in networks])
+        self._metrics = catalog([n.name for n in perceptual], [n.metric for n in networks])
         self._temporary = None if spool else tempfile.TemporaryDirectory(prefix="magicanimate-features-")
         self._spool = FeatureSpool(spool or Path(self._temporary.name))  # type: ignore[union-attr]
 
@@ -176,12 +176,12 @@ class Evaluation:
         distances = [
             NetworkNote(
                 metric=n.metric, name=n.name, sha256=n.sha256, dimensions=n.dimensions, window=n.window,
-                recognised=getattr(n, "recognised", None),
+                recognized=getattr(n, "recognized", None),
             )
             for n in self._networks
         ]  # fmt: skip
         perceptual = [
-            NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognised=getattr(n, "recognised", None))
+            NetworkNote(metric=n.name, name=n.name, sha256=n.sha256, recognized=getattr(n, "recognized", None))
             for n in self._perceptual
         ]
         packaged = [NetworkNote(metric=m, name=n.name, sha256=n.sha256) for n in self._packaged for m in n.metrics]
@@ -191,7 +191,7 @@ class Evaluation:
         """Return notes, and a sentence on each distance that does not rest on all videos, or on few windows."""
         remarks = list(dict.fromkeys([*self.notes, *(note for row in self.rows for note in row.notes)]))
         for note in self._described():
-            if note.recognised == "":
+            if note.recognized == "":
                 remarks.append(f"The weights of {note.name} are none of the published files that this version knows.")
         for network in self._networks:
             short = [row.name for row in self.rows if network.metric not in row.features]

@@ -15,8 +15,8 @@ from magicanimate.evaluate.interfaces import InputRange, PerceptualNetwork
 
 EQUAL_FRAMES_DB = 100.0  # what DisCo's code gives to a frame that equals its target
 SSIM_WINDOW = 7
-_GREY = np.array([9798, 19235, 3735])  # BT.601 in units of 1 / 2**15, the rounding of OpenCV's cvtColor
-_GREY_BITS = 15
+_GRAY = np.array([9798, 19235, 3735])  # BT.601 in units of 1 / 2**15, the rounding of OpenCV's cvtColor
+_GRAY_BITS = 15
 _LPIPS_BATCH = 8
 
 
@@ -31,7 +31,7 @@ def psnr_frames(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the structural similarity of the grey frames: 7x7 uniform window, data range 255, sample covariance."""
+    """Return the structural similarity of the gray frames: 7x7 uniform window, data range 255, sample covariance."""
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
@@ -39,13 +39,13 @@ def ssim(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     if min(output.shape[1:3]) < SSIM_WINDOW:
         raise InputError(f"SSIM needs frames of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels; choose a larger size.")
     return _each(
-        lambda a, b: structural_similarity(grey(a), grey(b), win_size=SSIM_WINDOW, data_range=255), output, target
+        lambda a, b: structural_similarity(gray(a), gray(b), win_size=SSIM_WINDOW, data_range=255), output, target
     )
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray) -> np.ndarray:
     """Convert RGB [..., 3] uint8 to gray [...] uint8: BT.601, rounded as OpenCV does (which DisCo's code calls)."""
-    return ((image.astype(np.int64) @ _GREY + (1 << (_GREY_BITS - 1))) >> _GREY_BITS).astype(np.uint8)
+    return ((image.astype(np.int64) @ _GRAY + (1 << (_GRAY_BITS - 1))) >> _GRAY_BITS).astype(np.uint8)
 
 
 def lpips(
@@ -74,7 +74,7 @@ def wrapped_psnr(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def l1_per_pixel(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return DisCo's L1: mean absolute difference in grey levels, divided by the number of pixels once more."""
+    """Return DisCo's L1: mean absolute difference in gray levels, divided by the number of pixels once more."""
     height, width = output.shape[1:3]
     return l1(output, target) * 255.0 / (height * width)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from magicanimate.errors import InputError
 
-_BATCH = 1024  # samples that are centred at a time
+_BATCH = 1024  # samples that are centered at a time
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Moments:
             if not np.isfinite(batch).all():
                 raise InputError("Some features are not finite numbers; look for broken frames or weights.")
             mean_D = batch.mean(0)
-            centred = batch - mean_D
-            total = total.merge(Moments(len(batch), mean_D, centred.T @ centred))
+            centered = batch - mean_D
+            total = total.merge(Moments(len(batch), mean_D, centered.T @ centered))
         return total
 
     def merge(self, other: Moments) -> Moments:

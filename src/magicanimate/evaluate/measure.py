@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from magicanimate.errors import InputError
-from magicanimate.evaluate import catalogue as names
+from magicanimate.evaluate import catalog as names
 from magicanimate.evaluate.basic import flicker
 from magicanimate.evaluate.frames import l1, l1_per_pixel, lpips, psnr_frames, ssim, wrapped_psnr
 from magicanimate.evaluate.interfaces import PackagedNetwork, PerceptualNetwork
-from magicanimate.evaluate.people import part_colours, pose_overlap
+from magicanimate.evaluate.people import part_colors, pose_overlap
 from magicanimate.evaluate.temporal import dtssd, warping_errors
 from magicanimate.media.pictures import fit_picture, place
 from magicanimate.parts.densepose import PART_NAMES
@@ -92,7 +92,7 @@ def square_picture(image_HWC: np.ndarray, size: int | None) -> np.ndarray:
     """Return the center square of a picture at size x size pixels, by Lanczos; nothing beside the square shines in."""
     if size is None or image_HWC.shape[:2] == (size, size):
         return image_HWC
-    square_HWC = _centre(image_HWC)
+    square_HWC = _center(image_HWC)
     return fit_picture(square_HWC, place((len(square_HWC),) * 2, (size, size)))
 
 
@@ -100,11 +100,11 @@ def square_parts(parts_HW: np.ndarray, size: int | None) -> np.ndarray:
     """Return the same of a part map, by nearest pixel."""
     if size is None or parts_HW.shape == (size, size):
         return parts_HW
-    square_HW = _centre(parts_HW)
+    square_HW = _center(parts_HW)
     return fit_parts(square_HW, place((len(square_HW),) * 2, (size, size)))
 
 
-def _centre(image: np.ndarray) -> np.ndarray:
+def _center(image: np.ndarray) -> np.ndarray:
     """Crop the central square: [H, W, ...] to [S, S, ...] with S the shorter side."""
     height, width = image.shape[:2]
     side = min(height, width)
@@ -135,10 +135,10 @@ def measure(
         values[names.WARPING], values[names.WARPING_OF_TARGET] = _mean(of_output), _mean(of_target)
     part_errors: dict[str, float] = {}
     if video.parts_FHW is not None:
-        colours = part_colours(output, target, video.parts_FHW)
-        values[names.PART_COLOUR], values[names.PART_DRIFT] = _mean(colours.errors_P), _mean(colours.drifts_P)
+        colors = part_colors(output, target, video.parts_FHW)
+        values[names.PART_COLOR], values[names.PART_DRIFT] = _mean(colors.errors_P), _mean(colors.drifts_P)
         part_errors = {
-            name: float(error) for name, error in zip(PART_NAMES, colours.errors_P, strict=True) if np.isfinite(error)
+            name: float(error) for name, error in zip(PART_NAMES, colors.errors_P, strict=True) if np.isfinite(error)
         }
         if len(video) > 1:
             values[names.FLICKER] = flicker(output, video.parts_FHW)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magicanimate.errors import InputError
-from magicanimate.evaluate.catalogue import FACE, FACES_SEEN, LITE
+from magicanimate.evaluate.catalog import FACE, FACES_SEEN, LITE
 from magicanimate.files import sha256
 from magicanimate.untrusted import read_tensors
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from magicanimate.evaluate import catalogue as names
-from magicanimate.evaluate.catalogue import BLOCKS
+from magicanimate.evaluate import catalog as names
+from magicanimate.evaluate.catalog import BLOCKS
 from magicanimate.evaluate.plots import plot_parts, plot_videos
 from magicanimate.evaluate.report import (
     BLOCK_HEAD,
@@ -97,7 +97,7 @@ def to_html(report: Report, players: Sequence[Player], left_out: int = 0) -> str
     body += ["<h2>Videos</h2>", _paragraph("Each point is a video; line and band are the mean and its interval.")]
     body.append(f'<div class="plot">{plot_videos(result)}</div>')
     if result.part_errors:
-        body += ["<h2>Colour error of body parts</h2>", f'<div class="plot">{plot_parts(result)}</div>']
+        body += ["<h2>Color error of body parts</h2>", f'<div class="plot">{plot_parts(result)}</div>']
     body += _players(players, len(result.rows), left_out)
     body += ["<h2>Remarks</h2>", "<ul>", *(f"<li>{_e(n)}</li>" for n in (report.parts, *result.notes) if n), "</ul>"]
     if result.networks:

@@ -15,7 +15,7 @@ _PARTS = 25
 
 
 @dataclass(frozen=True)
-class PartColours:
+class PartColors:
     """Differences of the mean color of each body part from the target's, in gray levels of 255."""
 
     errors_P: np.ndarray
@@ -24,7 +24,7 @@ class PartColours:
     """[25] standard deviation over frames of the signed difference; NaN for parts seen in fewer than two frames."""
 
 
-def part_colours(output_FHWC: np.ndarray, target_FHWC: np.ndarray, parts_FHW: np.ndarray) -> PartColours:
+def part_colors(output_FHWC: np.ndarray, target_FHWC: np.ndarray, parts_FHW: np.ndarray) -> PartColors:
     """Compare each part's mean color in every frame that shows enough of it (SMALLEST_PART, scaled to the size).
 
     The error tells whether clothes and skin keep the identity's colors, the drift whether they keep them over time:
@@ -47,7 +47,7 @@ def part_colours(output_FHWC: np.ndarray, target_FHWC: np.ndarray, parts_FHW: np
         errors_P[part] = np.abs(shown_FC).mean()
         if len(shown_FC) > 1:
             drifts_P[part] = np.sqrt(shown_FC.var(0).mean())
-    return PartColours(errors_P, drifts_P)
+    return PartColors(errors_P, drifts_P)
 
 
 def pose_overlap(found_FHW: np.ndarray, parts_FHW: np.ndarray) -> tuple[float, float]:

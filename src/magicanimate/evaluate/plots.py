@@ -46,7 +46,7 @@ def plot_parts(result: Result) -> str:
     with _drawing() as plt:
         figure, axis = plt.subplots(figsize=(6, 0.4 + 0.2 * len(errors)), layout="constrained")
         axis.barh([name for name, _ in errors], [error for _, error in errors], color=_POINT, height=0.7)
-        axis.set_xlabel("grey levels")
+        axis.set_xlabel("gray levels")
         _plain(axis)
         return _svg(figure)
 

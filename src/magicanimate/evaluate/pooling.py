@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from magicanimate.evaluate.catalogue import Metric
+from magicanimate.evaluate.catalog import Metric
 from magicanimate.evaluate.feature_cache import FeatureSpool
 from magicanimate.evaluate.frechet import Moments, frechet_distance, frechet_distance_of_sets
 from magicanimate.evaluate.interfaces import FeatureNetwork

@@ -93,10 +93,10 @@ def read_parts(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int
     Raises:
         InputError: it cannot be read, or is an ordinary video.
     """
-    from magicanimate.motion.formats.recognise import recognise, sample
+    from magicanimate.motion.formats.recognize import recognize, sample
     from magicanimate.motion.open import open_motion
 
-    if path.suffix.lower() not in (".npy", ".npz") and recognise(sample(open_clip(path))).kind == "picture":
+    if path.suffix.lower() not in (".npy", ".npz") and recognize(sample(open_clip(path))).kind == "picture":
         raise InputError(
             f"{path} is an ordinary video, not a part map; make part maps with magicanimate motion and give those."
         )

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from magicanimate import files
 from magicanimate.errors import InputError
-from magicanimate.evaluate.catalogue import BLOCKS
+from magicanimate.evaluate.catalog import BLOCKS
 from magicanimate.evaluate.result import Figure, Result, VideoRow
 
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
@@ -66,7 +66,7 @@ def used_networks(result: Result) -> list[list[str]]:
     """Return table rows: figure, network, dimensions, window, hash."""
     return [
         [
-            note.metric, note.name + (f" ({note.recognised})" if note.recognised else ""),
+            note.metric, note.name + (f" ({note.recognized})" if note.recognized else ""),
             "–" if note.dimensions is None else str(note.dimensions),
             "–" if note.window is None else _several(note.window, "frame"), note.sha256[:_KEPT_HASH],
         ]
@@ -112,7 +112,7 @@ def to_markdown(report: Report) -> str:
                 "",
             ]
     if result.part_errors:
-        lines += ["## Colour error of body parts", "", "Grey levels.", ""]
+        lines += ["## Color error of body parts", "", "Gray levels.", ""]
         errors = sorted(result.part_errors.items(), key=lambda item: -item[1])
         lines += [*_table(["part", "error"], [[name, number(error, 2)] for name, error in errors]), ""]
     notes = [report.parts, *result.notes]

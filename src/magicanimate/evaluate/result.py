@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from magicanimate.errors import InputError
-from magicanimate.evaluate.catalogue import Better
+from magicanimate.evaluate.catalog import Better
 from magicanimate.evaluate.intervals import bootstrap, jackknife, resample_counts, weighted_mean
 
 
@@ -64,7 +64,7 @@ class NetworkNote(_Data):
     metric: str
     name: str
     sha256: str
-    recognised: str | None = None
+    recognized: str | None = None
     """The published file that this is; empty for others, None for networks that were never published."""
     dimensions: int | None = None
     window: int | None = None

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from magicanimate.files import sha256
-from magicanimate.models.weights import dequantise, load_strict, read_safetensors
+from magicanimate.models.weights import dequantize, load_strict, read_safetensors
 from magicanimate.parts.densepose import PARTS
 
 WEIGHTS = Path(__file__).parent.parent / "assets" / "standin.safetensors"
@@ -126,6 +126,6 @@ class StandinClips:
 def load_standin(file: Path = WEIGHTS) -> list[StandinFrames | StandinClips]:
     """Return the stand-in networks, frames and clips. Raises InputError if the weights are missing or damaged."""
     network = PeopleNetwork()
-    load_strict(network, dequantise(read_safetensors(file), torch.float32), file)
+    load_strict(network, dequantize(read_safetensors(file), torch.float32), file)
     frames = StandinFrames(network.eval().requires_grad_(False), sha256(file))
     return [frames, StandinClips(frames)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from magicanimate.errors import cannot_import
-from magicanimate.evaluate.frames import grey
+from magicanimate.evaluate.frames import gray
 
 _AGREE, _SLACK = 0.01, 0.5  # Sundaram et al. 2010, eq. 5: a pixel is seen in both frames
 
@@ -44,11 +44,11 @@ def warping_errors(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> tuple[np
     """
     cv2 = _opencv()
     flow_of = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    greys = [grey(frame) for frame in target_FHWC]
+    grays = [gray(frame) for frame in target_FHWC]
     of_output, of_target = [], []
-    for t in range(len(greys) - 1):
-        forward_HW2 = flow_of.calc(greys[t], greys[t + 1], None)
-        backward_HW2 = flow_of.calc(greys[t + 1], greys[t], None)
+    for t in range(len(grays) - 1):
+        forward_HW2 = flow_of.calc(grays[t], grays[t + 1], None)
+        backward_HW2 = flow_of.calc(grays[t + 1], grays[t], None)
         seen_HW = _seen(cv2, forward_HW2, backward_HW2)
         of_output.append(_warping_error(cv2, output_FHWC[t], output_FHWC[t + 1], forward_HW2, seen_HW))
         of_target.append(_warping_error(cv2, target_FHWC[t], target_FHWC[t + 1], forward_HW2, seen_HW))

@@ -118,7 +118,7 @@ def _something_else(path: Path) -> str:
     if kind == "HEIC":
         return f"{HEIC_ADVICE}."
     if kind == "TIFF":
-        return "a TIFF of a kind that cannot be read, such as one of floating-point colours; save it as PNG or JPEG."
+        return "a TIFF of a kind that cannot be read, such as one of floating-point colors; save it as PNG or JPEG."
     if is_video(path):
         return "a video, not a picture; save one of its frames; give a PNG, JPEG or WebP file."
     return "not a picture that can be read; give a PNG, JPEG or WebP file."

@@ -12,8 +12,8 @@ from magicanimate.parts.densepose import PARTS
 from magicanimate.untrusted import read_json
 
 FILE_NAME = "model.json"
-WARP_COLOURS = 4  # colors of a control plane's cell along each axis, of the warped picture
-WARP_PLANES = 3 * WARP_COLOURS**2 + 1  # these colors, and how far they are known
+WARP_COLORS = 4  # colors of a control plane's cell along each axis, of the warped picture
+WARP_PLANES = 3 * WARP_COLORS**2 + 1  # these colors, and how far they are known
 ControlEncoding = Literal["rgb", "parts", "depth"]
 ControlKind = Literal["densepose", "pose", "depth"]
 ENCODINGS: dict[str, tuple[str, ...]] = {"densepose": ("rgb", "parts"), "pose": ("rgb",), "depth": ("depth",)}
@@ -59,7 +59,7 @@ class ModelConfig(BaseModel):
         "window", description="statistics of the group norms: over the whole window (original) or over single frames"
     )
     window: int = Field(16, ge=1, description="frames that are denoised together")
-    overlap: int = Field(4, ge=0, description="frames that neighbouring windows share")
+    overlap: int = Field(4, ge=0, description="frames that neighboring windows share")
     scheduler: dict[str, Any] = Field(default_factory=dict, description="arguments of diffusers' DDIMScheduler")
     steps: int = Field(25, ge=1, description="recommended number of steps")
     guidance: float = Field(7.5, ge=0, description="recommended guidance scale")
@@ -101,9 +101,9 @@ class ModelConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _cells_of_colours(self) -> ModelConfig:
-        if self.warp_input and self.control_stride % WARP_COLOURS:
-            raise ValueError(f"warp_input needs control planes with a stride that is a multiple of {WARP_COLOURS}")
+    def _cells_of_colors(self) -> ModelConfig:
+        if self.warp_input and self.control_stride % WARP_COLORS:
+            raise ValueError(f"warp_input needs control planes with a stride that is a multiple of {WARP_COLORS}")
         return self
 
     @field_validator("coordinates")

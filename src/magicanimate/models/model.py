@@ -20,7 +20,7 @@ from magicanimate.models.locations import is_model_folder, model_folder
 from magicanimate.models.official import read_official
 from magicanimate.models.official_files import PROMPT_NAME
 from magicanimate.models.weights import (
-    dequantise,
+    dequantize,
     load_strict,
     read_prompt,
     read_safetensors,
@@ -194,9 +194,9 @@ def load_network(
             f"({first_line(error)}); fetch or save the model again."
         ) from error
     path = folder / WEIGHTS_NAME
-    weights = dequantise(read_safetensors(path), dtype)
+    weights = dequantize(read_safetensors(path), dtype)
     if shared is not None and config.get(SHARES):
-        weights = dequantise(read_safetensors(shared / WEIGHTS_NAME), dtype) | weights
+        weights = dequantize(read_safetensors(shared / WEIGHTS_NAME), dtype) | weights
     load_strict(network, weights, path)
     return network.eval().requires_grad_(False)
 
@@ -211,7 +211,7 @@ def add_control(folder: Path, model: Model) -> Path:
     kind = model.config.control
     if kind == config.control:
         raise InputError(f"The model {folder.name} has a ControlNet for {kind} already, which is its own.")
-    own = dequantise(read_safetensors(folder / "control" / WEIGHTS_NAME), torch.float32)
+    own = dequantize(read_safetensors(folder / "control" / WEIGHTS_NAME), torch.float32)
     new = {
         name: value
         for name, value in stored_state(model.control).items()
@@ -315,7 +315,7 @@ def check_plain(model: Model) -> None:
     if changed:
         raise InputError(
             "The weights of this model are in 8 bit or packed for this processor; load it once more with "
-            "dtype='float32' and without quantise, and save that."
+            "dtype='float32' and without quantize, and save that."
         )
 
 

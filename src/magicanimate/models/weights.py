@@ -119,7 +119,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_prompt(path: Path, dtype: torch.dtype = torch.float32) -> Tensor:
     """Read the empty prompt's embedding `[T, D]`. Raises InputError for missing, damaged, or other files."""
-    prompt = dequantise(read_safetensors(path), dtype).get(PROMPT_KEY)
+    prompt = dequantize(read_safetensors(path), dtype).get(PROMPT_KEY)
     if prompt is None or prompt.ndim != 2:
         raise InputError(f"{path} must hold one tensor {PROMPT_KEY!r} of two dimensions.")
     return prompt
@@ -179,14 +179,14 @@ def fill_computed(network: nn.Module) -> None:
 
 
 def to_storage(state: Mapping[str, Tensor], storage: str, exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Convert floating point weights for storage: float32, float16, bfloat16 or int8; exact: see `quantise_int8`."""
+    """Convert floating point weights for storage: float32, float16, bfloat16 or int8; exact: see `quantize_int8`."""
     if storage == "int8":
-        return quantise_int8(state, exact)
+        return quantize_int8(state, exact)
     dtype = STORAGE_DTYPES[storage]
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
 
 
-def quantise_int8(state: Mapping[str, Tensor], exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def quantize_int8(state: Mapping[str, Tensor], exact: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Store weights of two and more dimensions as int8 with a float16 scale per output channel, the others as float16.
 
     `name` becomes int8 and `name.scale` holds one factor per first index; name * scale is the weight again.
@@ -206,8 +206,8 @@ def quantise_int8(state: Mapping[str, Tensor], exact: tuple[str, ...] = ()) -> d
     return stored
 
 
-def dequantise(state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Undo `quantise_int8`, and bring all floating point weights to `dtype`."""
+def dequantize(state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Undo `quantize_int8`, and bring all floating point weights to `dtype`."""
     full: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in state:

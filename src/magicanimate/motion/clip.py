@@ -36,11 +36,11 @@ class MotionClip:
     notes: list[str] = field(default_factory=list)
     """Recognitions and conversions, a sentence each."""
     warnings: list[str] = field(default_factory=list)
-    colouring: str = "parts"
+    coloring: str = "parts"
     """Name of the palette that a part map was painted with."""
     near: float = 1.0
-    """Share of pixels that had one of its colours, among those looked at."""
-    colours: Clip | None = None
+    """Share of pixels that had one of its colors, among those looked at."""
+    colors: Clip | None = None
     """The clip of a part map as it was painted."""
     pictures: Clip | None = None
     """The video in which people were found, as it is."""

@@ -21,8 +21,8 @@ from magicanimate.motion.clip import MotionClip
 from magicanimate.motion.extractors.extract import absences, drawn, extract, fit, several
 from magicanimate.motion.formats.arrays import check_lossless, is_array_file, plane_frames, read_parts, read_rate
 from magicanimate.motion.formats.bvh import is_bvh
-from magicanimate.motion.formats.palettes import PALETTE_NAMES, VIRIDIS, Colouring
-from magicanimate.motion.formats.recognise import Recognised, recognise, sample
+from magicanimate.motion.formats.palettes import PALETTE_NAMES, VIRIDIS, Coloring
+from magicanimate.motion.formats.recognize import Recognized, recognize, sample
 from magicanimate.parts.follow import Follower
 from magicanimate.parts.frame_store import remembered
 from magicanimate.parts.regions import keep_person
@@ -86,7 +86,7 @@ def _of_clip(clip: Clip, extractor: str, person: int | None, progress: Progress 
     if extractor != "auto":  # whoever names an extractor says that these are pictures of people
         return extract(clip, extractor, person, progress)
     frames = sample(clip)
-    found = recognise(frames)
+    found = recognize(frames)
     if found.kind == "parts":
         return _chosen(_painted(clip, found), person)
     if found.kind in ("iuv", "indices"):
@@ -97,9 +97,9 @@ def _of_clip(clip: Clip, extractor: str, person: int | None, progress: Progress 
     raise InputError(_not_understood(clip.path, found))
 
 
-def _numbers(clip: Clip, found: Recognised) -> MotionClip:
+def _numbers(clip: Clip, found: Recognized) -> MotionClip:
     """Return pictures whose values are part indices."""
-    what = "IUV planes" if found.kind == "iuv" else "part indices as colour values"
+    what = "IUV planes" if found.kind == "iuv" else "part indices as color values"
     return MotionClip(
         clip.path, "densepose", clip.fps, clip.size, clip.count, lambda: plane_frames(clip, found.channel),
         notes=[*clip.notes, f"The motion holds {what}; it was converted."], warnings=clip.warnings, audio=clip.audio,
@@ -164,22 +164,22 @@ def _of_bvh(path: Path, span: Span, progress: Progress | None) -> MotionClip:
     return motion
 
 
-def _painted(clip: Clip, found: Recognised) -> MotionClip:
+def _painted(clip: Clip, found: Recognized) -> MotionClip:
     """Return a part map in a known palette, streamed."""
-    colouring = found.colouring
-    assert colouring is not None
+    coloring = found.coloring
+    assert coloring is not None
     return MotionClip(
         clip.path, "densepose", clip.fps, clip.size, clip.count,
-        remembered(lambda: (colouring.decode(frame_HWC) for frame_HWC in clip)),
-        notes=[*clip.notes, *_converted(colouring, found)], warnings=clip.warnings,
-        colouring=colouring.name, near=found.near, colours=clip, audio=clip.audio,
+        remembered(lambda: (coloring.decode(frame_HWC) for frame_HWC in clip)),
+        notes=[*clip.notes, *_converted(coloring, found)], warnings=clip.warnings,
+        coloring=coloring.name, near=found.near, colors=clip, audio=clip.audio,
     )  # fmt: skip
 
 
-def _converted(colouring: Colouring, found: Recognised) -> list[str]:
+def _converted(coloring: Coloring, found: Recognized) -> list[str]:
     """Describe a conversion of a part map in a sentence."""
-    if colouring is not VIRIDIS:
-        return [colouring.note]
+    if coloring is not VIRIDIS:
+        return [coloring.note]
     if found.black > _BLACK_SHARE:
         return [f"The motion's background is black ({found.black:.0%} of its pixels); it was repainted purple."]
     return []
@@ -195,19 +195,19 @@ def _chosen(motion: MotionClip, person: int | None) -> MotionClip:
         return (keep_person(parts_HW, follow) for parts_HW in motion)
 
     note = f"Of the people in the motion, number {person} from the left was kept."
-    return replace(motion, start=kept, notes=[*motion.notes, note], colours=None)
+    return replace(motion, start=kept, notes=[*motion.notes, note], colors=None)
 
 
-def _not_understood(path: Path, found: Recognised) -> str:
+def _not_understood(path: Path, found: Recognized) -> str:
     if found.kind == "empty":
-        return f"No person was found in {path}: its frames show one plain colour; give a clip in which somebody moves."
+        return f"No person was found in {path}: its frames show one plain color; give a clip in which somebody moves."
     if found.kind == "depth":
         return (
             f"{path} is a depth video, and body parts cannot be told from depth; give the video that it was made from, "
             "or use it with a model whose control is depth."
         )
     return (
-        f"{path} is painted in flat colours that are none of the known palettes ({PALETTE_NAMES}), so its parts cannot "
+        f"{path} is painted in flat colors that are none of the known palettes ({PALETTE_NAMES}), so its parts cannot "
         "be told; give DensePose part indices through the viridis map, or the video they were made from. If it is an "
         "ordinary video, say so with --extractor mediapipe."
     )

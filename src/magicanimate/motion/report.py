@@ -23,7 +23,7 @@ class MotionReport:
     frames: int = 0
     height: int = 0
     width: int = 0
-    colouring: str = "viridis"
+    coloring: str = "viridis"
     """Name of the palette that it was painted with; "parts" where it was never painted."""
     near: float = 1.0
     """Share of pixels that have one of the palette's colors, among those looked at."""
@@ -41,9 +41,9 @@ class MotionReport:
 class ReportBuilder:
     """Counts frame by frame, so that a clip of any length needs no memory."""
 
-    def __init__(self, colouring: str = "parts", near: float = 1.0) -> None:
-        """colouring: palette of the maps. near: share of pixels that have its colors (see `MotionReport`)."""
-        self._colouring, self._near = colouring, near
+    def __init__(self, coloring: str = "parts", near: float = 1.0) -> None:
+        """coloring: palette of the maps. near: share of pixels that have its colors (see `MotionReport`)."""
+        self._coloring, self._near = coloring, near
         self._shape = (0, 0)
         self._pixels = self._frames = self._empty = 0
         self._histogram = np.zeros(25, np.int64)
@@ -69,7 +69,7 @@ class ReportBuilder:
             frames=self._frames,
             height=self._shape[0],
             width=self._shape[1],
-            colouring=self._colouring,
+            coloring=self._coloring,
             near=self._near,
             background=background,
             coverage=1.0 - background,

@@ -20,7 +20,7 @@ from magicanimate.parts.frame_store import PackedFrames
 
 @dataclass(frozen=True)
 class Signal:
-    """Control frames on the canvas. Kept as indices, compressed; colours are made where they are needed."""
+    """Control frames on the canvas. Kept as indices, compressed; colors are made where they are needed."""
 
     parts_FHW: PackedFrames
     report: MotionReport
@@ -55,7 +55,7 @@ def read_signal(
     frame: Frame,
     report: ReportBuilder,
     *,
-    colours: Iterable[np.ndarray] | None = None,
+    colors: Iterable[np.ndarray] | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Signal:
     """Check and keep part maps, holding one frame of them at a time.
@@ -64,7 +64,7 @@ def read_signal(
         frames: parts [H, W] uint8 of the frame's size.
         frame: the video's frame and canvas.
         report: counts them.
-        colours: the same frames [H, W, 3] as they were painted, of any size, to be kept resized the way the original
+        colors: the same frames [H, W, 3] as they were painted, of any size, to be kept resized the way the original
             does.
         on_frame: told the number of frames read so far.
 
@@ -79,13 +79,13 @@ def read_signal(
             on_frame(len(parts))
     if not parts:
         raise InputError("The motion has no frames; give a video with at least one.")
-    for frame_HWC in () if colours is None else colours:
+    for frame_HWC in () if colors is None else colors:
         kept.append(frame.pad(_resize_as_original(frame_HWC, frame.size)))
-    return Signal(parts, report.finish(), None if colours is None else kept)
+    return Signal(parts, report.finish(), None if colors is None else kept)
 
 
 def _resize_as_original(frame_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pillow's default interpolation of the colours, and only when the height differs: so the original does it."""
+    """Pillow's default interpolation of the colors, and only when the height differs: so the original does it."""
     if frame_HWC.shape[0] == size[0] and frame_HWC.shape[1] == size[1]:
         return frame_HWC
     return np.asarray(Image.fromarray(frame_HWC).resize((size[1], size[0])))

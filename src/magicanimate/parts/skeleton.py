@@ -51,7 +51,7 @@ LENGTHS = ("head", "torso", "width", "upper arm", "lower arm", "upper leg", "low
 _SIDE = 160  # pixels of the longer side at which joints are looked for
 _END = 0.1  # of a part's pixels that make its end
 _FEWEST, _SMALLEST = 10, 0.004  # pixels of a part, and its share of the body's, below which it is not measured
-_NEIGHBOURS = 5  # of the eight around a pixel that must be of the same part: borders get the colors of other parts
+_NEIGHBORS = 5  # of the eight around a pixel that must be of the same part: borders get the colors of other parts
 _MARGIN = 0.02  # of the longer side
 _QUANTILE = 0.75
 _CROUCHED = 0.15  # of the torso's length by which a neck is lower than usual
@@ -105,12 +105,12 @@ def count_alike(groups_HW: np.ndarray) -> np.ndarray:
 def _pixels(parts_HW: np.ndarray, step_x: float, step_y: float) -> dict[str, np.ndarray]:
     """Return centers [N, 2] (x, y) of each group's pixels."""
     group_HW = GROUP_OF_PART[parts_HW]
-    rows, columns = np.nonzero((group_HW >= 0) & (count_alike(group_HW) >= _NEIGHBOURS))
-    centres_N2 = np.stack([(columns + 0.5) * step_x, (rows + 0.5) * step_y], 1)
+    rows, columns = np.nonzero((group_HW >= 0) & (count_alike(group_HW) >= _NEIGHBORS))
+    centers_N2 = np.stack([(columns + 0.5) * step_x, (rows + 0.5) * step_y], 1)
     group_N = group_HW[rows, columns]
-    fewest = max(_FEWEST, _SMALLEST * len(centres_N2))
-    found = {name: centres_N2[group_N == index] for index, name in enumerate(GROUPS)}
-    return {name: centres for name, centres in found.items() if len(centres) >= fewest}
+    fewest = max(_FEWEST, _SMALLEST * len(centers_N2))
+    found = {name: centers_N2[group_N == index] for index, name in enumerate(GROUPS)}
+    return {name: centers for name, centers in found.items() if len(centers) >= fewest}
 
 
 def _cut(parts_HW: np.ndarray) -> set[str]:

@@ -101,7 +101,7 @@ def count_people(picture_HWC: np.ndarray) -> int:
 
 def _distance(region: Region, other: Region) -> float:
     """Return the distance between the middles, in pixels."""
-    return math.dist(region.centre, other.centre)
+    return math.dist(region.center, other.center)
 
 
 def _regions(picture_HWC: np.ndarray) -> Iterator[Region]:
@@ -138,7 +138,7 @@ def _clearness(found: Detection) -> float:
 
 def _is_of(region: Region, person: Person) -> bool:
     """Return True if a region is around the hips of a person."""
-    away_2 = person.joints_J2[JOINT["pelvis"]] - region.centre
+    away_2 = person.joints_J2[JOINT["pelvis"]] - region.center
     return float(np.linalg.norm(away_2)) < _NEAR * region.side  # never where the hips are not known
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 class Region:
     """A square in pixels of a picture, turned clockwise by `angle` radians."""
 
-    centre: tuple[float, float]
+    center: tuple[float, float]
     side: float
     angle: float
 
@@ -24,16 +24,16 @@ class Region:
         """Return the upper left corner [2], and the square's right and down axes as the columns of [2, 2]."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         axes = self.side * np.array([[cos, -sin], [sin, cos]])
-        return np.asarray(self.centre) - axes.sum(1) / 2, axes
+        return np.asarray(self.center) - axes.sum(1) / 2, axes
 
     def moved(self, right: float, down: float) -> Region:
         """Return the same square elsewhere."""
-        return replace(self, centre=(self.centre[0] + right, self.centre[1] + down))
+        return replace(self, center=(self.center[0] + right, self.center[1] + down))
 
     def scaled(self, factor: float) -> Region:
         """Return the same square in a picture that is larger by a factor."""
-        x, y = self.centre
-        return replace(self, centre=(x * factor, y * factor), side=self.side * factor)
+        x, y = self.center
+        return replace(self, center=(x * factor, y * factor), side=self.side * factor)
 
     def to_picture(self, points_N2: np.ndarray) -> np.ndarray:
         """Map points of the unit square to pixels of the picture. [N, 2]."""
@@ -41,15 +41,15 @@ class Region:
         return points_N2 @ axes.T + corner
 
 
-def region_of(centre: np.ndarray, head: np.ndarray) -> Region:
+def region_of(center: np.ndarray, head: np.ndarray) -> Region:
     """Return the region around a person from the middle of the hips and a point on the circle around the body.
 
     The direction from the first point to the second points upwards in the region.
     """
-    right, down = head - centre
+    right, down = head - center
     side = 2 * 1.25 * float(np.hypot(right, down))
     angle = np.pi / 2 - np.arctan2(-down, right)
-    return Region((float(centre[0]), float(centre[1])), side, float((angle + np.pi) % (2 * np.pi) - np.pi))
+    return Region((float(center[0]), float(center[1])), side, float((angle + np.pi) % (2 * np.pi) - np.pi))
 
 
 def cut_region(image_HWC: np.ndarray, region: Region, side: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def _label(height: int, width: int) -> np.ndarray:
     return np.asarray(image)[:height, :width]
 
 
-def labelled(frame_HWC: np.ndarray) -> np.ndarray:
+def labeled(frame_HWC: np.ndarray) -> np.ndarray:
     """Return a copy of a frame [H, W, 3 or 4] uint8 with the label in its lower right corner; alpha is straight."""
     import numpy as np
 

@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import FastAPI, Form, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
@@ -29,6 +30,7 @@ from magicanimate.serve.store import Store
 from magicanimate.version import version
 
 LOG = logging.getLogger(__name__)
+_PLOTS = Path(__file__).with_name("plots.html")
 _TRIALS, _TRIAL_SECONDS = 10, 300.0  # wrong tokens from one address within so long
 
 
@@ -59,6 +61,11 @@ def create_app(options: ServeOptions) -> FastAPI:
     app.include_router(router)
     _handle_errors(app)
     _add_login(app, options)
+
+    @app.get("/metrics", include_in_schema=False)
+    def plots() -> FileResponse:
+        return FileResponse(_PLOTS)
+
     if options.page:
         from magicanimate.serve.page import mount_page
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 
-def _colour(rng: np.random.Generator, saturation: float = 0.35) -> np.ndarray:
+def _color(rng: np.random.Generator, saturation: float = 0.35) -> np.ndarray:
     value = rng.uniform(0.15, 0.95)
     tint = rng.uniform(-1, 1, 3)
     return np.clip(value * (1 + saturation * (tint - tint.mean())), 0.02, 0.98)
@@ -42,23 +42,23 @@ def _boxes(rng: np.random.Generator, image: Image.Image, count: int, low: float,
     for _ in range(count):
         w, h = size * rng.uniform(0.08, 0.35), size * rng.uniform(0.08, 0.4)
         x, y = size * rng.uniform(-0.1, 1.0), size * rng.uniform(low, high)
-        colour = _colour(rng)
-        draw.rectangle((x, y - h, x + w, y), fill=tuple((colour * 255).astype(int)))
+        color = _color(rng)
+        draw.rectangle((x, y - h, x + w, y), fill=tuple((color * 255).astype(int)))
         if rng.random() < 0.5:
             m = rng.uniform(0.06, 0.2) * min(w, h)
-            inner = tuple((np.clip(colour * rng.uniform(0.6, 1.4), 0, 1) * 255).astype(int))
+            inner = tuple((np.clip(color * rng.uniform(0.6, 1.4), 0, 1) * 255).astype(int))
             draw.rectangle((x + m, y - h + m, x + w - m, y - m), fill=inner)
 
 
 def _studio(rng: np.random.Generator, size: int) -> np.ndarray:
-    base = _colour(rng, 0.5)
+    base = _color(rng, 0.5)
     v, u = np.mgrid[0:size, 0:size] / (size - 1) - 0.5
     glow = np.exp(-((u - rng.uniform(-0.2, 0.2)) ** 2 + (v - rng.uniform(-0.2, 0.2)) ** 2) / rng.uniform(0.1, 0.6))
     return base * (0.72 + 0.4 * glow[..., None]) + 0.02 * _fractal(rng, size, 3)
 
 
 def _room(rng: np.random.Generator, size: int) -> np.ndarray:
-    wall, floor = _colour(rng, 0.3), _colour(rng, 0.3)
+    wall, floor = _color(rng, 0.3), _color(rng, 0.3)
     horizon = rng.uniform(0.62, 0.95)
     image = _to_image(_ramp(size * 2, wall * 1.08, wall * 0.88, rng.uniform(-1, 1)))
     _boxes(rng, image, int(rng.integers(0, 5)), horizon * 0.4, horizon)
@@ -89,17 +89,17 @@ def _outdoors(rng: np.random.Generator, size: int) -> np.ndarray:
     level = rng.uniform(0.3, 0.55)
     for _ in range(rng.integers(2, 5)):
         ridge = level + 0.07 * _fractal(rng, size, 3)[0, :, 0] + 0.02 * _fractal(rng, size, 12)[0, :, 0]
-        colour = np.array([0.3, 0.42, 0.3]) * rng.uniform(0.4, 1.6) + 0.12 * rng.uniform(-1, 1, 3)
-        shade = colour + 0.10 * _fractal(rng, size, int(rng.integers(6, 20)))
+        color = np.array([0.3, 0.42, 0.3]) * rng.uniform(0.4, 1.6) + 0.12 * rng.uniform(-1, 1, 3)
+        shade = color + 0.10 * _fractal(rng, size, int(rng.integers(6, 20)))
         out = np.where((v > ridge)[..., None], shade, out)
         level += rng.uniform(0.1, 0.2)
     return out
 
 
 def _leaves(rng: np.random.Generator, size: int) -> np.ndarray:
-    image = _to_image(np.broadcast_to(_colour(rng), (size * 2, size * 2, 3)))
+    image = _to_image(np.broadcast_to(_color(rng), (size * 2, size * 2, 3)))
     draw = ImageDraw.Draw(image)
-    base = _colour(rng, 0.5)
+    base = _color(rng, 0.5)
     for _ in range(rng.integers(30, 160)):
         r = size * min(0.8, 0.045 / rng.random() ** 0.6)
         x, y = rng.uniform(-r, size * 2 + r, 2)
@@ -123,7 +123,7 @@ def random_background(rng: np.random.Generator, size: int) -> tuple[np.ndarray, 
     elif kind == 3:
         picture, floor = _leaves(rng, size), False
     else:
-        picture = _ramp(size, _colour(rng, 0.5), _colour(rng, 0.5), rng.uniform(-np.pi, np.pi))
+        picture = _ramp(size, _color(rng, 0.5), _color(rng, 0.5), rng.uniform(-np.pi, np.pi))
         picture, floor = picture + 0.08 * smooth_noise(rng, size, int(rng.integers(3, 12)), 3), False
     light = 1 + 0.12 * smooth_noise(rng, size, 3)
     return np.clip(picture * light, 0, 1).astype(np.float32), floor

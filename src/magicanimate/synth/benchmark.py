@@ -158,9 +158,9 @@ def read_item(folder: Path, name: str) -> RenderedItem:
             raise InputError(f"{folder} has no clip {name}; build it with: magicanimate synth {folder} --benchmark")
         return np.stack([np.asarray(Image.open(file)) for file in files])
 
-    # exact colours, so that red and green alone tell the parts apart
+    # exact colors, so that red and green alone tell the parts apart
     table = np.zeros(2**16, np.uint8)
     table[PALETTE_25[:, 0].astype(int) * 256 + PALETTE_25[:, 1]] = np.arange(25)
-    colours = frames("parts").astype(int)
-    parts = table[colours[..., 0] * 256 + colours[..., 1]]
+    colors = frames("parts").astype(int)
+    parts = table[colors[..., 0] * 256 + colors[..., 1]]
     return RenderedItem(frames("target"), parts, with_loose(parts[0], frames("person")[0] > 0))

@@ -87,13 +87,13 @@ def _random_cover(rng: np.random.Generator, size: int) -> np.ndarray:
             r = size * rng.uniform(0.02, 0.07)
             draw.ellipse((x - r, y - 2 * r, x + r, y + r), fill=255)
     mask = mask.filter(ImageFilter.GaussianBlur(size / 256 * rng.uniform(0.6, 3)))
-    colours, _ = random_background(rng, size)
-    return np.concatenate([colours, np.asarray(mask, np.float32)[..., None] / 255], -1)
+    colors, _ = random_background(rng, size)
+    return np.concatenate([colors, np.asarray(mask, np.float32)[..., None] / 255], -1)
 
 
 def _covered(clip: GeneratedClip, cover_HW4: np.ndarray) -> GeneratedClip:
-    colours_HWC, opacity_HW1 = cover_HW4[..., :3] * 255, cover_HW4[..., 3:]
-    rgb = np.rint(clip.rgb * (1 - opacity_HW1) + colours_HWC * opacity_HW1).astype(np.uint8)
+    colors_HWC, opacity_HW1 = cover_HW4[..., :3] * 255, cover_HW4[..., 3:]
+    rgb = np.rint(clip.rgb * (1 - opacity_HW1) + colors_HWC * opacity_HW1).astype(np.uint8)
     seen_HW = opacity_HW1[..., 0] < 0.5
     return replace(
         clip, rgb=rgb, parts=clip.parts * seen_HW, person=clip.person & seen_HW,

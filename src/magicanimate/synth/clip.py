@@ -43,8 +43,8 @@ def _random_camera(rng: np.random.Generator, height: float, people: int) -> Came
     extent = (high - low) * height * (1.15 if people == 2 else 1.0)
     distance = height * rng.uniform(1.6, 3.2)
     return Camera(
-        centre_x=float(0.10 * extent * rng.standard_normal()),
-        centre_z=float((low + high) / 2 * height),
+        center_x=float(0.10 * extent * rng.standard_normal()),
+        center_z=float((low + high) / 2 * height),
         distance=float(distance),
         focal=float(2 * distance / extent),
     )
@@ -57,7 +57,7 @@ def _random_light(rng: np.random.Generator) -> Light:
     level = rng.uniform(0.9, 1.12)
     return Light(
         direction=tuple(direction / np.linalg.norm(direction)),
-        colour=tuple(strength * level * tint),
+        color=tuple(strength * level * tint),
         ambient=tuple((1.02 - strength) * level * (2 - tint)),
     )
 

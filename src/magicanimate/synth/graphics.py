@@ -36,15 +36,15 @@ NEAR_AND_DEPTH = (0.3, 12.0)
 class Viewpoint:
     """A camera that looks along +y."""
 
-    centre_x: float
-    centre_z: float
+    center_x: float
+    center_z: float
     distance: float  # from the plane y = 0
     focal: tuple[float, float]  # half picture widths and heights at distance 1
     span: tuple[float, float] = NEAR_AND_DEPTH
 
     def use(self, program: moderngl.Program) -> None:
         """Send it to a program that includes skin.glsl."""
-        program["camera"] = (self.centre_x, self.centre_z, self.distance)
+        program["camera"] = (self.center_x, self.center_z, self.distance)
         program["focal"] = self.focal
         program["span"] = self.span
 

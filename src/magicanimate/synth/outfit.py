@@ -34,10 +34,10 @@ class Outfit:
     hair_length: float = 0.0  # meters below the skull's middle; 0: no hanging hair
     skirt_length: float = 0.0  # leg coordinate of the hem; 0: no skirt
     waist: float = 0.0  # trunk coordinate of the skirt's upper edge
-    pieces: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # accessories.py's -> colour
+    pieces: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # accessories.py's -> color
 
 
-def cloth_colour(rng: np.random.Generator) -> np.ndarray:
+def cloth_color(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.45:
         return np.clip(_NEUTRALS[rng.integers(len(_NEUTRALS))] + 0.04 * rng.standard_normal(3), 0.02, 0.98)
     hue, saturation, value = rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.25, 0.95)
@@ -46,12 +46,12 @@ def cloth_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def _pattern(rng: np.random.Generator, prefix: str) -> dict[str, Any]:
-    first = cloth_colour(rng)
-    second = cloth_colour(rng)
+    first = cloth_color(rng)
+    second = cloth_color(rng)
     if np.abs(first - second).sum() < 0.35:
         second = 1 - first
     return {
-        f"{prefix}_colour": tuple(first),
+        f"{prefix}_color": tuple(first),
         f"{prefix}_second": tuple(second),
         f"{prefix}_pattern": int(rng.choice(len(PATTERNS), p=_PATTERN_WEIGHTS)),
         f"{prefix}_scale": float(rng.uniform(0.045, 0.14)),
@@ -81,7 +81,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         _HAIRS[rng.choice(len(_HAIRS), p=[0.24, 0.24, 0.17, 0.12, 0.11, 0.06, 0.06])] * rng.uniform(0.8, 1.2), 0, 1
     )
     if rng.random() < 0.04:
-        hair = cloth_colour(rng)
+        hair = cloth_color(rng)
     style = rng.choice(
         ["bald", "cropped", "short", "long"], p=[0.02, 0.1, 0.28, 0.6] if feminine else [0.08, 0.4, 0.42, 0.1]
     )
@@ -91,7 +91,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
     waist = float(rng.uniform(0.28, 0.46))
     uniforms: dict[str, Any] = {
         "skin": tuple(skin),
-        "hair_colour": tuple(hair),
+        "hair_color": tuple(hair),
         "hair_edge": float(depth),
         "hair_thickness": {"bald": 0.0, "cropped": 0.006, "short": 0.022, "long": 0.024}[style],
         "lip": tuple(np.clip(skin * [0.86, 0.6, 0.6] + [0.08 * feminine, 0, 0], 0, 1)),
@@ -109,14 +109,14 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
             float(rng.uniform(0.04, 0.085)),
             float(rng.random() < 0.45),
         ),
-        "shoe": tuple(_NEUTRALS[rng.integers(len(_NEUTRALS))] if rng.random() < 0.7 else cloth_colour(rng)),
+        "shoe": tuple(_NEUTRALS[rng.integers(len(_NEUTRALS))] if rng.random() < 0.7 else cloth_color(rng)),
         "shoe_top": float(rng.choice([1.93, 1.86, 1.6, 9.0], p=[0.55, 0.27, 0.08, 0.1])),
-        "print_colour": tuple(cloth_colour(rng)),
+        "print_color": tuple(cloth_color(rng)),
         "print_size": float(rng.uniform(0.03, 0.075) if rng.random() < 0.22 else 0.0),
         "wrinkle_seed": float(rng.uniform(0, 50)),
     }
     if dress:
-        uniforms |= {f"bottom_{k}": uniforms[f"top_{k}"] for k in ("colour", "second", "pattern", "scale")}
+        uniforms |= {f"bottom_{k}": uniforms[f"top_{k}"] for k in ("color", "second", "pattern", "scale")}
         uniforms["hem"] = waist - 0.02
     if skirt:
         uniforms["trousers"] = 0.15

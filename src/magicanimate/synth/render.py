@@ -37,28 +37,28 @@ MAX_PEOPLE = 2
 
 @dataclass(frozen=True)
 class Camera:
-    """Looks along +y. centre_x, centre_z: the point in the picture's middle (meters); distance from the plane y = 0."""
+    """Looks along +y. center_x, center_z: the point in the picture's middle (meters); distance from the plane y = 0."""
 
-    centre_x: float
-    centre_z: float
+    center_x: float
+    center_z: float
     distance: float
     focal: float  # half picture heights at distance 1
 
     def view(self) -> Viewpoint:
-        return Viewpoint(self.centre_x, self.centre_z, self.distance, (self.focal, self.focal))
+        return Viewpoint(self.center_x, self.center_z, self.distance, (self.focal, self.focal))
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project world points [N,3] to picture coordinates in [0,1], x to the right and y down. -> [N,2]."""
         depth = points[:, 1] + self.distance
-        x = self.focal * (points[:, 0] - self.centre_x) / depth
-        y = -self.focal * (points[:, 2] - self.centre_z) / depth
+        x = self.focal * (points[:, 0] - self.center_x) / depth
+        y = -self.focal * (points[:, 2] - self.center_z) / depth
         return np.stack([x, y], 1) * 0.5 + 0.5
 
 
 @dataclass(frozen=True)
 class Light:
     direction: tuple[float, float, float]
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     ambient: tuple[float, float, float]
 
 
@@ -150,7 +150,7 @@ class Renderer:
         self._screen.render(self._screen.ctx.TRIANGLE_STRIP)
         camera.view().use(self.body)
         self._set("light", light.direction)
-        self._set("light_colour", light.colour)
+        self._set("light_color", light.color)
         self._set("ambient", light.ambient)
         for person, transforms in people:
             for name, value in person.outfit.uniforms.items():

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from magicanimate.synth.accessories import HAT_EDGE, Colour, shaded
-from magicanimate.synth.outfit import PATTERNS, Outfit, cloth_colour
+from magicanimate.synth.accessories import HAT_EDGE, Color, shaded
+from magicanimate.synth.outfit import PATTERNS, Outfit, cloth_color
 
 STREAM = 31  # of the seed; clip.py and camera_effects.py have the others
 _RICH_PATTERNS = 7  # flowers, leaves, plaid, marble, zigzag, leopard, pinstripes
@@ -24,9 +24,9 @@ Uniforms = dict[str, Any]
 def enriched(outfit: Outfit, further_light: Uniforms, rng: np.random.Generator) -> Outfit:
     """Return the same person with richer looks."""
     feminine = outfit.phenotype["gender"] > 0.5
-    dress = bool(outfit.skirt_length) and outfit.uniforms["bottom_colour"] == outfit.uniforms["top_colour"]
+    dress = bool(outfit.skirt_length) and outfit.uniforms["bottom_color"] == outfit.uniforms["top_color"]
     uniforms: Uniforms = {}
-    pieces: dict[str, Colour] = {}
+    pieces: dict[str, Color] = {}
     for more, shapes in (_on_head(feminine, rng), _carried(rng)):
         uniforms |= more
         pieces |= shapes
@@ -45,8 +45,8 @@ def random_further_light(rng: np.random.Generator) -> Uniforms:
     rim = rng.uniform(0.12, 0.4) * _tint(rng, 0.5) * (rng.random() < 0.4)
     return {
         "fill_light": tuple(direction / np.linalg.norm(direction)),
-        "fill_colour": tuple(fill),
-        "rim_colour": tuple(rim),
+        "fill_color": tuple(fill),
+        "rim_color": tuple(rim),
     }
 
 
@@ -54,51 +54,51 @@ def _tint(rng: np.random.Generator, strength: float) -> np.ndarray:
     return 1 - strength * rng.random(3)
 
 
-def _colour(rng: np.random.Generator) -> Colour:
-    return tuple(cloth_colour(rng))
+def _color(rng: np.random.Generator) -> Color:
+    return tuple(cloth_color(rng))
 
 
-def _metal(rng: np.random.Generator) -> Colour:
+def _metal(rng: np.random.Generator) -> Color:
     return _METALS[rng.integers(len(_METALS))]
 
 
-def _on_head(feminine: bool, rng: np.random.Generator) -> tuple[Uniforms, dict[str, Colour]]:
+def _on_head(feminine: bool, rng: np.random.Generator) -> tuple[Uniforms, dict[str, Color]]:
     pieces = {}
     if rng.random() < 0.22:
         dark = rng.random() < 0.35
-        frame = _metal(rng) if rng.random() < 0.3 else shaded(_colour(rng), rng.uniform(0.1, 0.7))
+        frame = _metal(rng) if rng.random() < 0.3 else shaded(_color(rng), rng.uniform(0.1, 0.7))
         pieces["sunglasses" if dark else "glasses"] = frame
-    colour = _colour(rng)
+    color = _color(rng)
     worn = _HATS[rng.choice(len(_HATS), p=[0.42, 0.25, 0.2, 0.13])] if rng.random() < 0.22 else ""
     if worn in ("cap", "sunhat"):
-        pieces[worn] = shaded(colour, rng.uniform(0.7, 1.0))
+        pieces[worn] = shaded(color, rng.uniform(0.7, 1.0))
     if rng.random() < (0.3 if feminine else 0.04):
-        pieces["earrings"] = _metal(rng) if rng.random() < 0.7 else _colour(rng)
+        pieces["earrings"] = _metal(rng) if rng.random() < 0.7 else _color(rng)
     thickness = {"beanie": rng.uniform(0.018, 0.028), "headband": 0.01}.get(worn, 0.013)
     edge = HAT_EDGE - 0.008 * (worn == "beanie")
     kind = 2.0 if worn == "headband" else float(worn != "")
     return {
         "hat": (kind, edge, float(thickness)),
-        "hat_colour": colour,
+        "hat_color": color,
         "mask": float(rng.random() < 0.025),
-        "mask_colour": _colour(rng) if rng.random() < 0.4 else (0.75, 0.85, 0.92),
+        "mask_color": _color(rng) if rng.random() < 0.4 else (0.75, 0.85, 0.92),
     }, pieces
 
 
-def _carried(rng: np.random.Generator) -> tuple[Uniforms, dict[str, Colour]]:
+def _carried(rng: np.random.Generator) -> tuple[Uniforms, dict[str, Color]]:
     pieces = {}
-    colour = _colour(rng)
+    color = _color(rng)
     what = rng.choice(["", "bag", "backpack"], p=[0.84, 0.11, 0.05])
     side = int(rng.choice([-1, 1]))
     if what == "backpack":
-        pieces["backpack"] = colour
+        pieces["backpack"] = color
     elif what == "bag":
-        pieces["bag.L" if side > 0 else "bag.R"] = colour
+        pieces["bag.L" if side > 0 else "bag.R"] = color
     if rng.random() < 0.07:
-        pieces["scarf"] = _colour(rng)
+        pieces["scarf"] = _color(rng)
     return {
         "strap": ({"": 0.0, "bag": float(side), "backpack": 2.0}[what], float(rng.uniform(0.01, 0.024))),
-        "strap_colour": shaded(colour, 0.75),
+        "strap_color": shaded(color, 0.75),
     }, pieces
 
 
@@ -109,16 +109,16 @@ def _small_things(outfit: Outfit, feminine: bool, rng: np.random.Generator) -> U
     wrist = float(rng.choice([-1, 1])) if rng.random() < 0.24 else 0.0
     return {
         "belt": (waist - 0.01, float(rng.uniform(0.022, 0.04)) if belt else -1.0),
-        "belt_colour": shaded(_colour(rng), 0.5),
+        "belt_color": shaded(_color(rng), 0.5),
         "wrist": (wrist, 1.8, 1.8 + (0.1 if watch else float(rng.uniform(0.14, 0.22)))),
-        "band_colour": _metal(rng) if rng.random() < 0.3 else _colour(rng),
+        "band_color": _metal(rng) if rng.random() < 0.3 else _color(rng),
         "gloves": float(rng.random() < 0.03),
-        "glove_colour": _colour(rng),
+        "glove_color": _color(rng),
         "necklace": float(rng.uniform(0.05, 0.16)) if rng.random() < (0.24 if feminine else 0.08) else 0.0,
         "sock_top": float(rng.choice([1.75, 1.45, 1.08, 0.8], p=[0.5, 0.25, 0.17, 0.08]))
         if rng.random() < 0.5
         else 9.0,
-        "sock_colour": _colour(rng) if rng.random() < 0.5 else (0.93, 0.93, 0.92),
+        "sock_color": _color(rng) if rng.random() < 0.5 else (0.93, 0.93, 0.92),
         "sock_stripes": int(rng.random() < 0.3),
     }
 
@@ -143,8 +143,8 @@ def _top(outfit: Outfit, dress: bool, rng: np.random.Generator) -> Uniforms:
         "closure": closure,
         "collar": float(collar),
         "trim": (float(cuffs), float(hem) or -1.0, float(neck), float(sleeves and rng.random() < 0.12)),
-        "trim_colour": _colour(rng),
-        "third": _colour(rng),
+        "trim_color": _color(rng),
+        "third": _color(rng),
         "pocket": float(rng.random() < 0.35),
     }
     if rng.random() < 0.35:
@@ -165,7 +165,7 @@ def _bottom(outfit: Outfit, dress: bool, rng: np.random.Generator) -> Uniforms:
     blue = np.array([0.28, 0.38, 0.55]) * rng.uniform(0.35, 1.5) + 0.03 * rng.standard_normal(3)
     pattern = len(PATTERNS) + int(rng.integers(_RICH_PATTERNS))
     if denim:
-        more |= {"bottom_colour": tuple(np.clip(blue, 0.03, 0.95)), "bottom_pattern": 0}
+        more |= {"bottom_color": tuple(np.clip(blue, 0.03, 0.95)), "bottom_pattern": 0}
     elif not dress and rng.random() < 0.18:
         more |= {"bottom_pattern": pattern, "bottom_scale": float(rng.uniform(0.035, 0.11))}
     return more
@@ -180,8 +180,8 @@ def _logo(rng: np.random.Generator) -> Uniforms:
     }[rng.choice(["chest", "small", "back"], p=[0.68, 0.2, 0.12])]
     return {
         "logo": (kind, float(x), float(z), float(size)),
-        "logo_first": _colour(rng),
-        "logo_second": _colour(rng),
+        "logo_first": _color(rng),
+        "logo_second": _color(rng),
     }
 
 
@@ -193,7 +193,7 @@ def _face(outfit: Outfit, feminine: bool, rng: np.random.Generator) -> Uniforms:
         "beard": 0.0 if feminine else beard,
         "brow": float(rng.uniform(0.9, 1.9) if not feminine else rng.uniform(0.7, 1.3)),
         "blush": float(rng.uniform(0.0, 0.55)),
-        "blush_colour": tuple(np.clip(skin * [1.02, 0.78, 0.78], 0, 1)),
+        "blush_color": tuple(np.clip(skin * [1.02, 0.78, 0.78], 0, 1)),
         "freckles": float(rng.uniform(0.4, 1.0)) if rng.random() < 0.12 else 0.0,
         "ageing": float(rng.uniform(0.3, 1.0)) if rng.random() < 0.3 else 0.0,
         "mottle": float(rng.uniform(0.02, 0.12)),
@@ -204,9 +204,9 @@ def _face(outfit: Outfit, feminine: bool, rng: np.random.Generator) -> Uniforms:
 
 
 def _hair(outfit: Outfit, rng: np.random.Generator) -> Uniforms:
-    hair = np.array(outfit.uniforms["hair_colour"])
+    hair = np.array(outfit.uniforms["hair_color"])
     lighter = np.clip(hair * rng.uniform(1.1, 1.7) + rng.uniform(0, 0.1), 0, 1)
-    dyed = np.array(_colour(rng))
+    dyed = np.array(_color(rng))
     return {
         "highlight": tuple(dyed if rng.random() < 0.06 else lighter),
         "parting": float(rng.uniform(-0.04, 0.04)) if rng.random() < 0.4 else -1.0,

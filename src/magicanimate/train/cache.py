@@ -111,7 +111,7 @@ def cache_latents(
     Raises InputError if that came from another VAE, or if the data has no such control or cannot be mirrored with it.
     """
     if settings.control == "pose" and settings.views.count > 1:
-        raise InputError("views.count: a skeleton's colours tell left from right, so it has no mirrored views; use 1.")
+        raise InputError("views.count: a skeleton's colors tell left from right, so it has no mirrored views; use 1.")
     origin = _origin(vae, data, settings)
     note = folder / "cache.json"
     if note.exists():

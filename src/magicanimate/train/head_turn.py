@@ -27,13 +27,13 @@ _SHARE = (np.pi / 2 + _SEAM * np.sqrt(1 - _SEAM**2) + np.arcsin(_SEAM)) / np.pi 
 class Ellipse(NamedTuple):
     """A head in a picture, in pixels: center (x, y), axes as columns (up, then across), half extents along them."""
 
-    centre_2: np.ndarray
+    center_2: np.ndarray
     axes_22: np.ndarray
     halves_2: np.ndarray
 
     def places(self, x_N: np.ndarray, y_N: np.ndarray) -> np.ndarray:
         """Return pixels in units of the half extents: up and across `[N,2]`."""
-        return (np.stack([x_N, y_N], 1) - self.centre_2) @ self.axes_22 / self.halves_2
+        return (np.stack([x_N, y_N], 1) - self.center_2) @ self.axes_22 / self.halves_2
 
 
 def facing(across_N: np.ndarray, second_N: np.ndarray, from_front: bool = False) -> float | None:

@@ -33,7 +33,7 @@ class Areas(NamedTuple):
     and extents along them in pixels."""
 
     present_P: np.ndarray
-    centre_P2: np.ndarray
+    center_P2: np.ndarray
     axes_P22: np.ndarray
     extents_P2: np.ndarray
 
@@ -53,14 +53,14 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     count_P = np.bincount(label, minlength=PARTS)
     present_P = count_P >= SMALLEST
     share_P = np.maximum(count_P, 1)
-    centre_P2 = np.stack([np.bincount(label, v, PARTS) / share_P for v in (x, y)], 1)
-    away_N2 = np.stack([x, y], 1) - centre_P2[label]
+    center_P2 = np.stack([np.bincount(label, v, PARTS) / share_P for v in (x, y)], 1)
+    away_N2 = np.stack([x, y], 1) - center_P2[label]
     covariance_P22 = np.empty((PARTS, 2, 2))
     for i, j in ((0, 0), (0, 1), (1, 1)):
         sums_P = np.bincount(label, away_N2[:, i] * away_N2[:, j], PARTS)
         covariance_P22[:, i, j] = covariance_P22[:, j, i] = sums_P / np.maximum(count_P - 1, 1)
     values_P2, vectors_P22 = np.linalg.eigh(covariance_P22 + 0.25 * np.eye(2))
-    away_P2 = _outwards(centre_P2, np.where(present_P, count_P, 0), _body_centre(parts_HW))
+    away_P2 = _outwards(center_P2, np.where(present_P, count_P, 0), _body_center(parts_HW))
     away_P2[UPRIGHT] = away_P2[SKULL] if present_P[SKULL] and away_P2[SKULL].any() else (0, -1)
     along_P = np.ones(PARTS, int)  # the longer axis
     along_P[UPRIGHT] = np.abs((vectors_P22 * away_P2[..., None]).sum(1)).argmax(1)[UPRIGHT]
@@ -71,24 +71,24 @@ def measure_areas(parts_HW: np.ndarray) -> Areas:
     mirrored_P = first_P2[:, 0] * second_P2[:, 1] - first_P2[:, 1] * second_P2[:, 0] < 0
     second_P2 = np.where(mirrored_P[:, None], -second_P2, second_P2)
     extents_P2 = np.sqrt(np.stack([values_P2[every, along_P], values_P2[every, 1 - along_P]], 1))
-    return Areas(present_P, centre_P2, np.stack([first_P2, second_P2], 2), extents_P2)
+    return Areas(present_P, center_P2, np.stack([first_P2, second_P2], 2), extents_P2)
 
 
-def _outwards(centre_P2: np.ndarray, count_P: np.ndarray, body_2: np.ndarray) -> np.ndarray:
+def _outwards(center_P2: np.ndarray, count_P: np.ndarray, body_2: np.ndarray) -> np.ndarray:
     """Point roughly from each area's end nearer to the trunk to the other one, [P,2]: along its limb where more of that
     is seen (the elbow of an arm beside the trunk may be nearer than the shoulder), else away from the trunk.
     """
-    away_P2 = centre_P2 - body_2
+    away_P2 = center_P2 - body_2
     for limb in LIMBS:
         seen = [area for area in limb if count_P[area] > STRAY * count_P[limb].max()]
         for nearer, farther in pairwise(seen):
-            away_P2[[nearer, farther]] = centre_P2[farther] - centre_P2[nearer]
+            away_P2[[nearer, farther]] = center_P2[farther] - center_P2[nearer]
     return away_P2
 
 
 def ellipse(areas: Areas, area: int) -> Ellipse:
     """Return the ellipse with an area's moments."""
-    return Ellipse(areas.centre_P2[area], areas.axes_P22[area], 2 * areas.extents_P2[area])
+    return Ellipse(areas.center_P2[area], areas.axes_P22[area], 2 * areas.extents_P2[area])
 
 
 def box(parts_HW: np.ndarray) -> tuple[slice, slice]:
@@ -122,7 +122,7 @@ def sources_of(area: int) -> list[int]:
     return list(dict.fromkeys([area, other]))
 
 
-def _body_centre(parts_HW: np.ndarray) -> np.ndarray:
+def _body_center(parts_HW: np.ndarray) -> np.ndarray:
     """Return the center (x, y) of the trunk, or of everything where no trunk shows."""
     mask = np.isin(parts_HW, TRUNK)
     if not mask.any():

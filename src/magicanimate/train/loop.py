@@ -1,4 +1,4 @@
-"""The training loop that all stages share: optimiser, EMA, checkpoints, exact resume, log, sample grids."""
+"""The training loop that all stages share: optimizer, EMA, checkpoints, exact resume, log, sample grids."""
 
 import errno
 import time
@@ -28,7 +28,7 @@ from magicanimate.train.checkpoints import (
 from magicanimate.train.checkpoints import write_checkpoint as _save
 from magicanimate.train.data_parallel import sum_gradients
 from magicanimate.train.log import LOG, RunLogger, keep_log_before
-from magicanimate.train.optimizer import OptimiserName, build_optimiser
+from magicanimate.train.optimizer import OptimizerName, build_optimizer
 
 __all__ = ["CHECKPOINT", "LOG", "LoopSettings", "Stage", "learning_rate", "save_weights", "train"]
 Ahead = Iterator[tuple[int, Any]]
@@ -52,7 +52,7 @@ class LoopSettings(BaseModel):
     )
     weight_decay: float = Field(0.01, description="weight decay of the optimizer")
     clip_norm: float = Field(1.0, description="largest norm of the gradients")
-    optimizer: OptimiserName = Field(
+    optimizer: OptimizerName = Field(
         "adamw", description="adamw, or adafactor: hardly any memory for moments, no momentum"
     )
     ema: float = Field(
@@ -105,7 +105,7 @@ class NamesClips(Protocol):
 def learning_rate(step: int, settings: LoopSettings, first: int = 0, passed: float = 0.0) -> float:
     """Return the learning rate: linear warm-up, constant, linear decay to a twentieth. Pure, for exact resuming.
 
-    first: the step at which the optimiser started from nothing, and its warm-up with it. passed: the share of the time
+    first: the step at which the optimizer started from nothing, and its warm-up with it. passed: the share of the time
     that has passed, for runs that are bound by it.
     """
     up = min(1.0, (step - first + 1) / max(1, settings.warmup))
@@ -187,20 +187,20 @@ def _share_passed(settings: LoopSettings, began: float, ranks: Ranks) -> float:
 
 @dataclass
 class Loop:
-    """One process's part of training. first: the step at which the optimiser started."""
+    """One process's part of training. first: the step at which the optimizer started."""
 
     stage: Stage
     settings: LoopSettings
     device: torch.device
     ranks: Ranks
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     first: int = 0
     ahead: Ahead | None = None
 
     def step(self, step: int, passed: float = 0.0) -> dict[str, float]:
         """Update the weights once; return this process's share of the figures for the log: sums over its batches."""
         settings, stage = self.settings, self.stage
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, settings, self.first, passed)
         weights = [p for _, p in stage.trainable()]
         _forget_gradients(weights)
@@ -219,7 +219,7 @@ class Loop:
         if not (torch.isfinite(norm) and torch.isfinite(total)):
             bad = [number for number, loss in losses.items() if not torch.isfinite(loss)]
             raise InputError(self._diverged(step, bad))
-        self.optimiser.step()
+        self.optimizer.step()
         return {name: float(value) for name, value in sums.items()}
 
     def _diverged(self, step: int, bad: list[int]) -> str:
@@ -289,11 +289,11 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
     parameters = stage.trainable()
     weights = [p for _, p in parameters]
     ema = Ema(parameters, settings.ema)
-    optimiser = build_optimiser(settings.optimizer, weights, settings.lr, settings.weight_decay)
+    optimizer = build_optimizer(settings.optimizer, weights, settings.lr, settings.weight_decay)
     start = first = 0
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
-        start, first = _restore(checkpoint, stage, ema, optimiser, device)
+        start, first = _restore(checkpoint, stage, ema, optimizer, device)
     best = Best(out, settings.best)
     ranks.barrier()  # all have read what the first one is about to change
     if ranks.first:
@@ -301,9 +301,9 @@ def _train(stage: Stage, settings: LoopSettings, out: Path, device: torch.device
 
     def save(step: int) -> None:
         content = {"step": step, "first": first, "modules": module_weights(stage.modules), "ema": ema.shadow}
-        _save(checkpoint, content | {"optimiser": optimiser.state_dict()})
+        _save(checkpoint, content | {"optimizer": optimizer.state_dict()})
 
-    loop = Loop(stage, settings, device, ranks, optimiser, first, _draw_ahead(stage, settings, ranks, start, device))
+    loop = Loop(stage, settings, device, ranks, optimizer, first, _draw_ahead(stage, settings, ranks, start, device))
     entered = saved = time.perf_counter()
     sums: dict[str, float] = {}
     done, count = start, 0
@@ -363,16 +363,16 @@ def _means(shares: list[dict[str, float]], batches: int) -> dict[str, float]:
 
 
 def _restore(
-    checkpoint: Path, stage: Stage, ema: Ema, optimiser: torch.optim.Optimizer, device: torch.device
+    checkpoint: Path, stage: Stage, ema: Ema, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> tuple[int, int]:
-    """Fill everything from a checkpoint. Returns the next step and that at which the optimiser started."""
+    """Fill everything from a checkpoint. Returns the next step and that at which the optimizer started."""
     content = read_checkpoint(checkpoint, device)
     load_modules(content, stage.modules, checkpoint)
-    if "optimiser" not in content:  # from save_weights
+    if "optimizer" not in content:  # from save_weights
         ema.restart()
         return int(content["step"]), int(content["step"])
     try:
-        optimiser.load_state_dict(content["optimiser"])
+        optimizer.load_state_dict(content["optimizer"])
         for name, shadow in ema.shadow.items():
             shadow.copy_(content["ema"][name])
     except (KeyError, ValueError, RuntimeError) as error:

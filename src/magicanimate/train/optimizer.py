@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-OptimiserName = Literal["adamw", "adafactor"]
+OptimizerName = Literal["adamw", "adafactor"]
 
 
-class FactoredOptimiser(torch.optim.Adafactor):
+class FactoredOptimizer(torch.optim.Adafactor):
     """Adafactor (arXiv 1804.04235) with AdamW's meaning of the learning rate; it sees convolutions as matrices.
 
     Its second moments are a row and a column for each matrix, and there is no first moment. torch factors the last two
@@ -33,11 +33,11 @@ class FactoredOptimiser(torch.optim.Adafactor):
         return result
 
 
-def build_optimiser(
-    name: OptimiserName, parameters: list[nn.Parameter], lr: float, weight_decay: float
+def build_optimizer(
+    name: OptimizerName, parameters: list[nn.Parameter], lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """Return an optimizer of `parameters` with nothing remembered yet."""
     if name == "adafactor":
-        return FactoredOptimiser(parameters, lr, weight_decay)
+        return FactoredOptimizer(parameters, lr, weight_decay)
     # fused: one pass over each weight. torch's own choice on a CPU is a dozen passes, which take four times as long.
     return torch.optim.AdamW(parameters, lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)

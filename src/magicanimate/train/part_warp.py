@@ -128,7 +128,7 @@ class PartWarp:
         turn = Turn.between(ellipse(target, SKULL), ellipse(self._areas, SKULL), looks, self._face)
         if turn is not None:
             turns[SKULL] = turn
-        return Maps(turn_P22, source.centre_P2 - (turn_P22 @ target.centre_P2[..., None])[..., 0], turns)
+        return Maps(turn_P22, source.center_P2 - (turn_P22 @ target.center_P2[..., None])[..., 0], turns)
 
 
 def _facing(parts_HW: np.ndarray, area_HW: np.ndarray, areas: Areas) -> float | None:

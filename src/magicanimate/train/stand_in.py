@@ -74,18 +74,18 @@ class StandinStage:
 
     @torch.no_grad()
     def grid(self, path: Path) -> dict[str, float]:
-        """Held-out pictures, true and found parts; share of body cells that are right, and of people recognised."""
+        """Held-out pictures, true and found parts; share of body cells that are right, and of people recognized."""
         rng = np.random.default_rng(0)
         count = min(HELD_OUT, len(self._held_out))
         pictures, cells = self._pairs(self._held_out, rng, np.arange(count))
         logits, features = self._network(pictures)
         found, body = logits.argmax(1), cells > 0
         first, second = self._network.identity(features).chunk(2)
-        recognised = (first @ second.T).argmax(1) == torch.arange(count)
+        recognized = (first @ second.T).argmax(1) == torch.arange(count)
         shown = [pictures[:8], *(torch.from_numpy(PALETTE_25[x[:8]]).permute(0, 3, 1, 2) / 255 for x in (cells, found))]
         rows = [torch.cat(list(F.interpolate(row, pictures.shape[-2:])), 2) for row in shown]
         Image.fromarray((torch.cat(rows, 1).permute(1, 2, 0) * 255).round().byte().numpy()).save(path)
         return {
             "body_cells": float((found == cells)[body].float().mean()),
-            "recognised": float(recognised.float().mean()),
+            "recognized": float(recognized.float().mean()),
         }

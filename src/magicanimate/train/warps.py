@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from magicanimate.models.config import WARP_COLOURS, WARP_PLANES
+from magicanimate.models.config import WARP_COLORS, WARP_PLANES
 from magicanimate.networks.pixels import space_to_depth
 from magicanimate.synth.dataset import Dataset
 from magicanimate.train.batches import loaded_by
@@ -30,7 +30,7 @@ _SHIFT = 0.03  # of its height: how far it is moved at most
 
 def small_picture(picture_HWC: np.ndarray, stride: int) -> np.ndarray:
     """Average a picture's pixels [..., H, W, 3] uint8 over as many fields of each cell as the planes have colors."""
-    step = stride // WARP_COLOURS
+    step = stride // WARP_COLORS
     *many, height, width, channels = picture_HWC.shape
     cut = picture_HWC.reshape(*many, height // step, step, width // step, step, channels)
     return np.rint(cut.mean((-4, -2))).astype(np.uint8)
@@ -38,7 +38,7 @@ def small_picture(picture_HWC: np.ndarray, stride: int) -> np.ndarray:
 
 def small_parts(parts_HW: np.ndarray, stride: int) -> np.ndarray:
     """Reduce part maps [..., H, W] likewise, to the pixel in the middle of each field."""
-    step = stride // WARP_COLOURS
+    step = stride // WARP_COLORS
     return parts_HW[..., step // 2 :: step, step // 2 :: step]
 
 
@@ -48,8 +48,8 @@ def warp_planes(picture_HWC: np.ndarray, own_HW: np.ndarray, parts_FHW: np.ndarr
     warped = [warp(parts_HW) for parts_HW in parts_FHW]
     pictures_FCHW = torch.from_numpy(np.stack([each.picture_HWC for each in warped])).movedim(-1, 1).float()
     known_FHW = torch.from_numpy(np.stack([each.known_HW for each in warped])).float() / KNOWN
-    shares_F1hw = space_to_depth(known_FHW[:, None], WARP_COLOURS).mean(1, keepdim=True)
-    return torch.cat([space_to_depth(pictures_FCHW / 127.5 - 1, WARP_COLOURS), shares_F1hw], 1)
+    shares_F1hw = space_to_depth(known_FHW[:, None], WARP_COLORS).mean(1, keepdim=True)
+    return torch.cat([space_to_depth(pictures_FCHW / 127.5 - 1, WARP_COLORS), shares_F1hw], 1)
 
 
 def unknown_planes(frames: int, height: int, width: int) -> Tensor:
@@ -74,7 +74,7 @@ class SmallFrames:
         dropped: share of samples whose reference has no part map. wrong: share whose map has errors, as maps have that
         were found in a photograph.
         """
-        cells = self.parts.shape[-1] // WARP_COLOURS
+        cells = self.parts.shape[-1] // WARP_COLORS
         planes = []
         for clip, reference, targets in zip(clips_B, references_B, targets_BK, strict=True):
             if rng.random() < dropped:
@@ -122,7 +122,7 @@ class _Small(TorchDataset[tuple[np.ndarray, ...]]):
 
 
 def _write(data: Dataset, paths: list[Path], stride: int, views: ViewSettings, workers: int) -> None:
-    side = data.settings.size // (stride // WARP_COLOURS)
+    side = data.settings.size // (stride // WARP_COLORS)
     shape = (len(data) * views.count, data.settings.frames, side, side)
     temporary = [path.with_suffix(".part") for path in paths]
     small = [

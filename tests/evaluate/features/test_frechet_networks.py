@@ -51,7 +51,7 @@ def test_facts_of_inception(inception):
         1,
     )
     assert len(inception.sha256) == 64
-    assert inception.recognised == ""  # random weights are no published file
+    assert inception.recognized == ""  # random weights are no published file
 
 
 def test_resnet3d_from_a_file_of_several_gpus(tmp_path):

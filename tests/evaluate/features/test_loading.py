@@ -75,15 +75,15 @@ def test_the_heads_inside_torchmetrics_are_the_published_ones(kind):
     assert sha256(shipped_heads(kind)) == HEADS[kind].sha256
 
 
-def test_published_files_are_recognised_and_the_wrong_one_is_refused(tmp_path, monkeypatch):
+def test_published_files_are_recognized_and_the_wrong_one_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.pth"
     torch.save(random_state("i3d"), path)
-    assert load_feature_network("i3d", path).recognised == ""
+    assert load_feature_network("i3d", path).recognized == ""
     scripted, right, wrong = FILES["i3d"]
     monkeypatch.setitem(FILES, "i3d", (scripted, replace(right, git_blob=git_blob(path)), wrong))
-    assert load_feature_network("i3d", path).recognised == "i3d_pretrained_400.pt"
+    assert load_feature_network("i3d", path).recognized == "i3d_pretrained_400.pt"
     monkeypatch.setitem(FILES, "i3d", (replace(scripted, sha256=sha256(path)), right, wrong))
-    assert load_feature_network("i3d", path).recognised == "i3d_torchscript.pt"
+    assert load_feature_network("i3d", path).recognized == "i3d_torchscript.pt"
     monkeypatch.setitem(FILES, "i3d", (scripted, right, replace(wrong, git_blob=git_blob(path))))
     with pytest.raises(InputError, match=r"a.pth is rgb_imagenet.pt .* trained on ImageNet.*i3d_torchscript.pt"):
         load_feature_network("i3d", path)

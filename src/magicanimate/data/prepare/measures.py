@@ -83,13 +83,13 @@ def sharpness(image_HWC: np.ndarray, person_HW: np.ndarray) -> float:
     In pictures of 256 pixels 0.34 to 0.5 if sharp, 0.08 to 0.15 if blurred by one pixel, 0.03 to 0.06 by two. Noise
     counts as detail.
     """
-    grey_HW = image_HWC.astype(np.float32) @ _LUMA
-    centre = grey_HW[1:-1, 1:-1]
-    laplacian = 4 * centre - grey_HW[:-2, 1:-1] - grey_HW[2:, 1:-1] - grey_HW[1:-1, :-2] - grey_HW[1:-1, 2:]
+    gray_HW = image_HWC.astype(np.float32) @ _LUMA
+    center = gray_HW[1:-1, 1:-1]
+    laplacian = 4 * center - gray_HW[:-2, 1:-1] - gray_HW[2:, 1:-1] - gray_HW[1:-1, :-2] - gray_HW[1:-1, 2:]
     inside = person_HW[1:-1, 1:-1]
     if not inside.any():
         return 0.0
-    return float(laplacian[inside].std() / max(float(centre[inside].std()), _FLAT))
+    return float(laplacian[inside].std() / max(float(center[inside].std()), _FLAT))
 
 
 def movement(parts_FHW: np.ndarray, fps: float) -> float:

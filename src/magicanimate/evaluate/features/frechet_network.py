@@ -43,7 +43,7 @@ class FrechetNetwork:
     """Features of a network.
 
     name: the network's, for people. metric: what the Frechet distance of its features is called. sha256: of the weights
-    file. recognised: name of the published file that it is, "" for others. dimensions: D. window: frames at a time, 1
+    file. recognized: name of the published file that it is, "" for others. dimensions: D. window: frames at a time, 1
     for single pictures. prepare: pictures [N, (T,) 3, H, W] in 0..255 -> what the network takes. batch: pictures or
     windows at a time; results depend on it no more than rounding does.
     """
@@ -51,7 +51,7 @@ class FrechetNetwork:
     name: str
     metric: str
     sha256: str
-    recognised: str
+    recognized: str
     dimensions: int
     window: int
     network: Callable[[Tensor], Tensor] = field(repr=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from magicanimate import files
 from magicanimate.errors import InputError
-from magicanimate.evaluate.features.published import FILES, HEADS, KINDS, Kind, recognise
+from magicanimate.evaluate.features.published import FILES, HEADS, KINDS, Kind, recognize
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ def _frechet(kind: Kind, path: Path, device: torch.device) -> FrechetNetwork:
     from magicanimate.evaluate.features import i3d, inception, preprocessing, reading, resnet3d
     from magicanimate.evaluate.features.frechet_network import FrechetNetwork
 
-    sha256, recognised = _identity(kind, path)
+    sha256, recognized = _identity(kind, path)
     names = {"inception": "Inception v3", "i3d": "I3D", "resnet3d": "3D ResNet-50"}
     classes = {"inception": inception.InceptionV3, "i3d": i3d.I3D, "resnet3d": resnet3d.ResNet3D}
     prepare = {
@@ -104,7 +104,7 @@ def _frechet(kind: Kind, path: Path, device: torch.device) -> FrechetNetwork:
         name=names[kind],
         metric=METRICS[kind],
         sha256=sha256,
-        recognised=recognised,
+        recognized=recognized,
         dimensions=i3d.CLASSES if kind == "i3d" else inception.FEATURES,
         window=1 if kind == "inception" else WINDOW,
         network=network,
@@ -117,7 +117,7 @@ def _frechet(kind: Kind, path: Path, device: torch.device) -> FrechetNetwork:
 def _perceptual(kind: Kind, path: Path, heads: Path | None, device: torch.device) -> PerceptualDistance:
     from magicanimate.evaluate.features import lpips, reading
 
-    sha256, recognised = _identity(kind, path)
+    sha256, recognized = _identity(kind, path)
     state = lpips.torchvision_names(reading.read_published(path))
     source = str(path)
     if lpips.has_heads(state):
@@ -129,10 +129,10 @@ def _perceptual(kind: Kind, path: Path, heads: Path | None, device: torch.device
         found = files.sha256(heads)
         known = HEADS[kind].file if found == HEADS[kind].sha256 else ""
         sha256, source = f"{sha256}+{found}", f"{path} and {heads}"
-        recognised = f"{recognised}+{known}" if recognised and known else ""
+        recognized = f"{recognized}+{known}" if recognized and known else ""
     network = _filled(lambda: lpips.LPIPS(kind), kind, state, source).to(device)
     name = {"lpips-vgg": "LPIPS (VGG16)", "lpips-alex": "LPIPS (AlexNet)"}[kind]
-    return lpips.PerceptualDistance(name, sha256, recognised, network, device)
+    return lpips.PerceptualDistance(name, sha256, recognized, network, device)
 
 
 def shipped_heads(kind: Kind) -> Path:
@@ -164,7 +164,7 @@ def _filled(build: Callable[[], nn.Module], kind: Kind, state: dict[str, Tensor]
 def _identity(kind: Kind, path: Path) -> tuple[str, str]:
     """Hash a file (SHA-256), and name the published file that it is. Raises InputError if that one is refused."""
     sha256 = files.sha256(path)
-    published = recognise(kind, path, sha256)
+    published = recognize(kind, path, sha256)
     if published and published.refused:
         raise InputError(f"{path} is {published.file} of {published.origin}: {published.refused}; {_expected(kind)}.")
     return sha256, published.file if published else ""

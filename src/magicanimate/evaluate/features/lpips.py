@@ -127,13 +127,13 @@ def has_heads(state: Mapping[str, Tensor]) -> bool:
 class PerceptualDistance:
     """LPIPS on pictures as they come.
 
-    sha256: of the weights file, or of backbone and heads with a plus sign between. recognised: names of the published
+    sha256: of the weights file, or of backbone and heads with a plus sign between. recognized: names of the published
     files that these are, "" for others.
     """
 
     name: str
     sha256: str
-    recognised: str
+    recognized: str
     network: LPIPS = field(repr=False)
     device: torch.device
 

@@ -94,7 +94,7 @@ HEADS: dict[Kind, Published] = {
 """The linear heads of LPIPS, which are published apart from the backbone."""
 
 
-def recognise(kind: Kind, path: Path, sha256: str) -> Published | None:
+def recognize(kind: Kind, path: Path, sha256: str) -> Published | None:
     """Recognize a published file by its content; None if it is none of them."""
     blob = git_blob(path) if any(file.git_blob for file in FILES[kind]) else ""
     for file in FILES[kind]:

@@ -33,7 +33,7 @@ _BY_HAND = f"give a folder with {DETECTOR} and {POSE} as --extractor dwpose=FOLD
 _SEEN = 0.3  # score from which a joint, or a person, was seen
 _DETECTOR_SIZE, _POSE_SIZE = (640, 640), (256, 192)  # (height, width), where a file does not say
 _MARGIN = 1.25  # of a person's box, for the pose network
-_GREY = (114, 114, 114)  # beside a picture that does not fill the detector's input
+_GRAY = (114, 114, 114)  # beside a picture that does not fill the detector's input
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 _DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 
@@ -65,7 +65,7 @@ class Wholebody:
         height, width = self._detector.size
         scale = min(height / picture.height, width / picture.width)
         size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
-        padded = Image.new("RGB", (width, height), _GREY)
+        padded = Image.new("RGB", (width, height), _GRAY)
         padded.paste(picture.resize(size, Image.Resampling.BILINEAR))
         found = self._detector(np.asarray(padded, np.float32))[0]
         if found.ndim != 3 or found.shape[2] != 5:

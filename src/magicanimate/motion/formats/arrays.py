@@ -93,7 +93,7 @@ def check_lossless(clip: Clip, values: np.ndarray) -> None:
     """
     if clip.path.suffix.lower() not in _LOSSLESS and not np.isin(_LOST_IN_VIDEO, values).any():
         raise InputError(
-            f"{clip.path} holds part indices 0..24 as colour values, and video compression has mixed them; give PNG "
+            f"{clip.path} holds part indices 0..24 as color values, and video compression has mixed them; give PNG "
             "frames or .npz, or paint them through the viridis map."
         )
 

@@ -35,9 +35,9 @@ class Shades:
     share_L: np.ndarray
 
 
-def shades(colours_LC: np.ndarray, share_L: np.ndarray) -> Shades:
+def shades(colors_LC: np.ndarray, share_L: np.ndarray) -> Shades:
     """Return the shades of RGB colors [L, 3]."""
-    luma_L, chroma_LD = _to_ycc(colours_LC.astype(np.float32))
+    luma_L, chroma_LD = _to_ycc(colors_LC.astype(np.float32))
     return Shades(luma_L, chroma_LD, share_L.astype(np.float32))
 
 

@@ -107,8 +107,8 @@ def _in_pixels(raw: list[RawFrame], people: list[list[RawPerson]], first: RawPer
                 "The keypoints are shares of a picture, and nothing says how large it was: "
                 f"{size[1]}x{size[0]} was assumed."
             )
-        centred = float((seen_N2 < 0).any(1).mean()) > _NEGATIVE
-        scale, shift = np.array([size[1], size[0]]) / (1 + centred), float(centred)
+        centered = float((seen_N2 < 0).any(1).mean()) > _NEGATIVE
+        scale, shift = np.array([size[1], size[0]]) / (1 + centered), float(centered)
         for frame in stacked:
             frame[..., :2] = (frame[..., :2] + shift) * scale
     elif size is None:

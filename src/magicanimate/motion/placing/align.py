@@ -95,7 +95,7 @@ def align(
     usual = Similarity(scale, (placement.inner[1] - scale * left, placement.inner[0] - scale * top))
     person = find_person(picture_HWC)
     if person is None:
-        plain.notes.append("No person was recognised in the picture, so the motion keeps its proportions.")
+        plain.notes.append("No person was recognized in the picture, so the motion keeps its proportions.")
         return _by_outline(motion, size, picture_HWC, plain, usual)
     plain = replace(plain, person=person)
     if motion.body is not None:
@@ -123,8 +123,8 @@ def _by_outline(
     if target is None or driver is None:
         return plain
     (height, width), (rows, columns) = motion.size, size
-    foot_2 = np.array([driver.centre * width, driver.bottom * height])
-    onto_2 = np.array([target.centre * columns, target.bottom * rows])
+    foot_2 = np.array([driver.center * width, driver.bottom * height])
+    onto_2 = np.array([target.center * columns, target.bottom * rows])
     base = _onto(foot_2, onto_2, target.height * rows / (driver.height * height))
     needed = base.scale / usual.scale
     if abs(math.log(needed)) > _OUTLINE_LIMIT or not _differs(base, usual, foot_2, target.height * rows):

@@ -31,7 +31,7 @@ class Silhouette:
 
     top: float
     bottom: float
-    centre: float
+    center: float
     aspect: float = 1.0
     """Width to height in pixels."""
 
@@ -99,4 +99,4 @@ def find_in_motion(frames: Iterable[np.ndarray]) -> Silhouette | None:
         return None
     bottom = float(np.median([figure.bottom for figure in whole]))
     height = float(np.quantile([figure.height for figure in whole], 0.9))
-    return Silhouette(bottom - height, bottom, whole[0].centre)
+    return Silhouette(bottom - height, bottom, whole[0].center)

@@ -194,10 +194,10 @@ def _closed(parts_HW: np.ndarray, before_HW: np.ndarray, reach: int) -> np.ndarr
         if not missing_HW.any():
             break
         around = np.pad(filled_HW, 1)
-        neighbour_HW = np.zeros_like(filled_HW)
+        neighbor_HW = np.zeros_like(filled_HW)
         for shifted in (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]):
-            neighbour_HW = np.where(neighbour_HW == BACKGROUND, shifted, neighbour_HW)
-        now = missing_HW & (neighbour_HW != BACKGROUND)
-        filled_HW[now] = neighbour_HW[now]
+            neighbor_HW = np.where(neighbor_HW == BACKGROUND, shifted, neighbor_HW)
+        now = missing_HW & (neighbor_HW != BACKGROUND)
+        filled_HW[now] = neighbor_HW[now]
         missing_HW &= ~now
     return filled_HW

@@ -42,7 +42,7 @@ SHELF = {
     for example in (
         Example("studio", "Studio", "a person in a dark blue shirt before a plain wall", "Turn"),
         Example("hills", "Hills", "a person in a striped shirt before green hills", "Arms up"),
-        Example("stripes", "Stripes", "a person in striped clothes in a grey room", "Sway"),
+        Example("stripes", "Stripes", "a person in striped clothes in a gray room", "Sway"),
     )
 }
 

@@ -23,11 +23,10 @@ import gradio as gr
 
 from magicanimate.media import settings_path
 from magicanimate.serve.backend import JobState, ServiceError
-from magicanimate.serve.page import views
-from magicanimate.serve.page.controls import add_controls, chosen_settings
-from magicanimate.serve.page.examples import SHELF, Example
-from magicanimate.serve.page.files import VISITOR, example_url, job_url, router, shown_upload_url, upload_url
-from magicanimate.serve.page.session import Input, Session
+from magicanimate.serve.page import actions, views
+from magicanimate.serve.page.controls import add_controls
+from magicanimate.serve.page.files import VISITOR, job_url, router, upload_url
+from magicanimate.serve.page.session import Session
 from magicanimate.serve.page.tools import add_tools
 from magicanimate.serve.page.visitors import Desk, Visitors
 
@@ -42,7 +41,6 @@ _EVERY = 0.5  # seconds between looks while something is under way
 _HEARTBEAT = 3.0  # seconds between looks at any time
 _AT_ONCE = 16  # events of one kind that are handled at once, for all visitors
 _EXAMINERS = 2  # doctors at work at once, for all visitors
-_LONGEST_NAME = 200  # characters of a file's name
 
 _INTRO = """<header class="intro"><h1>MagicAnimate</h1>
 <p>A picture of a person and a motion become a video of that person moving.</p></header>"""
@@ -56,9 +54,6 @@ _EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
 _LOADING = '<p class="begins" role="status"><span class="dot" aria-hidden="true"></span>Loading …</p>'
 _FOLD = '<button type="button" class="fold" aria-expanded="false" aria-controls="settings">Settings</button>'
 _LOST = '<p class="alert" role="alert">The service was started anew; reload this page to go on.</p>'
-
-Handler = Callable[..., None]
-"""Does something to a session: handler(session, event, *values of inputs)."""
 
 
 @dataclass
@@ -172,29 +167,29 @@ class _Page:
         entered = [self._browser, self._visit, *self._controls, *shown]
         self.blocks.load(self._enter, [self._browser], entered, **silent)
 
-        def on(listener: Any, handler: Handler, **options: Any) -> None:
+        def on(listener: Any, handler: actions.Handler, **options: Any) -> None:
             inputs, again = [self._visit, *options.pop("inputs", ())], options.pop("again", False)
             listener(self._shown_after(handler, again), inputs=inputs, outputs=shown, **silent, **options)
 
         for what in ("picture", "motion"):
-            on(self._panels[what].chosen, functools.partial(_choose, self._kept, what))
-            on(self._panels[what].cleared, _only(functools.partial(Session.drop, what=what)))
-        on(self._motions.picked, _choose_motion)
-        on(self._examples.picked, _run_example, js=_SCROLL)
-        on(self._panels["run"].click, _run, inputs=self._controls, js=_SCROLL)
+            on(self._panels[what].chosen, functools.partial(actions.choose, self._kept, what))
+            on(self._panels[what].cleared, actions.only(functools.partial(Session.drop, what=what)))
+        on(self._motions.picked, actions.choose_motion)
+        on(self._examples.picked, actions.run_example, js=_SCROLL)
+        on(self._panels["run"].click, actions.run, inputs=self._controls, js=_SCROLL)
         for button, name, stop in (
             (self._cancel, "running", Session.cancel),
             (self._stop_check, "checking", Session.stop_check),
             (self._stop_preview, "previewing", Session.stop_preview),
         ):
-            on(button.click, _only(stop), js=_HIDE.replace("NAME", name))
-        on(self._panels["player"].again, _only(Session.again), js=_SCROLL)
-        on(self._panels["player"].delete, _only(Session.delete))
-        on(self._panels["gallery"].picked, _show_result, js=_SCROLL)
-        on(self._timer.tick, _only(Session.look))
-        on(self._heartbeat.tick, _only(Session.look), again=True)
+            on(button.click, actions.only(stop), js=_HIDE.replace("NAME", name))
+        on(self._panels["player"].again, actions.only(Session.again), js=_SCROLL)
+        on(self._panels["player"].delete, actions.only(Session.delete))
+        on(self._panels["gallery"].picked, actions.show_result, js=_SCROLL)
+        on(self._timer.tick, actions.only(Session.look))
+        on(self._heartbeat.tick, actions.only(Session.look), again=True)
         any_control = functools.partial(gr.on, [control.change for control in self._controls])
-        on(any_control, _adjust, inputs=self._controls, trigger_mode="always_last")
+        on(any_control, actions.adjust, inputs=self._controls, trigger_mode="always_last")
 
     def _enter(self, browser: Any, request: gr.Request) -> list[Any]:
         """A page was opened: `browser` is what this browser was called before, if it ever was here.
@@ -220,7 +215,7 @@ class _Page:
             release=lambda chosen: self._kept.forget(chosen.path),
         )  # fmt: skip
 
-    def _shown_after(self, handler: Handler, again: bool = False) -> Callable[..., list[Any]]:
+    def _shown_after(self, handler: actions.Handler, again: bool = False) -> Callable[..., list[Any]]:
         """Do something to the session, and show it; with `again` also what is as it was."""
 
         def do(visit: _Visit | None, event: gr.EventData, *values: Any) -> list[Any]:
@@ -304,46 +299,6 @@ class _Page:
         return {"model": f"{model.get('name')} {model.get('version')}"} | about.get("settings", {})
 
 
-def _only(action: Callable[[Session], None]) -> Handler:
-    """An action that needs nothing but the session."""
-    return lambda session, _event: action(session)
-
-
-def _choose(kept: KeptUploads, what: str, session: Session, event: gr.EventData) -> None:
-    chosen = _uploaded(kept, session.client, event.id, event.name)
-    if what == "picture":
-        session.choose(picture=chosen)
-    else:
-        session.choose(motion=chosen)
-
-
-def _choose_motion(session: Session, event: gr.EventData) -> None:
-    session.choose(motion=_shipped_motion(SHELF[event.key]))
-
-
-def _run_example(session: Session, event: gr.EventData) -> None:
-    example = SHELF[event.key]
-    picture = Input(example.picture, f"{example.title}.png", example_url(example.key, "picture"))
-    session.run_example(picture, _shipped_motion(example))
-
-
-def _show_result(session: Session, event: gr.EventData) -> None:
-    session.show(str(event.key))
-
-
-def _run(session: Session, _event: gr.EventData, *values: Any) -> None:
-    """Run with the settings as they are now: the last one may have been typed this moment."""
-    session.values = values
-    session.adjust(*chosen_settings(values), preview=False)
-    if session.error is None:
-        session.run()
-
-
-def _adjust(session: Session, _event: gr.EventData, *values: Any) -> None:
-    session.values = values
-    session.adjust(*chosen_settings(values))
-
-
 def _lay_out_running(panels: dict[str, Any], name: str, stop: str) -> gr.Button:
     """Something under way: its progress, drawn anew every moment, and a button to stop it, which is not."""
     with gr.Column(visible=False, elem_classes="panel running", elem_id=name) as panels[name]:
@@ -386,16 +341,3 @@ def _update(name: str, value: Any) -> Any:
     if name in ("running", "checking", "previewing"):
         return gr.update(visible=value)
     return value
-
-
-def _uploaded(kept: KeptUploads, owner: str, upload: str, name: str) -> Input:
-    """Return a file that was sent through the page, checked to be this visitor's whatever the browser says."""
-    try:
-        found = kept.find(owner, str(upload))
-    except ServiceError as error:
-        raise gr.Error("The file was not sent through this page; choose it again.") from error
-    return Input(found.path, Path(str(name)).name[:_LONGEST_NAME], shown_upload_url(found))
-
-
-def _shipped_motion(example: Example) -> Input:
-    return Input(example.motion, f"{example.dance}.mp4", example_url(example.key, "motion"))

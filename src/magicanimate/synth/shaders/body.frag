@@ -3,9 +3,9 @@ in vec4 region0, region1, region2;
 in vec2 region3;
 in vec3 split, along, misc;
 
-uniform vec3 light, light_colour, ambient;
+uniform vec3 light, light_color, ambient;
 
-layout(location = 0) out vec4 colour;
+layout(location = 0) out vec4 color;
 
 #ifdef RICH
 vec3 rich_surface(int kind, int over, int region, int material);
@@ -49,23 +49,23 @@ vec3 face(vec3 base) {
     }
     if (rest.y > eye.y + 0.03) return base;
     if (abs(length(d / vec2(0.021, 0.011)) - 1.0) < 0.22 && d.y > -0.004) return base * 0.25;
-    if (abs(d.y - 0.022 + 6.0 * d.x * d.x) < 0.0042 && abs(d.x) < 0.02) return mix(hair_colour, vec3(0.08), 0.4);
+    if (abs(d.y - 0.022 + 6.0 * d.x * d.x) < 0.0042 && abs(d.x) < 0.02) return mix(hair_color, vec3(0.08), 0.4);
     vec2 m = vec2(rest.x, rest.z - mouth.z + 0.003) / vec2(0.026, 0.0095);
     if (dot(m, m) < 1.0) return abs(m.y + 0.1) < 0.14 ? lip * 0.5 : lip;
     return base;
 }
 
 vec3 surface(int region, int material) {
-    if (material == HANGING_HAIR) return hair_colour * (0.75 + 0.4 * noise(vec3(rest.x * 160.0, rest.z * 4.0, 3.0)));
+    if (material == HANGING_HAIR) return hair_color * (0.75 + 0.4 * noise(vec3(rest.x * 160.0, rest.z * 4.0, 3.0)));
     int kind = material == SKIRT ? BOTTOM : cover(region, along, rest, split.x, misc.x);
     if (region == HEAD && kind == SKIN) return face(skin);
-    if (kind == HAIR) return hair_colour * (0.75 + 0.4 * noise(vec3(rest.x * 120.0, rest.y * 20.0, rest.z * 30.0)));
+    if (kind == HAIR) return hair_color * (0.75 + 0.4 * noise(vec3(rest.x * 120.0, rest.y * 20.0, rest.z * 30.0)));
     if (kind == SHOE) return rest.z < -0.79 ? shoe * 0.5 + 0.25 : shoe;
-    if (kind == BOTTOM) return cloth(bottom_pattern, bottom_scale, bottom_colour, bottom_second, material == SKIRT ? TORSO : region);
+    if (kind == BOTTOM) return cloth(bottom_pattern, bottom_scale, bottom_color, bottom_second, material == SKIRT ? TORSO : region);
     if (kind == TOP) {
-        vec3 c = cloth(top_pattern, top_scale, top_colour, top_second, region);
+        vec3 c = cloth(top_pattern, top_scale, top_color, top_second, region);
         vec2 chest = vec2(rest.x, rest.z - 0.30);
-        return region == TORSO && split.x > 0.1 && max(abs(chest.x), abs(chest.y)) < print_size ? print_colour : c;
+        return region == TORSO && split.x > 0.1 && max(abs(chest.x), abs(chest.y)) < print_size ? print_color : c;
     }
     return skin;
 }
@@ -95,8 +95,8 @@ void main() {
     float occlusion = 0.82 + 0.18 * n.z;
 #ifdef RICH
     base *= crease;
-    colour = vec4(clamp(base * (ambient * occlusion + light_colour * lambert) + further_light(base, n) + shine, 0.0, 1.0), 1.0);
+    color = vec4(clamp(base * (ambient * occlusion + light_color * lambert) + further_light(base, n) + shine, 0.0, 1.0), 1.0);
 #else
-    colour = vec4(clamp(base * (ambient * occlusion + light_colour * lambert) + shine, 0.0, 1.0), 1.0);
+    color = vec4(clamp(base * (ambient * occlusion + light_color * lambert) + shine, 0.0, 1.0), 1.0);
 #endif
 }

@@ -1,9 +1,9 @@
 // Shared by the vertex and the fragment stage, after the body's common.glsl: what covers a point of its surface.
-uniform vec3 skin, hair_colour, lip, iris, shoe, print_colour;
+uniform vec3 skin, hair_color, lip, iris, shoe, print_color;
 uniform float hair_edge, hair_thickness, sleeve, hem, waist, trousers, shoe_top, print_size, wrinkle_seed;
 uniform vec3 eye, mouth;   // where they are at rest
 uniform vec3 neckline;      // depth below the neck (trunk coordinate), half width in metres, 1 for a V
-uniform vec3 top_colour, top_second, bottom_colour, bottom_second;
+uniform vec3 top_color, top_second, bottom_color, bottom_second;
 uniform int top_pattern, bottom_pattern;
 uniform float top_scale, bottom_scale, top_thickness, bottom_thickness;
 

@@ -1,6 +1,6 @@
 // Vertex stage: from the rest shape to the picture.
 uniform mat4x3 joints[JOINT_COUNT];
-uniform vec3 camera;        // centre x, centre z, distance
+uniform vec3 camera;        // center x, center z, distance
 uniform vec2 focal;         // half picture widths and heights at distance 1
 uniform vec2 span;          // metres: the nearest distance that is drawn, and how far from it the farthest is
 

@@ -1,15 +1,15 @@
 // Rich people, after body.frag: prints, folds, details of clothes and faces, further light.
 in vec3 axis;               // along the limb, in the world
 
-uniform vec3 hat_colour, band_colour, belt_colour, strap_colour, glove_colour, mask_colour, sock_colour;
-uniform vec3 third, trim_colour, highlight, blush_colour;
+uniform vec3 hat_color, band_color, belt_color, strap_color, glove_color, mask_color, sock_color;
+uniform vec3 third, trim_color, highlight, blush_color;
 uniform vec3 fold;          // strength, creases per metre, vertical folds
 uniform vec4 trim;          // widths of cuffs, hem, collar; sleeve stripes
 uniform vec4 logo;          // kind (0: none), x, z, half size
 uniform vec3 logo_first, logo_second;
 uniform int closure, denim, sock_stripes, leg_stripes;  // closure: 0 none, 1 buttons, 2 zip, 3 open jacket, 4 tie
 uniform float pocket, necklace, brow, freckles, ageing, blush, parting, mottle;
-uniform vec3 fill_light, fill_colour, rim_colour;
+uniform vec3 fill_light, fill_color, rim_color;
 
 // A software rasteriser runs every branch for every pixel: noise is dear, so what is painted shares two values of it.
 vec2 grain;
@@ -29,7 +29,7 @@ vec3 rich_cloth(int pattern, vec2 q, vec3 a, vec3 b) {
         vec2 wide = step(0.55, fract(q * 0.6)), thin = step(0.9, fract(q * 0.6 + 0.35));
         return mix(mix(a, b, 0.5 * (wide.x + wide.y)), third, 0.5 * (thin.x + thin.y));
     }
-    if (pattern == 11) {                    // marbled in three colours
+    if (pattern == 11) {                    // marbled in three colors
         float n = grain.x + 0.5 * grain.y;
         return n < 0.6 ? a : n < 0.85 ? b : third;
     }
@@ -60,20 +60,20 @@ vec3 logo_paint(vec3 base, vec2 p) {
 
 vec3 top_details(vec3 c, int region) {
     if (is_arm(region)) {
-        if (trim.x > 0.0 && along.x > min(sleeve, 1.93) - trim.x) return trim_colour;
+        if (trim.x > 0.0 && along.x > min(sleeve, 1.93) - trim.x) return trim_color;
         bool stripes = trim.w > 0.5 && split.y > -0.1 && split.y < 0.5 && fract(split.y * 5.0) < 0.5;
-        return stripes ? trim_colour : c;
+        return stripes ? trim_color : c;
     }
     bool front = split.x > 0.0;
     if (logo.x > 0.5 && (logo.y > 5.0 ? !front : front)) c = logo_paint(c, vec2(rest.x + (logo.y > 5.0 ? 10.0 : 0.0), rest.z));
-    if (along.z < hem + trim.y || along.z > 0.97 - neckline.x - trim.z && abs(rest.x) < neckline.y + 0.01 && front && trim.z > 0.0) return trim_colour;
-    if (collar > 0.5 && along.z > 0.92 && abs(rest.x) < 0.09) c = mix(c, trim_colour, 0.5) * 0.93;
+    if (along.z < hem + trim.y || along.z > 0.97 - neckline.x - trim.z && abs(rest.x) < neckline.y + 0.01 && front && trim.z > 0.0) return trim_color;
+    if (collar > 0.5 && along.z > 0.92 && abs(rest.x) < 0.09) c = mix(c, trim_color, 0.5) * 0.93;
     if (!front) return c;
     float x = abs(rest.x);
     if (closure == 1) {
         c *= 1.0 - 0.3 * line(rest.x - 0.016, 0.001);
         float d = length(vec2(rest.x, (fract(rest.z / 0.075) - 0.5) * 0.075));
-        c = mix(c, trim_colour, 1.0 - smoothstep(0.005, 0.009, d));
+        c = mix(c, trim_color, 1.0 - smoothstep(0.005, 0.009, d));
     } else if (closure == 2) {
         c = mix(c * (1.0 - 0.35 * line(rest.x, 0.007)), vec3(0.72), 0.8 * line(rest.x, 0.0025));
     } else if (closure == 3) {
@@ -97,7 +97,7 @@ vec3 bottom_details(vec3 c, int region) {
     }
     if (pocket > 0.5 && split.x < 0.0) c *= 1.0 - 0.35 * line(rect(vec2(x - 0.075, rest.z - 0.02), vec2(0.042, 0.045)), 0.002);
     if (leg_stripes > 0 && is_leg(region) && outer > 0.0 && abs(rest.y - 0.005) < 0.012 * float(leg_stripes))
-        c = leg_stripes == 1 || abs(rest.y - 0.005) > 0.006 ? trim_colour : c;
+        c = leg_stripes == 1 || abs(rest.y - 0.005) > 0.006 ? trim_color : c;
     return c;
 }
 
@@ -106,10 +106,10 @@ vec3 rich_face(vec3 c) {
     float x = abs(rest.x);
     vec2 d = vec2(x - eye.x, rest.z - eye.z), m = vec2(rest.x, rest.z - mouth.z);
     vec2 cheek = vec2(x - 0.042, m.y - 0.03) / vec2(0.024, 0.02);
-    c = mix(c, blush_colour, blush * exp(-dot(cheek, cheek)));
+    c = mix(c, blush_color, blush * exp(-dot(cheek, cheek)));
     c *= 1.0 - 0.10 * exp(-dot(d / vec2(0.024, 0.014), d / vec2(0.024, 0.014)));
     if (freckles > 0.0 && m.y > 0.012 && m.y < 0.07) c *= 1.0 - 0.2 * freckles * smoothstep(0.66, 0.74, grain.y);
-    if (abs(d.y - 0.022 + 6.0 * d.x * d.x) < 0.0042 * brow && abs(d.x) < 0.022) c = mix(c, mix(hair_colour, vec3(0.08), 0.4), 0.85);
+    if (abs(d.y - 0.022 + 6.0 * d.x * d.x) < 0.0042 * brow && abs(d.x) < 0.022) c = mix(c, mix(hair_color, vec3(0.08), 0.4), 0.85);
     vec2 nostril = vec2(x - 0.0085, m.y - 0.0215) / vec2(0.0045, 0.003);
     c *= 1.0 - 0.55 * exp(-dot(nostril, nostril));
     c *= 1.0 - 0.14 * exp(-pow((x - 0.015) / 0.006, 2.0)) * smoothstep(0.015, 0.025, m.y) * (1.0 - smoothstep(0.03, 0.06, m.y));
@@ -123,7 +123,7 @@ vec3 rich_face(vec3 c) {
     if (beard > 0.0) {
         vec2 lips = m / vec2(0.028, 0.011);
         float hairs = beard * bearded(rest) * (0.75 + 0.5 * grain.y) * step(1.0, dot(lips, lips));
-        c = mix(c, hair_colour * 0.85, clamp(hairs, 0.0, 1.0));
+        c = mix(c, hair_color * 0.85, clamp(hairs, 0.0, 1.0));
     }
     return c;
 }
@@ -154,24 +154,24 @@ vec3 jewel(vec3 base) {
 }
 
 vec3 accessory(int over) {
-    if (over == HAT) return hat_colour * (hat.z > 0.014 ? 0.85 + 0.15 * sin(rest.z * 700.0) * sin(atan(rest.x, rest.y) * 60.0) : 1.0);
-    if (over == BELT) return split.x > 0.0 && abs(rest.x) < 0.022 ? vec3(0.75, 0.7, 0.55) * (0.7 + 0.3 * step(0.013, abs(rest.x))) : belt_colour;
-    if (over == BAND) return wrist.z - wrist.y < 0.13 && split.y > 0.45 ? vec3(0.1, 0.11, 0.13) : band_colour;
-    if (over == STRAP) return strap_colour;
-    if (over == GLOVE) return glove_colour;
-    if (over == MASK) return mask_colour * (0.94 + 0.06 * sin(rest.z * 800.0));
-    return sock_stripes > 0 && fract((along.y - sock_top) * 12.0) < 0.45 && along.y < sock_top + 0.2 ? trim_colour : sock_colour;
+    if (over == HAT) return hat_color * (hat.z > 0.014 ? 0.85 + 0.15 * sin(rest.z * 700.0) * sin(atan(rest.x, rest.y) * 60.0) : 1.0);
+    if (over == BELT) return split.x > 0.0 && abs(rest.x) < 0.022 ? vec3(0.75, 0.7, 0.55) * (0.7 + 0.3 * step(0.013, abs(rest.x))) : belt_color;
+    if (over == BAND) return wrist.z - wrist.y < 0.13 && split.y > 0.45 ? vec3(0.1, 0.11, 0.13) : band_color;
+    if (over == STRAP) return strap_color;
+    if (over == GLOVE) return glove_color;
+    if (over == MASK) return mask_color * (0.94 + 0.06 * sin(rest.z * 800.0));
+    return sock_stripes > 0 && fract((along.y - sock_top) * 12.0) < 0.45 && along.y < sock_top + 0.2 ? trim_color : sock_color;
 }
 
 vec3 rich_surface(int kind, int over, int region, int material) {
-    if (material == WORN) return along;     // loose accessories carry their colour
+    if (material == WORN) return along;     // loose accessories carry their color
     bool lower = kind == BOTTOM;
     vec2 p = is_arm(region) ? vec2(split.y * 0.07, along.x * 0.28) : rest.xz;
     float scale = lower ? bottom_scale : top_scale;
     make_grain(kind, material, p / scale);
-    vec3 c = cloth(lower ? bottom_pattern : top_pattern, scale, lower ? bottom_colour : top_colour,
+    vec3 c = cloth(lower ? bottom_pattern : top_pattern, scale, lower ? bottom_color : top_color,
                    lower ? bottom_second : top_second, material == SKIRT ? TORSO : region);
-    if (material == HANGING_HAIR || kind == HAIR) c = rich_hair(hair_colour);
+    if (material == HANGING_HAIR || kind == HAIR) c = rich_hair(hair_color);
     else if (kind == SHOE) c = rest.z < -0.79 ? shoe * 0.5 + 0.25 : shoe;
     else if (kind == TOP) c = top_details(c, region);
     else if (lower) c = bottom_details(c, region);
@@ -196,8 +196,8 @@ vec3 folded(vec3 n, int over, int region, int material, out float crease) {
         u = along.x * 0.28; v = split.y * 0.06;
         strength = 0.2 + exp(-pow((along.x - 1.0) * 4.0, 2.0)) + 0.6 * smoothstep(1.5, 1.9, along.x);
     } else if (is_leg(region)) {
-        float centre = 0.102 + (0.039 - rest.z) * 0.095;
-        u = along.y * 0.4; v = abs(rest.x) - centre;
+        float center = 0.102 + (0.039 - rest.z) * 0.095;
+        u = along.y * 0.4; v = abs(rest.x) - center;
         turn = atan(rest.y, v); hang = smoothstep(0.0, 0.025, flare) * smoothstep(0.3, 1.0, along.y);
         strength = 0.2 + exp(-pow((along.y - 1.0) * 4.5, 2.0)) + 0.9 * smoothstep(1.55, 1.9, along.y) + 0.8 * exp(-pow(along.y * 4.0, 2.0));
     } else {
@@ -224,5 +224,5 @@ float corners(int region) {
 
 vec3 further_light(vec3 base, vec3 n) {
     float edge = 1.0 - clamp(-n.y, 0.0, 1.0);
-    return base * fill_colour * max(0.0, dot(n, fill_light)) + rim_colour * edge * edge * edge * max(0.0, 0.3 + 0.7 * n.z);
+    return base * fill_color * max(0.0, dot(n, fill_light)) + rim_color * edge * edge * edge * max(0.0, 0.3 + 0.7 * n.z);
 }

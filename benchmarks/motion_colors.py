@@ -1,9 +1,9 @@
-"""Part maps painted in every accepted colouring, encoded with H.264 and read again: how many parts are the same?
+"""Part maps painted in every accepted coloring, encoded with H.264 and read again: how many parts are the same?
 
 The maps are those of DensePose clips with their contours smoothed (a majority of 7 by 7 pixels, three times), so that
 what is compared are parts and not the noise of the file they came from.
 
-    python benchmarks/motion_colours.py FOLDER [--frames 4] [--crf 16 23] [--out outputs/motion_colours.md]
+    python benchmarks/motion_colors.py FOLDER [--frames 4] [--crf 16 23] [--out outputs/motion_colors.md]
 
 FOLDER holds DensePose videos in viridis.
 """
@@ -27,7 +27,7 @@ from magicanimate.parts.densepose import PALETTE_25, render_parts
 
 PAINTED = (
     "viridis", "viridis on black", "PARULA", "PARULA 70% on black", "PARULA 70% over the picture",
-    "viridis 70% over the picture", "grey levels",
+    "viridis 70% over the picture", "gray levels",
 )  # fmt: skip
 
 
@@ -45,8 +45,8 @@ def _box_sum(mask_HW: np.ndarray, size: int) -> np.ndarray:
     return total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
 
 
-def grey_scene(height: int, width: int) -> np.ndarray:
-    """A grey picture with light, shade, edges and noise. [H, W] float."""
+def gray_scene(height: int, width: int) -> np.ndarray:
+    """A gray picture with light, shade, edges and noise. [H, W] float."""
     y, x = np.mgrid[0:height, 0:width]
     scene = 90 + 60 * x / width + 30 * np.sin(y / 20) + 25 * ((x // 40 + y // 60) % 2)
     return np.clip(scene + np.random.default_rng(0).normal(0, 3, scene.shape), 0, 255)
@@ -61,11 +61,11 @@ def paint(parts_FHW: np.ndarray, how: str) -> np.ndarray:
         return np.where(body, render_parts(parts_FHW), np.uint8(0))
     if how == "PARULA":
         return PARULA_25[parts_FHW]
-    if how.startswith("grey"):
+    if how.startswith("gray"):
         levels = np.floor(parts_FHW * (255 / 24))
         return levels.astype(np.uint8)[..., None].repeat(3, -1)
     table = PALETTE_25 if how.startswith("viridis") else PARULA_25
-    below = np.zeros((1, 1)) if how.endswith("black") else grey_scene(*parts_FHW.shape[1:])
+    below = np.zeros((1, 1)) if how.endswith("black") else gray_scene(*parts_FHW.shape[1:])
     mixed = below[..., None] * (1 - OVERLAY) + table[parts_FHW] * OVERLAY
     return np.where(body, mixed, below[..., None]).astype(np.uint8)
 
@@ -87,18 +87,18 @@ def measure(parts_FHW: np.ndarray, how: str, crf: int) -> tuple[str, float, floa
                 sink.write(frame_HWC)
         motion = open_motion(path)
         found = np.stack(list(motion))
-    return motion.colouring, float((found == parts_FHW)[parts_FHW > 0].mean()), near_share(found, parts_FHW)
+    return motion.coloring, float((found == parts_FHW)[parts_FHW > 0].mean()), near_share(found, parts_FHW)
 
 
 def table(clips: dict[str, np.ndarray], crfs: list[int]) -> list[str]:
-    """Markdown rows: one per colouring and rate, one pair of columns per clip."""
-    lines = [f"| colouring | H.264 crf | {' | '.join(clips)} |", f"|---|---|{'---|' * len(clips)}"]
+    """Markdown rows: one per coloring and rate, one pair of columns per clip."""
+    lines = [f"| coloring | H.264 crf | {' | '.join(clips)} |", f"|---|---|{'---|' * len(clips)}"]
     for how, crf in itertools.product(PAINTED, crfs):
         cells = []
         for name, parts_FHW in clips.items():
-            colouring, exact, near = measure(parts_FHW, how, crf)
+            coloring, exact, near = measure(parts_FHW, how, crf)
             cells.append(f"{exact:.2%} ({near:.2%})")
-            print(f"{how:30} crf {crf} {name:16} read as {colouring:26} {exact:.4f} {near:.4f}", file=sys.stderr)
+            print(f"{how:30} crf {crf} {name:16} read as {coloring:26} {exact:.4f} {near:.4f}", file=sys.stderr)
         lines.append(f"| {how} | {crf} | {' | '.join(cells)} |")
     return lines
 
@@ -125,22 +125,22 @@ def main() -> None:
         ))  # fmt: skip
 
 
-REPORT = """# Part maps in every colouring, through H.264
+REPORT = """# Part maps in every coloring, through H.264
 
 Share of body pixels that have the same part index after painting, encoding (libx264, 4:2:0, 512x512) and reading;
-in brackets the share whose index is that of the pixel or of one of its eight neighbours.
+in brackets the share whose index is that of the pixel or of one of its eight neighbors.
 
 {table}
 
 The maps are those of four DensePose clips ({frames} frames of each), with contours smoothed so that parts are compared
 and not the noise of the files they came from. crf 16 is what `magicanimate` writes for videos (`magicanimate motion`
-writes part maps at crf 6), 23 is FFmpeg's default. What is lost is lost at contours: usual video stores colour for
+writes part maps at crf 6), 23 is FFmpeg's default. What is lost is lost at contours: usual video stores color for
 blocks of two by two pixels.
 
 Measured on {date}, {machine}, with
 
 ```
-python benchmarks/motion_colours.py FOLDER --frames {frames} --crf {crfs} --out outputs/motion_colours.md
+python benchmarks/motion_colors.py FOLDER --frames {frames} --crf {crfs} --out outputs/motion_colors.md
 ```
 """
 

@@ -16,7 +16,7 @@ L1, PSNR, SSIM = "L1", "PSNR", "SSIM"
 L1_PER_PIXEL, WRAPPED_PSNR = "L1/(H*W)", "PSNR (wrapped uint8)"
 UNIT_RANGE = ", inputs in [0,1]"  # added to the name of an LPIPS network
 DTSSD, WARPING, WARPING_OF_TARGET = "dtSSD", "Warping error", "Warping error of target"
-PART_COLOUR, PART_DRIFT = "Part colour error", "Part colour drift"
+PART_COLOR, PART_DRIFT = "Part color error", "Part color drift"
 POSE, SILHOUETTE = "Pose IoU", "Silhouette IoU"
 FACE, FACES_SEEN, LITE = "Face distance", "Faces seen", "EfficientNet-Lite distance"
 FLICKER, FLICKER_OF_TARGET = "Background flicker", "Background flicker of target"
@@ -40,24 +40,24 @@ _FIXED = (
     Metric(L1, (CORRECT,), "lower", "of [0,1]"),
     Metric(PSNR, (CORRECT,), "higher", "dB", 2),
     Metric(SSIM, (CORRECT, DISCO), "higher", ""),
-    Metric(L1_PER_PIXEL, (DISCO,), "lower", "grey levels / pixel", 8),
+    Metric(L1_PER_PIXEL, (DISCO,), "lower", "gray levels / pixel", 8),
     Metric(WRAPPED_PSNR, (DISCO,), "higher", "dB", 2),
     Metric(DTSSD, (CONSISTENCY,), "lower", "of [0,1]"),
     Metric(WARPING, (CONSISTENCY,), "lower", "of [0,1], squared", 6),
     Metric(WARPING_OF_TARGET, (CONSISTENCY,), "none", "of [0,1], squared", 6),
-    Metric(PART_COLOUR, (CONSISTENCY,), "lower", "grey levels", 2),
-    Metric(PART_DRIFT, (CONSISTENCY,), "lower", "grey levels", 2),
+    Metric(PART_COLOR, (CONSISTENCY,), "lower", "gray levels", 2),
+    Metric(PART_DRIFT, (CONSISTENCY,), "lower", "gray levels", 2),
     Metric(POSE, (CONSISTENCY,), "higher", ""),
     Metric(SILHOUETTE, (CONSISTENCY,), "higher", ""),
     Metric(FACE, (CONSISTENCY,), "lower", "dlib, same person below 0.6", 3),
     Metric(FACES_SEEN, (CONSISTENCY,), "higher", "of the target's"),
     Metric(LITE, (CONSISTENCY,), "lower", ""),
-    Metric(FLICKER, (CONSISTENCY,), "lower", "grey levels", 3),
-    Metric(FLICKER_OF_TARGET, (CONSISTENCY,), "none", "grey levels", 3),
+    Metric(FLICKER, (CONSISTENCY,), "lower", "gray levels", 3),
+    Metric(FLICKER_OF_TARGET, (CONSISTENCY,), "none", "gray levels", 3),
 )  # fmt: skip
 
 
-def catalogue(perceptual: list[str], distances: list[str]) -> dict[str, Metric]:
+def catalog(perceptual: list[str], distances: list[str]) -> dict[str, Metric]:
     """Return all figures in the order of tables; networks add theirs by name: LPIPS, and Frechet distances."""
     metrics = list(_FIXED[:3])
     metrics += [Metric(name, (CORRECT,), "lower", "") for name in perceptual]
