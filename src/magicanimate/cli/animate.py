@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel, Field
 
 from magicanimate.animation.parsing import TRANSPARENT
-from magicanimate.animation.settings import AnimateSettings, ModelOptions, make_settings
+from magicanimate.animation.settings import AnimateSettings, ModelOptions, Settings, make_settings, validated
 from magicanimate.animation.shown import MOTION, RUN, Shown
 from magicanimate.cli.commands import Command
 from magicanimate.cli.options import with_options
@@ -99,10 +99,7 @@ def animate(
 ) -> None:
     """Animate the person in a picture with the motion of a video."""
     images, motions = _some("picture", "--image", picture, image), _some("motion", "--motion", driver, motion)
-    model, run = (
-        kind(**{name: options.pop(name) for name in kind.model_fields if name in options})
-        for kind in (ModelOptions, RunOptions)
-    )
+    model, run = _taken(ModelOptions, options), _taken(RunOptions, options)
     settings = make_settings(**options)
     from magicanimate.animation.write import Output
     from magicanimate.media.claim import claimed
@@ -129,6 +126,11 @@ def animate(
         ranks = Ranks.from_environment()
         with ranks.together(), claim if ranks.first else nullcontext():
             animation.run(ranks)
+
+
+def _taken(kind: type[Settings], options: dict[str, Any]) -> Settings:
+    """Take a model's settings out of the options."""
+    return validated(kind, {name: options.pop(name) for name in kind.model_fields if name in options})
 
 
 def _some(what: str, option_name: str, argument: Path | None, options: list[Path] | None) -> list[Path]:
