@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -81,20 +81,29 @@ def _outer(axis: tuple[float, float, float] | str, joint: str, rest: BodyShape) 
     return unit[:, None] * unit[None]
 
 
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept may be differentiated later
+def _axes(rest: BodyShape) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the bone of each joint [J], what lengthening adds to its map, and what growing thicker adds. [J,3,3]."""
+    bones = [0] * len(JOINT_NAMES)
+    along, around = torch.zeros(2, len(JOINT_NAMES), 3, 3)
+    for i, bone in enumerate(BONES.values()):
+        for joint in bone.joints:
+            j = JOINT_INDEX[joint]
+            bones[j] = i
+            along[j] = torch.eye(3) if bone.length is None else _outer(bone.length, joint, rest)
+            if bone.girth is not None:
+                around[j] = torch.eye(3) - _outer(bone.girth, joint, rest)
+    return torch.tensor(bones), along, around
+
+
 def stretches(lengths_B: Tensor, rest: BodyShape, girths_B: Tensor | None = None) -> Tensor:
     """Linear maps of the joints' surroundings in the rest frame. -> [J,3,3].
 
     Without girths, as joints and points need it; with girths, for the skin.
     """
-    pieces = list(torch.eye(3).repeat(len(JOINT_NAMES), 1, 1))
-    for i, bone in enumerate(BONES.values()):
-        for joint in bone.joints:
-            j = JOINT_INDEX[joint]
-            if bone.length is None:
-                pieces[j] = pieces[j] * lengths_B[i]
-            else:
-                pieces[j] = pieces[j] + (lengths_B[i] - 1) * _outer(bone.length, joint, rest)
-            if girths_B is not None and bone.girth is not None:
-                around = torch.eye(3) - _outer(bone.girth, joint, rest)
-                pieces[j] = pieces[j] @ (torch.eye(3) + (girths_B[i] - 1) * around)
-    return torch.stack(pieces)
+    bone_J, along_J33, around_J33 = _axes(rest)
+    longer_J33 = torch.eye(3) + (lengths_B[bone_J] - 1)[:, None, None] * along_J33
+    if girths_B is None:
+        return longer_J33
+    return longer_J33 @ (torch.eye(3) + (girths_B[bone_J] - 1)[:, None, None] * around_J33)

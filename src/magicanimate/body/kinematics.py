@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -147,14 +148,34 @@ def joint_frames(pose_FP: Tensor, position_F3: Tensor, shape: BodyShape, stretch
     vectors = torch.einsum("fa,ajk->fjk", pose_FP[:, TURN:], angle_map())
     local = rotation_from_vector(vectors)
     rest = torch.from_numpy(shape.joints)
-    rotations, places = [rotation_from_turn(pose_FP[:, :TURN])], [position_F3]
-    for j, name in enumerate(JOINT_NAMES[1:], 1):
-        parent = PARENTS[name]
-        assert parent is not None
-        p = JOINT_INDEX[parent]
-        places.append(places[p] + rotations[p] @ (stretch_J33[p] @ (rest[j] - rest[p])))
-        rotations.append(rotations[p] @ local[:, j])
-    return torch.stack(rotations, 1), torch.stack(places, 1)
+    parents_J, generations, order_J = _tree()
+    steps_J31 = stretch_J33[parents_J] @ (rest - rest[parents_J])[:, :, None]
+    rotations, places = [rotation_from_turn(pose_FP[:, :TURN])[:, None]], [position_F3[:, None]]
+    for joints, parents in generations:
+        turned = rotations[-1].index_select(1, parents)
+        places.append(places[-1].index_select(1, parents) + (turned @ steps_J31[joints]).squeeze(-1))
+        rotations.append(turned @ local.index_select(1, joints))
+    return torch.cat(rotations, 1).index_select(1, order_J), torch.cat(places, 1).index_select(1, order_J)
+
+
+@lru_cache(maxsize=1)
+@torch.inference_mode(False)  # what is kept may be differentiated later
+def _tree() -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
+    """Return the tree of joints, generation by generation.
+
+    Returns:
+        Each joint's parent [J], where the pelvis is its own; for every generation after the pelvis its joints, and the
+        places of their parents in the one before; the place of each joint when generation follows generation [J].
+    """
+    parents = [JOINT_INDEX[PARENTS[name] or name] for name in JOINT_NAMES]
+    generations = [[0]]
+    while children := [j for j in range(1, len(parents)) if parents[j] in generations[-1]]:
+        generations.append(children)
+    found = [
+        (torch.tensor(own), torch.tensor([before.index(parents[j]) for j in own]))
+        for before, own in pairwise(generations)
+    ]
+    return torch.tensor(parents), found, torch.tensor([j for own in generations for j in own]).argsort()
 
 
 @lru_cache(maxsize=1)

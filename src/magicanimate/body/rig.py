@@ -81,9 +81,9 @@ class Rig:
     table: np.ndarray  # [2,3,3,3,2,2,C] float32, components of the bodies at the sliders' anchors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BodyShape:
-    """One person's rest shape."""
+    """One person's rest shape. Each is equal to itself only, so that what follows from it can be kept."""
 
     vertices: np.ndarray  # [V,3] float32
     normals: np.ndarray  # [V,3] float32
@@ -140,9 +140,14 @@ def _components(sliders: Mapping[str, float]) -> np.ndarray:
 
 
 def body_shape(sliders: Mapping[str, float]) -> BodyShape:
-    """Rest shape of a person; see SLIDERS."""
+    """Return the rest shape of a person; see SLIDERS. The last ones are kept."""
+    return _body_shape(tuple(sorted(sliders.items())))
+
+
+@lru_cache(maxsize=16)
+def _body_shape(sliders: tuple[tuple[str, float], ...]) -> BodyShape:
     stored = rig()
-    everything = stored.mean + np.tensordot(_components(sliders), stored.basis.astype(np.float64), 1)
+    everything = stored.mean + np.tensordot(_components(dict(sliders)), stored.basis.astype(np.float64), 1)
     count = len(stored.eyeball)
     vertices = everything[:count]
     return BodyShape(
