@@ -172,7 +172,7 @@ class Animation:
         from magicanimate.animation.edit_motion import joined_clips
         from magicanimate.animation.inputs import as_motion
         from magicanimate.animation.write import check_video, write_video
-        from magicanimate.cli.progress import ProgressDisplay
+        from magicanimate.cli.progress import ProgressDisplay, memory_text
         from magicanimate.media import load_picture
 
         started, first, out = time.monotonic(), ranks is None or ranks.first, self._output
@@ -202,7 +202,7 @@ class Animation:
         console.print(job.summary(), markup=False)
         for warning in marks:
             console.print(f"Warning: {warning}", markup=False)
-        self._say_written(console, len(job), time.monotonic() - started)
+        self._say_written(console, len(job), time.monotonic() - started, f", peak memory {memory_text()}")
 
     def run_on_ray(self, run: RunOptions) -> None:
         """Check the files here, then animate on all actors of a cluster.
@@ -239,14 +239,12 @@ class Animation:
             console.print(line, markup=False)
         self._say_written(console, outcome.frames, outcome.seconds)
 
-    def _say_written(self, console: Console, frames: int, seconds: float) -> None:
-        from magicanimate.cli.progress import memory_text
+    def _say_written(self, console: Console, frames: int, seconds: float, more: str = "") -> None:
         from magicanimate.media import settings_path
 
         path = self._output.path
         console.print(
-            f"Wrote {path} ({frames} frames) in {seconds:.0f} s, peak memory {memory_text()}; settings in "
-            f"{settings_path(path).name}.",
+            f"Wrote {path} ({frames} frames) in {seconds:.0f} s{more}; settings in {settings_path(path).name}.",
             markup=False,
         )
 
