@@ -81,7 +81,7 @@ def test_what_one_video_on_a_cluster_cannot_do(cluster, picture_path, motion_pat
     command = ["animate", str(picture_path), str(motion_path), "--model", str(model_folder), "-o", str(tmp_path / "v")]
     for more, sentence in (
         (["--workers", "2"], "--workers is for --ray"),
-        (["--ray", cluster.address, "--resume"], "without --compare, --resume and --dry-run"),
+        (["--ray", cluster.address, "--resume"], "without --compare, --resume, --redo and --dry-run"),
         (["--ray", cluster.address, "--workers", "3"], "3 workers need 3 CPUs and the cluster has 2"),
         (["--ray", cluster.address, "--window", "100"], "2 processes cannot share 1 window"),
     ):

@@ -12,6 +12,8 @@ import numpy as np
 
 from magicanimate import provenance
 from magicanimate.animation.job import Job
+from magicanimate.animation.redo import Part, about_redone, redone
+from magicanimate.errors import InputError
 from magicanimate.media import check_alpha, check_output, side_by_side
 from magicanimate.media.video import save_frames
 from magicanimate.progress import Progress
@@ -30,7 +32,8 @@ class Output:
 
     path: of the video; its settings lie beside it. about: entries of the settings beside those of the job. overwrite:
     replace an existing video. compare: picture, motion and result side by side. resume: from finished steps, and
-    keep them from the first one on. steps: their folder; default: beside the video. transparent: frames have alpha.
+    keep them from the first one on. redo: only this part of the existing video. steps: their folder; default: beside
+    the video. transparent: frames have alpha.
     """
 
     path: Path
@@ -38,6 +41,7 @@ class Output:
     overwrite: bool = False
     compare: bool = False
     resume: bool = False
+    redo: Part | None = None
     steps: Path | None = None
     transparent: bool = False
 
@@ -50,7 +54,11 @@ class Output:
         """Raise InputError if the video cannot be written there; remove finished steps that `overwrite` gives up."""
         if self.transparent:
             check_alpha(self.path)
-        check_output(self.path, self.overwrite, "add --overwrite")
+        check_output(self.path, self.overwrite or self.redo is not None, "add --overwrite")
+        if self.redo and (self.transparent or self.compare or self.resume):
+            raise InputError("redo: transparent videos, compare and resume are not possible with it; leave them out.")
+        if self.redo and not self.path.exists():
+            raise InputError(f"redo: there is no {self.path} yet; make the whole video first.")
         check_resume(self.path, self.resume, self.overwrite)
 
 
@@ -73,8 +81,12 @@ def write_video(pipe: MagicAnimatePipeline, job: Job, output: Output, progress: 
     if output.compare:
         frames = _compared(frames, job)
     about = job.describe() | dict(output.about)
+    if output.redo:
+        frames = redone(frames, output.path, output.redo, job.fps, len(job))
+        about = about_redone(output.path, about, output.redo)
+    overwrite = output.overwrite or output.redo is not None
     try:
-        save_frames(frames, output.path, job.fps, about, overwrite=output.overwrite, audio=job.audio)
+        save_frames(frames, output.path, job.fps, about, overwrite=overwrite, audio=job.audio)
     except KeyboardInterrupt as error:
         if not output.steps_folder.is_dir():
             raise

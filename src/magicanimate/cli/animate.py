@@ -36,6 +36,9 @@ class RunOptions(BaseModel):
     resume: Annotated[bool, Shown(RUN)] = Field(
         False, description="go on where an interrupted run of the same command stopped"
     )
+    redo: Annotated[str | None, Shown(RUN, "START-END")] = Field(
+        None, description="make only these seconds of the existing output anew, with other settings, and fade them in"
+    )
     dry_run: Annotated[bool, Shown(RUN)] = Field(
         False, description="check everything, say what would be done, write nothing"
     )
@@ -101,6 +104,7 @@ def animate(
     images, motions = _some("picture", "--image", picture, image), _some("motion", "--motion", driver, motion)
     model, run = _taken(ModelOptions, options), _taken(RunOptions, options)
     settings = make_settings(**options)
+    from magicanimate.animation.redo import Part
     from magicanimate.animation.write import Output
     from magicanimate.media.claim import claimed
     from magicanimate.media.paths import output_path
@@ -110,7 +114,7 @@ def animate(
     path = output_path(out) if out else Path(f"{images[0].stem}_{motions[0].stem}.{'webm' if transparent else 'mp4'}")
     output = Output(
         path=path, about=about, overwrite=run.overwrite, compare=run.compare, resume=run.resume,
-        transparent=transparent,
+        redo=Part.parse(run.redo) if run.redo else None, transparent=transparent,
     )  # fmt: skip
     animation = Animation(images, motions, settings, model, output, run.dry_run)
     claim = nullcontext() if run.dry_run else claimed(path)
@@ -220,8 +224,10 @@ class Animation:
 
         if run.ray is None:
             raise InputError("--workers is for --ray; give the address of a cluster with it.")
-        if len(self._images) > 1 or len(self._motions) > 1 or run.compare or run.resume or run.dry_run:
-            raise InputError("--ray takes one picture and one motion, without --compare, --resume and --dry-run.")
+        if len(self._images) > 1 or len(self._motions) > 1 or run.compare or run.resume or run.redo or run.dry_run:
+            raise InputError(
+                "--ray takes one picture and one motion, without --compare, --resume, --redo and --dry-run."
+            )
         self._output.check()
         load_picture(self._images[0])
         console = Console(stderr=True, soft_wrap=True, highlight=False)
