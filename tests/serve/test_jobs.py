@@ -69,6 +69,19 @@ def test_a_running_job_stops(service, picture_path, motion_path, end):
     client.wait(quick.id, every=0.05)
 
 
+def test_a_paused_job_makes_room_and_goes_on(service, picture_path, motion_path):
+    client = service.client
+    long = submit(service, picture_path, motion_path, steps=60)
+    service.until(lambda: client.state(long.id).state == "running")
+    client.pause(long.id)
+    other = submit(service, picture_path, motion_path, steps=1)
+    assert client.wait(other.id, every=0.1).state == "done"
+    assert client.state(long.id).state == "paused"
+    assert client.resume(long.id).state == "queued"
+    ended = client.wait(long.id, every=0.1)
+    assert (ended.state, ended.attempts) == ("done", 1)
+
+
 def test_what_only_the_worker_sees_fails_in_a_sentence(service, motion_path, picture_path, tmp_path):
     cut = tmp_path / "cut.jpg"
     from PIL import Image

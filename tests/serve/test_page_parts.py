@@ -4,86 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import pytest
 
-from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
 from magicanimate.serve.page.examples import SHELF
 from magicanimate.serve.page.session import Input, Session
 from magicanimate.serve.page.time_left import Pace
 from magicanimate.serve.page.visitors import Visitors
+from page_queue import Queue, at_once, job
 
 ATTACK = '<img src=x onerror="alert(1)">'
-
-
-def job(**values: Any) -> JobState:
-    return JobState(**({"id": "0" * 32, "state": "running", "model": "tiny", "settings": {}, "created": 0.0} | values))
-
-
-class Queue:
-    """A backend that keeps jobs in a list and never works."""
-
-    def __init__(self) -> None:
-        self.given: dict[str, tuple[Path, Path, dict[str, Any], bool]] = {}
-        self.states: dict[str, JobState] = {}
-        self.refusal: str | None = None
-        self.made: set[tuple[Path, Path]] = set()
-
-    def workers(self) -> list[WorkerState]:
-        return [WorkerState(id="one", state="ready")]
-
-    def submit(self, picture, motion, settings, client, *, model=None, preview=False) -> str:
-        if self.refusal:
-            raise ServiceError(415, self.refusal)
-        name = f"{len(self.given):032x}"
-        self.given[name] = (picture, motion, dict(settings), preview)
-        self.states[name] = job(id=name, state="queued", settings=dict(settings), preview=preview)
-        return name
-
-    def submit_made(self, picture, motion, settings, client, *, model=None) -> str | None:
-        if (picture, motion) not in self.made:
-            return None
-        name = self.submit(picture, motion, settings, client, model=model)
-        self.end(name, "done")
-        return name
-
-    def keep_made(self, job: str, client: str, picture: Path, motion: Path) -> None:
-        self.made.add((picture, motion))
-
-    def state(self, job: str, client: str) -> JobState:
-        return self.states[job]
-
-    def jobs(self, client: str) -> list[JobState]:
-        return list(reversed(self.states.values()))
-
-    def cancel(self, job: str, client: str) -> JobState:
-        return self.end(job, "cancelled")
-
-    def delete(self, job: str, client: str) -> None:
-        del self.states[job]
-
-    def examine(self, picture, motion, settings, *, model=None, progress=None) -> Any:
-        raise ServiceError(422, "The motion is empty.")
-
-    def end(self, job: str, state: str) -> JobState:
-        self.states[job] = self.states[job].model_copy(update={"state": state, "finished": 1.0})
-        return self.states[job]
-
-
-def at_once(function, *arguments, **options) -> Future[Any]:
-    """Runs aside, but now."""
-    future: Future[Any] = Future()
-    try:
-        future.set_result(function(*arguments, **options))
-    except ServiceError as error:
-        future.set_exception(error)
-    return future
 
 
 @pytest.fixture
@@ -239,6 +174,17 @@ def test_a_cancelled_job_stays_cancelled_until_the_next_action(session, queue):
     session.look()
     assert session.job is None
     assert "Cancelled" in views.notice(session)
+
+
+def test_a_run_is_paused_and_goes_on(session, queue):
+    files(session).run()
+    assert session.job.state == "queued"
+    session.pause_or_resume()
+    assert session.job.state == "paused"
+    assert "Paused" in views.progress(session)
+    session.pause_or_resume()
+    assert session.job.state == "queued"
+    assert "Paused" not in views.progress(session)
 
 
 def test_nobody_waits_for_themselves(session, queue):

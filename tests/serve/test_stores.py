@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from magicanimate.errors import InputError
-from magicanimate.serve.job_states import Record, begun, ended, lost, released, stopped
+from magicanimate.serve.job_states import Record, begun, ended, lost, paused, released, resumed, stopped
 from magicanimate.serve.store import Store
 
 
@@ -47,7 +47,7 @@ def test_what_is_put_in_comes_out(store, connect):
     assert connect().get(record(1).id) == record(1)
     assert store.get(record(3).id) is None
     assert [job.client for job in store.of_client("b")] == ["b"]
-    assert store.counts() == {"queued": 2, "running": 0, "done": 0, "failed": 0, "cancelled": 0}
+    assert store.counts() == {"queued": 2, "running": 0, "done": 0, "paused": 0, "failed": 0, "cancelled": 0}
 
 
 def test_clients_take_turns_and_previews_come_first(store):
@@ -163,6 +163,20 @@ def test_stopping():
     assert lost(running, 9.0).state == released(running, 9.0).state == "cancelled"
     done = ended(running, "done", 7.0)
     assert stopped(done, 8.0) is done
+
+
+def test_pausing():
+    assert resumed(paused(record(1))) == record(1)
+    assert paused(record(1)).state == "paused"
+    running = paused(begun(record(1), "w", 1.0))
+    assert running.state == "running"
+    rests = released(running, 9.0)
+    assert (rests.state, rests.attempts, resumed(rests).state) == ("paused", 0, "queued")
+    assert lost(running, 9.0).state == "paused"
+    assert stopped(rests, 9.0).state == "cancelled"
+    assert released(resumed(running), 9.0).state == "queued"
+    done = ended(record(1), "done", 5.0)
+    assert paused(done) is done
 
 
 def test_what_is_ours_is_not_told():

@@ -165,6 +165,18 @@ def cancel_job(job: JobId, service: Jobs, client: Client) -> JobState:
     return service.cancel(job, client)
 
 
+@router.post("/jobs/{job}/pause", tags=["jobs"], responses=_problems(404))
+def pause_job(job: JobId, service: Jobs, client: Client) -> JobState:
+    """Let a job rest until it is resumed; its worker takes another one."""
+    return service.pause(job, client)
+
+
+@router.post("/jobs/{job}/resume", tags=["jobs"], responses=_problems(404))
+def resume_job(job: JobId, service: Jobs, client: Client) -> JobState:
+    """Queue a paused job again. Denoising goes on at the last step that was kept."""
+    return service.resume(job, client)
+
+
 @router.get(
     "/jobs/{job}/result",
     tags=["jobs"],

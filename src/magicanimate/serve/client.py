@@ -152,6 +152,14 @@ class Client:
         """Ask a job to stop."""
         return _job(self._send("POST", f"/jobs/{job}/cancel"))
 
+    def pause(self, job: str) -> JobState:
+        """Let a job rest."""
+        return _job(self._send("POST", f"/jobs/{job}/pause"))
+
+    def resume(self, job: str) -> JobState:
+        """Queue a paused job again."""
+        return _job(self._send("POST", f"/jobs/{job}/resume"))
+
     def delete(self, job: str) -> None:
         """Delete a job with all its files."""
         self._send("DELETE", f"/jobs/{job}")

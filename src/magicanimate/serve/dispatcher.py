@@ -71,14 +71,14 @@ class Dispatcher(Crew):
         if status:
             self._service.progress[task.key] = status
         job = self._service.store.get(task.key)
-        return job is None or job.stop
+        return job is None or job.stop or job.pause
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         def step(job: Record) -> Record | None:
             if job.state != "running":
                 return None
             if outcome.failure == "stopped":
-                return ended(job, "cancelled", now())
+                return released(job, now()) if job.pause else ended(job, "cancelled", now())
             if outcome.error is None:
                 return ended(job, "done", now(), **results(job, task, outcome))
             sentence = _SENTENCES.get(outcome.failure or "", outcome.error)

@@ -1,6 +1,7 @@
 """A job as it is stored, and the steps of its life: pure functions from one record to the next.
 
 queued -> running -> done | failed | cancelled; a running job whose worker is gone is queued once more, then it fails.
+A paused job waits until it is resumed, and is queued then.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Record(JobState):
     worker: str | None = None
     stop: bool = False
     """The client wants no more of it."""
+    pause: bool = False
+    """The client wants no more of it for now."""
     failure: str | None = None
     """The kind of the error."""
 
@@ -61,7 +64,8 @@ def released(job: Record, now: float) -> Record:
     """Requeue a job whose worker ended for no fault of the job, as if it had not begun."""
     if job.stop:
         return ended(job, "cancelled", now)
-    return job.model_copy(update={"state": "queued", "worker": None, "attempts": job.attempts - 1, "started": None})
+    state = "paused" if job.pause else "queued"
+    return job.model_copy(update={"state": state, "worker": None, "attempts": job.attempts - 1, "started": None})
 
 
 def lost(job: Record, now: float) -> Record:
@@ -76,9 +80,21 @@ def stopped(job: Record, now: float) -> Record:
     """Cancel a job: over at once if it waits, else as soon as its worker hears."""
     if job.ended:
         return job
-    return ended(job, "cancelled", now) if job.state == "queued" else job.model_copy(update={"stop": True})
+    return job.model_copy(update={"stop": True}) if job.state == "running" else ended(job, "cancelled", now)
+
+
+def paused(job: Record) -> Record:
+    """Pause a job: at once if it waits, else as soon as its worker hears."""
+    if job.ended:
+        return job
+    return job.model_copy(update={"pause": True, "state": "paused" if job.state == "queued" else job.state})
+
+
+def resumed(job: Record) -> Record:
+    """Queue a paused job again."""
+    return job.model_copy(update={"pause": False, "state": "queued" if job.state == "paused" else job.state})
 
 
 def counts_by_state(counts: Mapping[str, int]) -> dict[str, int]:
     """Return all states, with zeros."""
-    return {state: counts.get(state, 0) for state in ("queued", "running", *ENDED)}
+    return {state: counts.get(state, 0) for state in ("queued", "running", "paused", *ENDED)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,7 @@ from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.clock import now
 from magicanimate.serve.job_files import tidy
-from magicanimate.serve.job_states import Record, stopped
+from magicanimate.serve.job_states import Record, paused, resumed, stopped
 from magicanimate.serve.kept_uploads import KeptUploads
 from magicanimate.serve.made_before import MadeBefore, made_name
 from magicanimate.serve.options import Limits, ServeOptions
@@ -152,8 +152,19 @@ class Service:
 
     def cancel(self, job: str, client: str) -> JobState:
         """Ask a job to stop; one that has ended stays as it is."""
+        return self._changed(job, client, lambda record: stopped(record, now()))
+
+    def pause(self, job: str, client: str) -> JobState:
+        """Let a job rest; one that has ended stays as it is."""
+        return self._changed(job, client, paused)
+
+    def resume(self, job: str, client: str) -> JobState:
+        """Queue a paused job again; any other stays as it is."""
+        return self._changed(job, client, resumed)
+
+    def _changed(self, job: str, client: str, change: Callable[[Record], Record]) -> JobState:
         self._own(job, client)
-        changed = self.store.change(job, lambda record: stopped(record, now()))
+        changed = self.store.change(job, change)
         if changed is None:
             raise unknown_job()
         tidy(self.folder(job), changed)

@@ -67,7 +67,7 @@ class Store:
     def add(self, job: Record, check: Callable[[int, int, int], None]) -> None:
         """Queue a job after `check(unfinished of its client, unfinished of all, bytes of all)`, which may raise."""
         with self._writing() as connection:
-            open_jobs = sa.select(sa.func.count()).where(_JOBS.c.state.in_(("queued", "running")))
+            open_jobs = sa.select(sa.func.count()).where(_JOBS.c.state.not_in(ENDED))
             check(
                 connection.scalar(open_jobs.where(_JOBS.c.client == job.client)) or 0,
                 connection.scalar(open_jobs) or 0,

@@ -53,6 +53,7 @@ _EMPTY = """<section class="panel empty-stage"><h2>How it works</h2><ol>
 
 _LOADING = '<p class="begins" role="status"><span class="dot" aria-hidden="true"></span>Loading …</p>'
 _FOLD = '<button type="button" class="fold" aria-expanded="false" aria-controls="settings">Settings</button>'
+_PAUSE = "Pause"
 _LOST = '<p class="alert" role="alert">The service was started anew; reload this page to go on.</p>'
 
 
@@ -153,7 +154,7 @@ class _Page:
     def _lay_out_stage(self, panels: dict[str, Any]) -> None:
         panels["notice"] = _html()
         panels["empty"] = _html(_EMPTY)
-        self._cancel = _lay_out_running(panels, "running", "Cancel")
+        self._cancel = _lay_out_running(panels, "running", "Cancel", pause=True)
         self._stop_preview = _lay_out_running(panels, "previewing", "Stop the preview")
         panels["preview"] = _html()
         panels["player"] = _html(script="player")
@@ -183,6 +184,7 @@ class _Page:
             (self._stop_preview, "previewing", Session.stop_preview),
         ):
             on(button.click, actions.only(stop), js=_HIDE.replace("NAME", name))
+        on(self._panels["pause"].click, actions.only(Session.pause_or_resume))
         on(self._panels["player"].again, actions.only(Session.again), js=_SCROLL)
         on(self._panels["player"].delete, actions.only(Session.delete))
         on(self._panels["gallery"].picked, actions.show_result, js=_SCROLL)
@@ -250,6 +252,7 @@ class _Page:
             "run": ready and not running,
             "notice": views.notice(session),
             **_running("running", views.progress(session)),
+            "pause": "Go on" if session.job is not None and session.job.state == "paused" else _PAUSE,
             **_running("checking", views.check_progress(session)),
             **_running("previewing", views.preview_progress(session)),
             "player": "" if running else views.player(session.shown, self._urls(session), self._settings_of(session)),
@@ -299,10 +302,12 @@ class _Page:
         return {"model": f"{model.get('name')} {model.get('version')}"} | about.get("settings", {})
 
 
-def _lay_out_running(panels: dict[str, Any], name: str, stop: str) -> gr.Button:
-    """Something under way: its progress, drawn anew every moment, and a button to stop it, which is not."""
+def _lay_out_running(panels: dict[str, Any], name: str, stop: str, pause: bool = False) -> gr.Button:
+    """Something under way: its progress, drawn anew every moment, and buttons to stop or pause it, which are not."""
     with gr.Column(visible=False, elem_classes="panel running", elem_id=name) as panels[name]:
         panels[f"{name}-progress"] = _html()
+        if pause:
+            panels["pause"] = gr.Button(_PAUSE, size="sm", elem_classes="cancel")
         return gr.Button(stop, size="sm", elem_classes="cancel")
 
 
@@ -336,6 +341,8 @@ _SCROLL = """(...given) => {
 def _update(name: str, value: Any) -> Any:
     if name == "timer":
         return gr.Timer(active=value)
+    if name == "pause":
+        return gr.Button(value)
     if name == "run":
         return gr.Button(interactive=value)
     if name in ("running", "checking", "previewing"):

@@ -165,6 +165,14 @@ class Session:
             self._attempt(lambda: self.backend.delete(job, self.client))
             self._release(self.inputs.pop(job, ()))
 
+    def pause_or_resume(self) -> None:
+        """Let the full run rest, or let it go on."""
+        if self.job is not None and not self.job.ended:
+            job, change = self.job, self.backend.resume if self.job.state == "paused" else self.backend.pause
+            self._act()
+            self._attempt(lambda: change(job.id, self.client))
+            self._follow(job)
+
     def stop_check(self) -> None:
         """End the check; the next change begins another."""
         if self.checking is not None:

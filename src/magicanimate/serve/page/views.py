@@ -192,7 +192,10 @@ def preview(session: Session, url: str | None) -> str:
 
 def progress(session: Session) -> str:
     """Draw the full run under way."""
-    return _progress("Your video", session.job, session.pace, _others(session.ahead) or "Starting …")
+    waits = _others(session.ahead) or "Starting …"
+    if session.job is not None and session.job.state == "paused":
+        waits = "Paused: other videos may be made."
+    return _progress("Your video", session.job, session.pace, waits)
 
 
 def preview_progress(session: Session) -> str:
@@ -213,11 +216,12 @@ def _progress(title: str, job: JobState | None, pace: Pace, waits: str) -> str:
     if job is None or job.ended:
         return ""
     percent = round(100 * pace.fraction)
+    told = waits if job.state in ("queued", "paused") else _pace_text(job, pace)
     return (
         f'<h2 data-job="{job.id}">{title}</h2>'
         f'<div class="bar" role="progressbar" aria-label="Progress: {title}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
-        f'<p class="facts" role="status">{escape(waits if job.state == "queued" else _pace_text(job, pace))}</p>'
+        f'<p class="facts" role="status">{escape(told)}</p>'
     )
 
 
