@@ -1,4 +1,4 @@
-"""What the page's events do to a visitor's session."""
+"""Actions of a visitor's session that follow the page's events."""
 
 from __future__ import annotations
 
