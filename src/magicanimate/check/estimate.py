@@ -19,6 +19,7 @@ _PER_POSITION = 0.24  # operations of one evaluation, per weight and latent posi
 _PER_PIXEL = 0.19  # operations of decoding, per weight of the VAE's decoder and pixel
 _PER_DETAIL = 0.027  # operations of the detail network, per weight and pixel
 _DRAW = 1.5e-7  # seconds to draw a pixel, on the host
+_FIT, _FOLLOW = 10.0, 0.15  # seconds to fit a body to the picture and cut it into layers; to a frame of the motion
 _CPU_CORE, _CUDA = 140e9, 40e12  # operations a second that are reached
 _START = 5.0  # seconds to load libraries and model
 _HELD = 700  # bytes per pixel of what draws a picture's people
@@ -100,4 +101,5 @@ def estimate(weights: Weights, work: Work, device: str = "cpu") -> Estimate:
 
 def estimate_drawing(frames: int, pixels: int) -> Estimate:
     """Return the time and memory of an animation that is drawn without networks; pixels per frame."""
-    return Estimate(_START + _DRAW * frames * pixels, int(_PROCESS + _HELD * pixels))
+    seconds = _START + _FIT + frames * (_FOLLOW + _DRAW * pixels)
+    return Estimate(seconds, int(_PROCESS + _HELD * pixels))
