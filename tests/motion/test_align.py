@@ -90,7 +90,7 @@ def test_cut_off_and_several_drivers_are_left_alone():
 
 
 def test_where_nobody_is_recognized_outlines_are_used_and_it_is_said(seen):
-    seen(lambda _: None)
+    seen(lambda *_: None)
     motion = replace(
         motion_of(dancing(4)), start=lambda: iter(standing_motion(slice(10, 120), slice(20, 60))), size=SIZE
     )
@@ -109,7 +109,7 @@ def test_a_scaled_and_moved_driver_comes_back_within_two_percent(seen, scale, fi
     original = dancing(12)
     person = person_of(original[0])
     person = replace(person, lengths_L=measure_skeleton(original).lengths_L)
-    seen(lambda _: person)
+    seen(lambda *_: person)
     driver = dancing(12, scale=0.8 * scale, shift=(20, 12))
     assert (driver != original).mean() > 0.02  # negative control
     aligned = align(motion_of(driver), original.shape[1:], fit, PICTURE)
@@ -124,7 +124,7 @@ def test_a_scaled_and_moved_driver_comes_back_within_two_percent(seen, scale, fi
 
 def test_the_same_figure_is_left_unchanged(seen):
     original = dancing(8)
-    seen(lambda _: replace(person_of(original[0]), lengths_L=measure_skeleton(original).lengths_L))
+    seen(lambda *_: replace(person_of(original[0]), lengths_L=measure_skeleton(original).lengths_L))
     aligned = align(motion_of(original), original.shape[1:], "cover", PICTURE)
     assert np.array_equal(np.stack(list(aligned)), original)
     assert aligned.notes == []
@@ -134,7 +134,7 @@ def test_the_same_figure_is_left_unchanged(seen):
 def test_legs_a_fifth_longer_become_as_long_as_the_reference(seen):
     original, driver = dancing(12), dancing(12, legs=1.2)
     target = measure_skeleton(original).lengths_L
-    seen(lambda _: replace(person_of(original[0]), lengths_L=target))
+    seen(lambda *_: replace(person_of(original[0]), lengths_L=target))
     aligned = align(motion_of(driver), original.shape[1:], "cover", PICTURE)
     legs = [LENGTHS.index("upper leg"), LENGTHS.index("lower leg")]
     before, after = measure_skeleton(driver).lengths_L[legs].sum(), measure_skeleton(aligned).lengths_L[legs].sum()
@@ -150,7 +150,7 @@ def test_nobody_two_people_and_absurd_sizes_change_nothing(seen):
         for a, b in zip(align(motion_of(original), original.shape[1:], "cover", None), original, strict=True)
     ]
     assert all(plain)
-    seen(lambda _: None)
+    seen(lambda *_: None)
     aligned = align(motion_of(original), original.shape[1:], "cover", PICTURE)
     assert "No person was recognized" in aligned.notes[0]
     assert np.array_equal(np.stack(list(aligned)), original)
@@ -161,7 +161,7 @@ def test_nobody_two_people_and_absurd_sizes_change_nothing(seen):
         (original, replace(person, lengths_L=person.lengths_L * 5), "too much to believe"),
         (original, replace(person, lengths_L=person.lengths_L * np.nan), "no common parts"),
     ):
-        seen(lambda _, found=found: found)
+        seen(lambda *_, found=found: found)
         aligned = align(motion_of(driver), driver.shape[1:], "cover", PICTURE)
         assert message in aligned.notes[-1]
         assert np.array_equal(np.stack(list(aligned)), driver)
@@ -171,10 +171,10 @@ def test_a_motion_cut_off_at_the_knees_is_not_left_hanging(seen):
     whole = dancing(6)
     cut = whole[:, :150]
     person = replace(person_of(whole[0]), lengths_L=measure_skeleton(whole).lengths_L * 0.9)
-    seen(lambda _: person)
+    seen(lambda *_: person)
     aligned = align(motion_of(cut), (cut.shape[1], cut.shape[2]), "cover", PICTURE)
     assert all(parts_HW[-1].any() for parts_HW in aligned)
-    seen(lambda _: replace(person, lengths_L=person.lengths_L * 0.5))
+    seen(lambda *_: replace(person, lengths_L=person.lengths_L * 0.5))
     assert "shows less of the body" in align(motion_of(cut), cut.shape[1:], "cover", PICTURE).notes[-1]
 
 

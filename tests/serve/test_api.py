@@ -176,6 +176,8 @@ def test_limits_of_clients_queue_and_disk(app, send):
         ({"pad_frames": 10**9}, "pad_frames"),
         ({"extractor": "densepose=/tmp/program.ts"}, "extractor"),
         ({"background": "/etc/passwd"}, "background"),
+        ({"person_edit": "/etc/passwd"}, "not a path"),
+        ({"person_edit": '{"size": [64, 64], "joints": {"tail": [1, 2]}}'}, "no joint 'tail'"),
         ({"background": "#12"}, "not a color"),
         ({"scheduler": "\ud800"}, "settings"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from magicanimate.person.edit import parse_person_edit
 from magicanimate.serve.page.examples import SHELF
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -297,3 +298,48 @@ def test_looking_again_draws_nothing_anew(visit):
     found = page.evaluate(marked)
     assert found
     assert set(found) == {1}
+
+
+def test_the_person_is_corrected_and_the_preview_follows(visit):
+    page = visit()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("End (s").fill("0.2")
+    fill(page)
+    panel = page.get_by_role("region", name="Correct the person")
+    panel.get_by_text("Correct the person").click()
+    page.wait_for_selector("video.rough")
+    before, told = page.get_attribute("video.rough", "src"), page.locator(".edit-told")
+    wrist = panel.get_by_role("button", name="left wrist;")
+    wrist.scroll_into_view_if_needed()
+    start = wrist.bounding_box()
+    page.mouse.move(start["x"] + 7, start["y"] + 7)
+    page.mouse.down()
+    page.mouse.move(start["x"] + 37, start["y"] - 23, steps=3)
+    page.mouse.up()
+    assert wrist.bounding_box()["x"] == pytest.approx(start["x"] + 30, abs=2)
+    page.keyboard.press("Shift+ArrowUp")
+    assert told.inner_text() == "1 joint moved; not applied yet."
+    panel.get_by_text("Cut from mask").click()
+    canvas = panel.locator("canvas").bounding_box()
+    page.mouse.move(canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(canvas["x"] + canvas["width"] / 2, canvas["y"] + 20, steps=3)
+    page.mouse.up()
+    panel.get_by_role("button", name="Apply").click()
+    page.wait_for_function(
+        "before => { const v = document.querySelector('video.rough'); return v && v.getAttribute('src') != before }",
+        arg=before,
+    )
+    page.wait_for_function("document.querySelector('.edit').open")
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Download JSON").click()
+    edit = parse_person_edit(download.value.path().read_text())
+    assert set(edit.joints) == {"left_wrist"}
+    assert (edit.mask_HW[: edit.size[0] // 2, edit.size[1] // 2] < 128).all()
+    assert (edit.mask_HW > 250).any()
+
+    page.reload()
+    panel.get_by_text("Correct the person").click()
+    page.wait_for_function("document.querySelector('.edit-told').textContent == '1 joint moved, mask brushed.'")
+    panel.get_by_role("button", name="Reset").click()
+    page.wait_for_function("document.querySelector('.edit-told').textContent == 'As it was found.'")

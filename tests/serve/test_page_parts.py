@@ -12,6 +12,7 @@ import pytest
 
 from magicanimate.serve.page import views
 from magicanimate.serve.page.controls import add_controls, chosen_settings
+from magicanimate.serve.page.editor import editor
 from magicanimate.serve.page.examples import SHELF
 from magicanimate.serve.page.session import Input, Session
 from magicanimate.serve.page.time_left import Pace
@@ -51,6 +52,30 @@ def test_a_preview_is_small_and_follows_the_settings(session, queue):
     assert len(queue.states) == 1, "the preview that nobody waits for any more is deleted"
     session.adjust({"seed": "7", "steps": "25", "end": "0:30"}, "tiny")
     assert len(queue.given) == 2, "the same settings again are no news"
+
+
+def test_a_correction_goes_with_the_picture(session, queue, monkeypatch):
+    monkeypatch.setattr(queue, "examine", lambda *_, **__: "fine")
+    moved = '{"size": [64, 64], "joints": {"nose": [31, 20]}}'
+    assert editor(session) == ""
+    files(session).look()
+    assert '<"' not in editor(session)
+    assert "&quot;nose&quot;" in editor(session)
+    session.correct(moved)
+    assert list(queue.given.values())[-1][2]["person_edit"] == moved
+    assert "31" in editor(session)
+    session.adjust({"seed": "7"}, "tiny")
+    session.run()
+    assert list(queue.given.values())[-1][2] == {"seed": 7, "person_edit": moved}
+    session.correct('{"size": [64, 64], "joints": {"tail": [31, 20]}}')
+    assert "tail" in session.error
+    assert session.edit == moved
+    session.correct(None)
+    assert "person_edit" not in list(queue.given.values())[-1][2]
+    session.correct(moved)
+    session.choose(picture=Input(Path("c.png"), "c.png", "/c.png"))
+    assert session.edit is None
+    assert "person_edit" not in list(queue.given.values())[-1][2]
 
 
 def test_bad_settings_are_one_sentence(session):

@@ -24,6 +24,7 @@ class SettingArguments(TypedDict, total=False):
     audio: bool
     extractor: str
     person: int | None
+    person_edit: str | None
     fit: Literal["cover", "contain", "stretch"] | None
     align: Literal["auto", "none"] | None
     background: str

@@ -27,6 +27,7 @@ from magicanimate.motion.placing.take_place import take_place
 from magicanimate.motion.report import ReportBuilder
 from magicanimate.motion.signal import Signal, read_signal
 from magicanimate.parts.densepose import render_parts, resize_parts
+from magicanimate.person.edit import PersonEdit, read_person_edit
 from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.progress import Progress
 from magicanimate.provenance.marks import AI_GENERATED
@@ -151,14 +152,18 @@ def prepare_job(
     """
     chosen = settings.for_model(config)
     pictures: Sequence[PictureInput] = image if isinstance(image, list | tuple) else [image]  # type: ignore[list-item]
-    (image_HWC, *guests), clip = [as_picture(each) for each in pictures], as_motion(motion, chosen, progress)
+    image_HWC, *guests = [as_picture(each) for each in pictures]
+    edit = read_person_edit(chosen.person_edit, _shape(image_HWC)) if chosen.person_edit else None
+    clip = as_motion(motion, chosen, progress)
     draws = draws or chosen.preset == "preview"
     size, frame = _shapes(config, factor, image_HWC, clip, chosen, draws)
     if draws:
         clip = with_body(clip, progress)
     _check_together(config, chosen, len(pictures), draws)
     clip = edited(clip, chosen, progress)
-    placed = _place_motion(config, image_HWC, clip, size, frame, chosen, draws, progress)
+    placed = _place_motion(config, image_HWC, clip, (size, frame), chosen, draws, edit, progress)
+    if edit is not None and (placed.signal.report.people > 1 or guests):
+        raise InputError("person_edit: it corrects one person, and several people move.")
     backdrop = _open_background(placed, chosen, progress)
     scene = _open_scene(placed, guests, backdrop, progress) if draws else None
     if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
@@ -176,6 +181,10 @@ def prepare_job(
         notes=placed.notes, alignment=placed.aligned, parts_agreement=clip.agreement,
         audio=clip.audio if chosen.audio and (chosen.resample or chosen.fps in (None, clip.fps)) else None,
     )  # fmt: skip
+
+
+def _shape(image_HWC: np.ndarray) -> tuple[int, int]:
+    return image_HWC.shape[0], image_HWC.shape[1]
 
 
 def _check_together(config: ModelConfig, chosen: ChosenSettings, pictures: int, draws: bool) -> None:
@@ -208,7 +217,7 @@ def _shapes(
     config: ModelConfig, factor: int, image_HWC: np.ndarray, clip: MotionClip, chosen: ChosenSettings, draws: bool
 ) -> tuple[tuple[int, int], Frame]:
     """Choose (height, width) of the video and the frame that the networks see."""
-    shaped_like = clip.size if chosen.background == DRIVER else (image_HWC.shape[0], image_HWC.shape[1])
+    shaped_like = clip.size if chosen.background == DRIVER else _shape(image_HWC)
     size = choose_size(shaped_like, clip.size, config.resolution, chosen.size, like_picture=draws)
     return size, choose_frame(size, config.resolution, "auto" if draws else size, factor)
 
@@ -217,20 +226,23 @@ def _place_motion(
     config: ModelConfig,
     image_HWC: np.ndarray,
     clip: MotionClip,
-    size: tuple[int, int],
-    frame: Frame,
+    shapes: tuple[tuple[int, int], Frame],
     chosen: ChosenSettings,
     draws: bool,
+    edit: PersonEdit | None,
     progress: Progress | None,
 ) -> _Placed:
     """Align the motion with the picture's person, and read it at the networks' frame."""
-    shape, replaces = (image_HWC.shape[0], image_HWC.shape[1]), chosen.background == DRIVER
-    picture_HWC = fit_picture(image_HWC, place(shape, size, "contain" if replaces else chosen.fit))
+    shape, replaces = _shape(image_HWC), chosen.background == DRIVER
+    size, frame = shapes
+    placement = place(shape, size, "contain" if replaces else chosen.fit)
+    picture_HWC = fit_picture(image_HWC, placement)
     if replaces:
-        aligned, cut_HWC = _taking_place(clip, size, chosen.fit, image_HWC)
+        aligned, cut_HWC = _taking_place(clip, size, chosen.fit, image_HWC, edit)
     else:
-        looked_at_HWC = picture_HWC if draws or chosen.align == "auto" else None
-        aligned, cut_HWC = align(clip, size, chosen.fit, looked_at_HWC, move=chosen.align == "auto"), picture_HWC
+        looked_at_HWC, move = picture_HWC if draws or chosen.align == "auto" else None, chosen.align == "auto"
+        placed_edit = edit.placed(placement, shape) if edit else None
+        aligned, cut_HWC = align(clip, size, chosen.fit, looked_at_HWC, move, placed_edit), picture_HWC
     signal = read_signal(
         _at_size(aligned, frame.size), frame, ReportBuilder(clip.coloring, clip.near),
         colors=_colors(config, clip, aligned, chosen), on_frame=_frame_counter(clip, progress),
@@ -276,14 +288,14 @@ def _joint_scene(
     """Return the people of several pictures before the first one's background."""
     cut = [cut_HWC]
     for image_HWC in guests:
-        shape = (image_HWC.shape[0], image_HWC.shape[1])
+        shape = _shape(image_HWC)
         own = choose_size(shape, shape, shape, "auto", like_picture=True)
         cut.append(fit_picture(image_HWC, place(shape, own, "cover")))
     return build_joint_scene(cut, signal.parts_FHW, signal.report.people, fps, backdrop)
 
 
 def _taking_place(
-    clip: MotionClip, size: tuple[int, int], fit: Fit, image_HWC: np.ndarray
+    clip: MotionClip, size: tuple[int, int], fit: Fit, image_HWC: np.ndarray, edit: PersonEdit | None
 ) -> tuple[Alignment, np.ndarray]:
     """Return the picture's person in place of the motion's, and the picture at a size that shows both about as large.
 
@@ -294,15 +306,17 @@ def _taking_place(
         raise InputError(
             f"background: driver needs a video in which one person is seen as the motion, and {clip.path.name} is none."
         )
-    shape = (image_HWC.shape[0], image_HWC.shape[1])
+    shape = _shape(image_HWC)
     own = choose_size(shape, shape, shape, "auto", like_picture=True)
-    cut_HWC = fit_picture(image_HWC, place(shape, own, "cover"))
-    aligned = take_place(clip, size, fit, cut_HWC)
+    placement = place(shape, own, "cover")
+    cut_HWC = fit_picture(image_HWC, placement)
+    aligned = take_place(clip, size, fit, cut_HWC, edit.placed(placement, shape) if edit else None)
     if not 1 / _SIMILAR < aligned.used < _SIMILAR:
         scale = min(max(aligned.used, 1 / _MOST_RESIZED), _MOST_RESIZED)
         own = (max(64, round(own[0] * scale)), max(64, round(own[1] * scale)))
-        cut_HWC = fit_picture(image_HWC, place(shape, own, "cover"))
-        aligned = take_place(clip, size, fit, cut_HWC)
+        placement = place(shape, own, "cover")
+        cut_HWC = fit_picture(image_HWC, placement)
+        aligned = take_place(clip, size, fit, cut_HWC, edit.placed(placement, shape) if edit else None)
     return aligned, cut_HWC
 
 

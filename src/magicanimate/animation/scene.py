@@ -20,7 +20,7 @@ from magicanimate.parts.skeleton import LENGTHS
 from magicanimate.person.find import Person, count_people, find_people
 from magicanimate.person.layers import LayeredPerson, build_layers
 from magicanimate.person.light import light_near, match_light, relit
-from magicanimate.person.matte import find_matte
+from magicanimate.person.matte import corrected_matte, find_matte
 from magicanimate.person.scene import Backdrop, Scene
 from magicanimate.person.track_people import divide
 
@@ -79,6 +79,8 @@ def build_scene(
     body = aligned.picture_body
     parts_HW = draw_parts(body)
     matte = find_matte(picture_HWC, parts_HW).only(parts_HW > 0)
+    if aligned.person.mask_HW is not None:
+        matte = corrected_matte(picture_HWC, matte, aligned.person.mask_HW)
     if not matte.mask_HW.any():
         warnings.append(NOBODY)
         return None

@@ -30,6 +30,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 SLOWEST = 0.1
 """Lowest frame rate that is accepted, frames per second."""
 _LONGEST = 80  # characters of a value in a sentence
+_PARSERS = {"size": parse_size, "guidance_interval": parse_interval, "start": parse_time, "end": parse_time}
 SMALLEST, LARGEST = 16, 4096
 """Fewest and most pixels per side that are accepted."""
 
@@ -198,6 +199,11 @@ class AnimateSettings(BaseModel):
         "they take the place of the one who moves; another picture or video; a color; or nothing (transparent: in "
         "webm, mov, webp, apng or a folder of PNG frames)",
     )
+    person_edit: Annotated[str | None, Shown(LOOK, "FILE", reads=True, default="none")] = Field(
+        default=None,
+        description="corrected joints and mask of the person in the picture: a JSON file, as `motion PICTURE -o "
+        "person.json` begins it and the page's editor saves it",
+    )
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(8, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"
     )
@@ -264,10 +270,10 @@ class AnimateSettings(BaseModel):
     resample: bool = Field(default=True, description="with another frame rate, keep the speed of the motion")
     raw_control: bool = Field(default=False, description="control frames as read, instead of cleaned to the palette")
 
-    @field_validator("size", mode="before")
+    @field_validator(*_PARSERS, mode="before")
     @classmethod
-    def _size(cls, value: Any) -> Any:
-        return parse_size(value) if isinstance(value, str) else value
+    def _as_written(cls, value: Any, about: ValidationInfo) -> Any:
+        return _PARSERS[str(about.field_name)](value) if isinstance(value, str) else value
 
     @field_validator("fps")
     @classmethod
@@ -286,22 +292,12 @@ class AnimateSettings(BaseModel):
     def _background(cls, value: str) -> str:
         return parse_background(value)
 
-    @field_validator("guidance_interval", mode="before")
-    @classmethod
-    def _interval(cls, value: Any) -> Any:
-        return parse_interval(value) if isinstance(value, str) else value
-
     @field_validator("guidance_interval")
     @classmethod
     def _interval_range(cls, value: Any) -> Any:
         if value is not None and not 0 <= value[0] <= value[1] <= 1:
             raise ValueError("must rise within 0 to 1")
         return value
-
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _time(cls, value: Any) -> Any:
-        return parse_time(value) if isinstance(value, str) else value
 
     @field_validator("end")
     @classmethod

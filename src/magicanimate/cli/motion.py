@@ -12,6 +12,7 @@ from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.cli.commands import Command
 from magicanimate.cli.options import with_options
 from magicanimate.errors import InputError, why_not_written
+from magicanimate.files import atomic_path
 from magicanimate.version import version
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from magicanimate.animation.parsing import Size
     from magicanimate.motion.clip import MotionClip
 
-_DATA = (".npz", ".bvh", ".openpose")
+_EDIT = ".json"
+_DATA = (".npz", ".bvh", ".openpose", _EDIT)
 KINDS = ("parts", "depth", "normals", "pose")
 _MAP_CRF = 6  # part maps have to survive: a quarter more bytes than at the usual quality of videos
 
@@ -28,7 +30,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(cls=Command)
-@with_options(AnimateSettings, only=lambda name, note: note.reads and name not in ("fit", "align"))
+@with_options(AnimateSettings, only=lambda name, note: note.reads and name not in ("fit", "align", "person_edit"))
 def motion(
     sources: Annotated[
         list[Path],
@@ -44,7 +46,7 @@ def motion(
             "-o",
             help="mp4, webm, mov, gif, webp or apng file, a name without ending for a folder of PNG frames; .bvh, "
             ".openpose (a folder of key points) or .npz: the fitted body (as .npz the part indices where there is "
-            "none).",
+            "none); .json: the person of a picture, to be corrected for `--person-edit`.",
         ),
     ],
     kind: Annotated[str, typer.Option("--as", metavar="|".join(KINDS), help="What to write.")] = "parts",
@@ -68,6 +70,10 @@ def motion(
     data = out.suffix.lower() in _DATA
     _check(out, data, kind, overwrite)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if out.suffix.lower() == _EDIT:
+        _write_person(sources, out)
+        console.print(f"Wrote {out}; correct it and give it to animate with --person-edit.", markup=False)
+        return
     with claimed(out), ProgressDisplay(console) as progress:
         found = joined_clips([as_motion(source, settings, progress) for source in sources], progress)
         if out.suffix.lower() in BODIES:
@@ -96,6 +102,22 @@ def _check(out: Path, data: bool, kind: str, overwrite: bool) -> None:
         raise InputError(f"A {out.suffix} file keeps the body, from which every kind is drawn; leave --as out.")
     if data and out.exists() and not overwrite:
         raise InputError(f"{out} already exists; choose another name or add --overwrite.")
+
+
+def _write_person(sources: list[Path], out: Path) -> None:
+    """Write where the person of a picture is."""
+    from magicanimate.animation.person_edit import begin_person_edit
+    from magicanimate.media import claimed, load_picture
+
+    if len(sources) > 1:
+        raise InputError(f"A {_EDIT} file has the person of one picture; give one picture.")
+    edit = begin_person_edit(load_picture(sources[0]))
+    with claimed(out):
+        try:
+            with atomic_path(out) as temporary:
+                temporary.write_text(edit.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{out} could not be written ({why_not_written(error)}).") from error
 
 
 def _about(found: MotionClip, sources: list[Path], kind: str, size: Size | None) -> dict[str, Any]:

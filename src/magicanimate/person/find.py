@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,13 @@ import numpy as np
 from magicanimate.parts.skeleton import GROUP_OF_PART, GROUPS, JOINT, LENGTHS, find_joints
 from magicanimate.person import detect
 from magicanimate.person.detect import Detection
+from magicanimate.person.edit import PersonEdit, correct_track, track_of_edit
 from magicanimate.person.regions import Region
 from magicanimate.person.track_person import shrunk, track_picture
 
 if TYPE_CHECKING:
     from magicanimate.body.motion import BodyMotion
+    from magicanimate.body.track import Track
 
 _AROUND = 3  # times the picture's size: what is drawn to see how much of the body lies outside
 _REST_SIDE = 384  # pixels of the drawing in which lengths are measured
@@ -52,15 +54,34 @@ class Person:
     """Share of the feet that lies inside the picture."""
     agreement: float
     """Intersection over union of the body's outline and the mask of whoever is seen there, 0..1."""
+    track: Track | None = field(default=None, repr=False)
+    """Their landmarks, which the body was fitted to."""
+    mask_HW: np.ndarray | None = field(default=None, repr=False)
+    """[H, W] uint8 alpha, where somebody corrected it."""
+    corrected: bool = False
+    """True if somebody moved joints."""
 
 
-def find_person(picture_HWC: np.ndarray) -> Person | None:
+def find_person(picture_HWC: np.ndarray, edit: PersonEdit | None = None) -> Person | None:
     """Find the largest person in a picture [H, W, 3] uint8; None if nobody is found. The last pictures are remembered.
+
+    Args:
+        picture_HWC: the picture.
+        edit: in its pixels, what is known better.
 
     Raises:
         InputError: the package ai-edge-litert is missing.
     """
-    return next(iter(find_people(picture_HWC, 1)), None)
+    person = next(iter(find_people(picture_HWC, 1)), None)
+    if edit is None:
+        return person
+    if person is None or person.track is None:
+        track, moved = track_of_edit(edit), True
+    else:
+        track, moved = correct_track(person.track, edit)
+    if moved:
+        person = None if track is None else _fitted(track)
+    return None if person is None else replace(person, mask_HW=edit.mask_HW, corrected=moved)
 
 
 def find_people(picture_HWC: np.ndarray, most: int) -> list[Person]:
@@ -150,12 +171,15 @@ def _is_same(person: Person, other: Person) -> bool:
 @lru_cache(maxsize=8)
 def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | None:
     """Return the person in a region of a picture."""
+    track = track_picture(np.frombuffer(pixels, np.uint8).reshape(shape), region)
+    return None if track is None else _fitted(track)
+
+
+def _fitted(track: Track) -> Person:
+    """Return the person with these landmarks, in one frame."""
     from magicanimate.body.draw import draw_parts
     from magicanimate.body.fit import fit_track
 
-    track = track_picture(np.frombuffer(pixels, np.uint8).reshape(shape), region)
-    if track is None:
-        return None
     body, mask_HW = fit_track(track), track.masks(0) if track.masks else None
     height, width = body.size
     wide = draw_parts(body.moved(size=(_AROUND * height, _AROUND * width)))
@@ -174,6 +198,7 @@ def _person(pixels: bytes, shape: tuple[int, ...], region: Region) -> Person | N
         np.array([np.mean([shown[group] for group in _SHOWN_BY[name]]) for name in LENGTHS]),
         (shown["foot.L"] + shown["foot.R"]) / 2,
         agreement,
+        track,
     )
 
 

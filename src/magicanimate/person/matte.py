@@ -103,7 +103,19 @@ def refine_matte(picture_HWC: np.ndarray, soft_HW: np.ndarray) -> Matte:
     filtered_HW = (_guided_filter(image, known_HW, band) - low) / (high - low)
     alpha_HW = np.where(inner_HW, 1, np.where(outer_HW, 0, np.clip(filtered_HW, 0, 1))).astype(np.float32)
     alpha_HW *= _unlike_background(image, alpha_HW, band, _RIM * long_side)
-    foreground = _foreground(image, alpha_HW, max(8, round(_WIDE_BLUR * long_side)))
+    return _cut_out(image, alpha_HW)
+
+
+def corrected_matte(picture_HWC: np.ndarray, found: Matte, alpha_HW: np.ndarray) -> Matte:
+    """Return a matte with another alpha [H, W] uint8; where that is as it was, the colors are too."""
+    own = _cut_out(picture_HWC.astype(np.float32) / 255, alpha_HW.astype(np.float32) / 255)
+    changed_HW1 = (alpha_HW != found.alpha_HW)[..., None]
+    return Matte(alpha_HW, np.where(changed_HW1, own.foreground_HWC, found.foreground_HWC))
+
+
+def _cut_out(image_HWC: np.ndarray, alpha_HW: np.ndarray) -> Matte:
+    """Return the matte of an alpha 0..1."""
+    foreground = _foreground(image_HWC, alpha_HW, max(8, round(_WIDE_BLUR * max(alpha_HW.shape))))
     return Matte(np.rint(alpha_HW * 255).astype(np.uint8), np.rint(foreground * 255).astype(np.uint8))
 
 

@@ -14,6 +14,7 @@ from magicanimate.animation.settings import AnimateSettings, make_settings
 from magicanimate.batch.worker import Status
 from magicanimate.errors import InputError, why_not_written
 from magicanimate.models.locations import model_folder, named_models
+from magicanimate.person.edit import is_inline, parse_person_edit
 from magicanimate.progress import Progress
 from magicanimate.serve import uploads
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
@@ -27,6 +28,7 @@ from magicanimate.serve.store import Store
 
 LOG = logging.getLogger(__name__)
 _MOST_PADDING = 64
+_EDIT_CHARACTERS = 2**18
 
 
 class Service:
@@ -197,6 +199,17 @@ class Service:
         except InputError as error:
             raise ServiceError(422, str(error)) from error
 
+    def begin_edit(self, picture: Path) -> str | None:
+        """Return the JSON of a picture's person, for an editor to begin with; None where nobody is found."""
+        from magicanimate.animation.person_edit import begin_person_edit
+        from magicanimate.media import load_picture
+
+        uploads.picture_kind(picture, self.options.limits)
+        try:
+            return begin_person_edit(load_picture(picture)).to_json()
+        except InputError:
+            return None
+
     def folder(self, job: str) -> Path:
         """Return the folder of a job. Job ids are made here or come from the store, never from outside."""
         return self.options.jobs / job
@@ -264,7 +277,21 @@ def limited(settings: Mapping[str, Any], limits: Limits) -> AnimateSettings:
         raise ServiceError(422, f"max_frames: this service allows at most {limits.frames} (got {chosen.max_frames}).")
     if isinstance(chosen.size, tuple) and chosen.size[0] * chosen.size[1] > limits.video_pixels:
         raise ServiceError(422, f"size: this service allows at most {limits.video_pixels} pixels per frame.")
+    if chosen.person_edit is not None:
+        _check_edit(chosen.person_edit)
     return chosen
+
+
+def _check_edit(given: str) -> None:
+    """Refuse a path, which would name a file of this machine, and what is no edit. ServiceError 413 or 422."""
+    if not is_inline(given):
+        raise ServiceError(422, "person_edit: this service takes the JSON itself, not a path.")
+    if len(given) > _EDIT_CHARACTERS:
+        raise ServiceError(413, f"person_edit: this service allows at most {_EDIT_CHARACTERS // 1024} KB.")
+    try:
+        parse_person_edit(given)
+    except ValueError as error:
+        raise ServiceError(422, f"person_edit: {str(error).removesuffix('?')}.") from error
 
 
 def unknown_job() -> ServiceError:

@@ -23,6 +23,7 @@ from magicanimate.motion.placing.retarget import Similarity, retarget
 from magicanimate.motion.placing.scan import Survey, survey
 from magicanimate.parts.fit import fit_parts
 from magicanimate.parts.skeleton import JOINT, LENGTHS, TRUNK, Skeleton
+from magicanimate.person.edit import PersonEdit
 from magicanimate.person.find import Person, find_person
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ class Alignment:
 
 
 def align(
-    motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray | None, move: bool = True
-) -> Alignment:
+    motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray | None, move: bool = True,
+    edit: PersonEdit | None = None,
+) -> Alignment:  # fmt: skip
     """Land a motion in a frame of (height, width).
 
     Args:
@@ -86,6 +88,7 @@ def align(
         fit: how another aspect ratio is fitted where nothing is aligned.
         picture_HWC: the picture as the frame shows it; None leaves the motion as it is.
         move: False: find the person in the picture, but leave the motion where it is.
+        edit: what is known better about that person, in pixels of the frame.
     """
     placement, plain = place(motion.size, size, fit), plain_alignment(motion, size, fit)
     if picture_HWC is None or fit == "stretch":
@@ -93,7 +96,7 @@ def align(
     left, top, _, bottom = placement.box
     scale = placement.inner[2] / (bottom - top)
     usual = Similarity(scale, (placement.inner[1] - scale * left, placement.inner[0] - scale * top))
-    person = find_person(picture_HWC)
+    person = find_person(picture_HWC, edit)
     if person is None:
         plain.notes.append("No person was recognized in the picture, so the motion keeps its proportions.")
         return _by_outline(motion, size, picture_HWC, plain, usual)
@@ -169,7 +172,10 @@ def placed_body(body: BodyMotion, placement: Placement) -> BodyMotion:
 
 
 def _same_pose(placed: BodyMotion, person: Person) -> bool:
-    """Return True if the motion begins in the picture's pose, as in the clip that the picture was taken from."""
+    """Return True if the motion begins in the picture's pose, as in the clip that the picture was taken from; never
+    where somebody says that the pose is another one."""
+    if person.corrected:
+        return False
     first = int(np.flatnonzero(placed.present_F)[0])
     at_S2, own_S2 = placed.project(placed.points())[first], person.body.project(person.body.points())[0]
     height, width = placed.size

@@ -12,6 +12,7 @@ import numpy as np
 
 from magicanimate.media.pictures import Fit, place
 from magicanimate.motion.placing.align import Alignment, drawn_alignment, placed_body, plain_alignment
+from magicanimate.person.edit import PersonEdit
 from magicanimate.person.find import find_person
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ _REST_TURN = (0, 4)
 """Numbers of a pose that are 1 in the rest pose; all others are 0."""
 
 
-def take_place(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray) -> Alignment:
+def take_place(
+    motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC: np.ndarray, edit: PersonEdit | None = None
+) -> Alignment:
     """Return the motion of a video's person in a frame of (height, width) that shows the video, with another's body.
 
     `used` is the size of the figure in pixels of that frame for one in the picture.
@@ -32,10 +35,11 @@ def take_place(motion: MotionClip, size: tuple[int, int], fit: Fit, picture_HWC:
         size: of the frame.
         fit: how the video is fitted to it.
         picture_HWC: the picture with the other person, of any size.
+        edit: what is known better about them, in its pixels.
     """
     assert motion.body is not None
     plain = plain_alignment(motion, size, fit)
-    person = find_person(picture_HWC)
+    person = find_person(picture_HWC, edit)
     if person is None:
         return plain
     driver = placed_body(motion.body, place(motion.size, size, fit))

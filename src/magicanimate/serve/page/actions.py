@@ -47,6 +47,11 @@ def run_example(session: Session, event: gr.EventData) -> None:
     session.run_example(picture, _shipped_motion(example))
 
 
+def correct(session: Session, event: gr.EventData) -> None:
+    """Take a correction of the picture's person; an empty one takes it back."""
+    session.correct(str(event.edit) or None)
+
+
 def show_result(session: Session, event: gr.EventData) -> None:
     """Show a result of the gallery."""
     session.show(str(event.key))

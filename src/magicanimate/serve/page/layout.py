@@ -25,6 +25,7 @@ from magicanimate.media import settings_path
 from magicanimate.serve.backend import JobState, ServiceError
 from magicanimate.serve.page import actions, views
 from magicanimate.serve.page.controls import add_controls
+from magicanimate.serve.page.editor import editor
 from magicanimate.serve.page.files import VISITOR, job_url, router, upload_url
 from magicanimate.serve.page.session import Session
 from magicanimate.serve.page.tools import add_tools
@@ -139,6 +140,7 @@ class _Page:
             _html(_CONSENT)
         self._stop_check = _lay_out_running(panels, "checking", "Stop the check")
         panels["check"] = _html()
+        panels["editor"] = _html(script="edit")
 
     def _lay_out_settings(self) -> None:
         """Folded away, but there from the beginning.
@@ -175,6 +177,7 @@ class _Page:
         for what in ("picture", "motion"):
             on(self._panels[what].chosen, functools.partial(actions.choose, self._kept, what))
             on(self._panels[what].cleared, actions.only(functools.partial(Session.drop, what=what)))
+        on(self._panels["editor"].applied, actions.correct)
         on(self._motions.picked, actions.choose_motion)
         on(self._examples.picked, actions.run_example, js=_SCROLL)
         on(self._panels["run"].click, actions.run, inputs=self._controls, js=_SCROLL)
@@ -259,6 +262,7 @@ class _Page:
             "empty": _EMPTY if not (ready or running or session.shown) else "",
             "preview": views.preview(session, self._preview_url(session)),
             "check": views.check(session),
+            "editor": editor(session),
             "gallery": views.gallery(session, self._results(session)),
         }
 

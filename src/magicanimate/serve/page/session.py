@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from magicanimate.animation.parsing import TRANSPARENT
 from magicanimate.animation.settings import make_settings
 from magicanimate.errors import InputError
+from magicanimate.person.edit import parse_person_edit
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.clock import now
 from magicanimate.serve.page.checking import Check, Submit
@@ -64,6 +65,10 @@ class Session:
     """Note about the last action, until the next one."""
     examination: Examination | str | None = None
     """Findings of the check, or the sentence why there are none."""
+    person: str | None = None
+    """The picture's person as found, the JSON that a correction begins with."""
+    edit: str | None = None
+    """The visitor's correction of them."""
     checking: Check | None = None
     """The doctor's look at the inputs while it is under way."""
     check_stopped: bool = False
@@ -104,6 +109,8 @@ class Session:
         """Another picture or motion; both are examined, and tried out, as soon as both are there."""
         before = (self.picture, self.motion)
         self.picture, self.motion = picture or self.picture, motion or self.motion
+        if self.picture != before[0]:
+            self.person = self.edit = None
         self._release(before)
         self._act()
         self._forget_check()
@@ -113,6 +120,8 @@ class Session:
         """Take the `picture` or the `motion` away."""
         before = getattr(self, what)
         setattr(self, what, None)
+        if what == "picture":
+            self.person = self.edit = None
         self._release((before,))
         self._act()
         self._forget_check()
@@ -132,6 +141,24 @@ class Session:
             if preview:
                 self._attempt(self._consider)
 
+    def correct(self, edit: str | None) -> None:
+        """Correct the picture's person, or take that back."""
+        self._act()
+        try:
+            if edit is not None:
+                parse_person_edit(edit)
+        except ValueError as error:
+            self.error = f"The correction cannot be used: {error}."
+            return
+        if edit != self.edit:
+            self.edit = edit
+            self._attempt(self._consider)
+
+    @property
+    def _chosen(self) -> dict[str, Any]:
+        """The settings, with the correction."""
+        return self.settings | ({"person_edit": self.edit} if self.edit else {})
+
     def run(self) -> None:
         """The full video."""
         if self.picture is None or self.motion is None:
@@ -139,12 +166,12 @@ class Session:
             self.error = f"Choose {missing} first."
             return
         picture, motion = self.picture, self.motion
-        self._attempt(lambda: self._submit(picture, motion, self.settings, self.model))
+        self._attempt(lambda: self._submit(picture, motion, self._chosen, self.model))
 
     def run_example(self, picture: Input, motion: Input) -> None:
         """The full video of shipped files; at once, if it was made before with the usual settings."""
         self.choose(picture=picture, motion=motion, preview=False)
-        if self.settings or (self.job is not None and not self.job.ended):
+        if self._chosen or (self.job is not None and not self.job.ended):
             self.run()
         else:
             self._attempt(lambda: self._run_usual(picture, motion))
@@ -264,7 +291,7 @@ class Session:
         frames = min(self.settings.get("max_frames") or PREVIEW_FRAMES, PREVIEW_FRAMES)
         rough = {"preset": "preview", "max_frames": frames, "audio": False}
         job = self.backend.submit(
-            self.picture.path, self.motion.path, self.settings | rough, self.client, model=self.model, preview=True
+            self.picture.path, self.motion.path, self._chosen | rough, self.client, model=self.model, preview=True
         )
         self.preview = self.backend.state(job, self.client)
         self.preview_pace = Pace(shares=PREVIEW_SHARES)
@@ -273,7 +300,8 @@ class Session:
     def _examine(self, picture: Input, motion: Input) -> None:
         self._forget_check()
         self.checking = Check(
-            self.backend, self.run_aside, picture.path, motion.path, self.settings, self.model
+            self.backend, self.run_aside, picture.path, motion.path, self._chosen, self.model,
+            find_person=self.person is None,
         )  # fmt: skip
 
     def _forget_check(self) -> None:
@@ -328,6 +356,7 @@ class Session:
     def _look(self) -> None:
         self.workers = self.backend.workers()
         if self.checking is not None and self.checking.ended:
+            self.person = self.checking.person or self.person
             self.examination, self.checking = self.checking.outcome(), None
         if self.checking is not None:
             self.checking.look()

@@ -32,6 +32,7 @@ STAGES = {
     "denoise": "Making the video",
     "decode": "Finishing the video",
 }
+_LONGEST = 120  # characters of a setting's value
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _VIDEOS = (".mp4", ".webm", ".mov", ".m4v", ".avi")
 _LEVELS = {"error": "Problem", "warning": "Caution", "note": "Note"}
@@ -300,7 +301,8 @@ def _made_with(about: dict[str, Any]) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def gallery(session: Session, urls: dict[str, str]) -> str:
