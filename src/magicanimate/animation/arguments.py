@@ -29,6 +29,7 @@ class SettingArguments(TypedDict, total=False):
     align: Literal["auto", "none"] | None
     background: str
     label: bool
+    expression: float
     smooth: float
     speed: float
     mirror: bool

@@ -13,6 +13,7 @@ import numpy as np
 
 from magicanimate.animation.background import open_backdrop, without_person
 from magicanimate.animation.edit_motion import edited, timing_edits, with_body
+from magicanimate.animation.expression import open_face
 from magicanimate.animation.inputs import MotionInput, PictureInput, as_motion, as_picture
 from magicanimate.animation.parsing import DRIVER, TRANSPARENT
 from magicanimate.animation.scene import NOBODY, build_joint_scene, build_scene
@@ -165,7 +166,7 @@ def prepare_job(
     if edit is not None and (placed.signal.report.people > 1 or guests):
         raise InputError("person_edit: it corrects one person, and several people move.")
     backdrop = _open_background(placed, chosen, progress)
-    scene = _open_scene(placed, guests, backdrop, progress) if draws else None
+    scene = _open_scene(placed, guests, backdrop, chosen, progress) if draws else None
     if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
         raise InputError(NOBODY)
     drawn_alone = scene is not None and (chosen.preset == "preview" or (chosen.detail and not mends))
@@ -263,7 +264,11 @@ def _open_background(placed: _Placed, chosen: ChosenSettings, progress: Progress
 
 
 def _open_scene(
-    placed: _Placed, guests: Sequence[np.ndarray], backdrop: Backdrop | None, progress: Progress | None
+    placed: _Placed,
+    guests: Sequence[np.ndarray],
+    backdrop: Backdrop | None,
+    chosen: ChosenSettings,
+    progress: Progress | None,
 ) -> Scene | None:
     """Cut the picture's people, or one of each picture, into layers; None, and a warning, if nobody can be moved."""
     if progress:
@@ -271,14 +276,18 @@ def _open_scene(
     signal = placed.signal
     if guests:
         return _joint_scene(placed.cut_HWC, guests, signal, placed.fps, backdrop)
+    aligned, face = placed.aligned, None
+    if signal.report.people == 1 and aligned.picture_body is not None:
+        face = open_face(placed.clip, chosen, placed.cut_HWC, aligned.picture_body, placed.notes, progress)
     return build_scene(
         placed.cut_HWC,
-        placed.aligned,
+        aligned,
         signal.parts_FHW,
         signal.report.people,
         placed.clip.fps,
         placed.warnings,
         backdrop,
+        face,
     )
 
 

@@ -17,6 +17,7 @@ from magicanimate.motion.placing.align import Alignment
 from magicanimate.motion.placing.fit_parts import fit_parts_once
 from magicanimate.parts.frame_store import PackedFrames
 from magicanimate.parts.skeleton import LENGTHS
+from magicanimate.person.face_warp import FaceWarp
 from magicanimate.person.find import Person, count_people, find_people
 from magicanimate.person.layers import LayeredPerson, build_layers
 from magicanimate.person.light import light_near, match_light, relit
@@ -40,6 +41,7 @@ def build_scene(
     fps: float,
     warnings: list[str],
     backdrop: Backdrop | None = None,
+    face: FaceWarp | None = None,
 ) -> Scene | None:
     """Return the scene of one job; None, and a warning, where the picture's people cannot be moved.
 
@@ -51,6 +53,7 @@ def build_scene(
         fps: of the motion.
         warnings: a sentence is added where something cannot be done.
         backdrop: instead of the picture's own background.
+        face: the expressions of the one who moves.
     """
     if aligned.person is None:
         warnings.append(NOBODY)
@@ -84,7 +87,7 @@ def build_scene(
     if not matte.mask_HW.any():
         warnings.append(NOBODY)
         return None
-    return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body], backdrop)
+    return Scene(picture_HWC, [build_layers(picture_HWC, matte, body)], [aligned.body], backdrop, face=face)
 
 
 def _several(

@@ -207,6 +207,15 @@ class AnimateSettings(BaseModel):
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(8, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"
     )
+    expression: Annotated[
+        float, Shown(LOOK, page="Facial expression (0 to 1)", place=(2, 1), hint="0.7")
+    ] = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="how far mouth, eyes and brows follow the face in the motion's video, where that is large enough; "
+        "0 keeps the picture's expression",
+    )
     smooth: Annotated[float, Shown(MOTION, "s", reads=True)] = Field(
         default=0.0, ge=0, le=5, description="smooth the motion over a window of this length, 0.3 for example"
     )

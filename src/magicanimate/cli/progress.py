@@ -17,6 +17,7 @@ STAGES = {
     "writing": "Writing the motion",
     "reading": "Reading the motion",
     "removing": "Taking the person out of the video",
+    "faces": "Following the face",
     "layers": "Cutting the person into layers (half a minute longer the first time, which compiles it)",
     "control": "Preparing the motion",
     "denoise": "Denoising",

@@ -5,7 +5,7 @@ Shape legend: H W pixels, V vertices, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ _FEWEST = 20  # vertices of a layer that are a hand
 _SMEARED = (5.0, 10.0)  # pixels drawn for one pixel of the picture: from where on a layer fades, and is gone
 _TURNED = (-0.02, 0.08)  # likewise for an arm that is turned away, by the sign of the area
 _EDGE_ON = (0.03, 0.18)  # cosines between surface normal and view at which the body begins to be seen, and is opaque
+
+ChangedFace = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+"""Texture [H, W, 5] uint8, and the place of the picture in it -> the same with another expression."""
 
 
 @dataclass(frozen=True)
@@ -95,21 +98,26 @@ class PeopleRenderer:
     def __init__(self, people: Sequence[LayeredPerson], size: tuple[int, int]) -> None:
         self.people, self._buffer = list(people), FragmentBuffer(size)
 
-    def __call__(self, poses: Sequence[tuple[np.ndarray, float] | None]) -> Drawing:
+    def __call__(
+        self, poses: Sequence[tuple[np.ndarray, float] | None], faces: Sequence[ChangedFace | None] | None = None
+    ) -> Drawing:
         """Draw one frame.
 
         Args:
             poses: for each person transforms [J, 3, 4] of the joints (BodyMotion.transforms) and the focal length in
                 pixels; None: not to be seen.
+            faces: for each person what makes a texture with another expression of one.
         """
         self._buffer.clear()
-        for person, pose in zip(self.people, poses, strict=True):
+        for person, pose, face in zip(self.people, poses, faces or [None] * len(self.people), strict=True):
             if pose is not None:
-                self._draw(person, *pose)
+                self._draw(person, *pose, face)
         color_HW4, kind_HW = self._buffer.resolve()
         return Drawing(color_HW4[..., :3], color_HW4[..., 3], kind_HW)
 
-    def _draw(self, person: LayeredPerson, transforms_J34: np.ndarray, focal: float) -> None:
+    def _draw(
+        self, person: LayeredPerson, transforms_J34: np.ndarray, focal: float, face: ChangedFace | None
+    ) -> None:  # fmt: skip
         buffer, surface = self._buffer, person.surface
         shown_V = surface.shown_V
         for layer in person.layers:
@@ -119,7 +127,8 @@ class PeopleRenderer:
             opacity_V1 = _opacity(screen_V3, layer)
             shown_V = _with_hands(shown_V, layer, opacity_V1, surface)
             at_V3 = np.concatenate([layer.at_V2, opacity_V1], 1)
-            buffer.draw_textured(screen_V3, at_V3, layer.triangles_T3, layer.texture_HWC)
+            texture_HWC = layer.texture_HWC if face is None or layer.arm else face(layer.texture_HWC, person.origin)
+            buffer.draw_textured(screen_V3, at_V3, layer.triangles_T3, texture_HWC)
         points_V3 = skin(surface.weights_VJ, transforms_J34, surface.rest_V3)
         screen_V3 = to_screen(points_V3, focal, buffer.size)
         screen_V3[:, 2] += np.where(surface.arm_V, _BODY_FARTHER - _ARM_NEARER, _BODY_FARTHER)

@@ -116,6 +116,8 @@ class LayeredPerson:
     labels_HW: np.ndarray
     layers: list[Layer]
     surface: BodySurface
+    origin: tuple[int, int] = (0, 0)
+    """Row and column of the picture's first pixel in the layers' textures."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def build_layers(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> Lay
     """
     whole = continue_person(picture_HWC, matte, body)
     labels_HW, layers, surface = _build(whole.picture_HWC, whole.matte, whole.body)
-    return LayeredPerson(body, matte, labels_HW[whole.frame], layers, surface)
+    rows, columns = whole.frame
+    return LayeredPerson(body, matte, labels_HW[whole.frame], layers, surface, (rows.start, columns.start))
 
 
 def _build(picture_HWC: np.ndarray, matte: Matte, body: BodyMotion) -> tuple[np.ndarray, list[Layer], BodySurface]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from magicanimate.errors import cannot_import
 
-_ARCHIVE = Path(__file__).resolve().parent.parent / "assets" / "people" / "networks.npz"
+_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "people"
 _MOST_THREADS = 4  # more gain nothing: the networks take 4 to 20 ms
 _of_thread = threading.local()
 
@@ -39,7 +39,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def network(name: str) -> Network:
-    """Return this thread's network `detector`, `landmarks` or `matte`; loaded at the first call (10 to 70 ms).
+    """Return this thread's network `detector`, `landmarks`, `matte` or `face`; loaded at the first call (10 to 70 ms).
 
     Raises:
         InputError: the package ai-edge-litert is missing or cannot be loaded.
@@ -52,7 +52,7 @@ def network(name: str) -> Network:
 
 @functools.cache
 def _read(name: str) -> bytes:
-    with np.load(_ARCHIVE) as archive:
+    with np.load(_FOLDER / ("face.npz" if name == "face" else "networks.npz")) as archive:
         return archive[name].T.tobytes()  # low and high bytes lie apart in the archive
 
 

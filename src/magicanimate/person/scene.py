@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +15,7 @@ from scipy import ndimage
 from magicanimate.body.motion import BodyMotion
 from magicanimate.person.cutout import cut_out
 from magicanimate.person.drawing import Drawing, PeopleRenderer
+from magicanimate.person.face_warp import FaceWarp
 from magicanimate.person.head_turn import calm_heads
 from magicanimate.person.layers import COMPLETED, GUESSED, KNOWN, LayeredPerson
 from magicanimate.person.light import light_near, match_light, relit
@@ -62,6 +64,7 @@ class Scene:
         motions: Sequence[BodyMotion],
         backdrop: Backdrop | None = None,
         guests: int = 0,
+        face: FaceWarp | None = None,
     ) -> None:
         """
         Args:
@@ -70,7 +73,9 @@ class Scene:
             motions: one for each person, in pixels of the picture, or of the backdrop's frames.
             backdrop: instead of the picture's own background.
             guests: number of people, at the end, who were cut out of other pictures. They have no shadow.
+            face: the first person's facial expressions.
         """
+        self._face = face
         self.size = motions[0].size
         self.motions = list(motions)
         self._backdrop = backdrop
@@ -114,7 +119,8 @@ class Scene:
         share = drawing.alpha_HW[..., None].astype(np.float32) / 255
         frame = plate + share * (drawing.color_HWC.astype(np.float32) - plate)
         if (unmoved := self._unmoved(index)) > 0:
-            frame += unmoved * (self._picture_HWC - frame)
+            picture_HWC = self._picture_HWC if self._face is None else self._face(self._picture_HWC, index)
+            frame += unmoved * (picture_HWC - frame)
         kind_HW = np.where(drawing.kind_HW == 255, behind_HW, drawing.kind_HW).astype(np.uint8)
         return DrawnFrame(np.rint(frame).astype(np.uint8), drawing.alpha_HW, kind_HW)
 
@@ -148,7 +154,10 @@ class Scene:
             (transforms_FJ34[index], motion.focal) if motion.present_F[index] else None
             for transforms_FJ34, motion in zip(self._transforms, self.motions, strict=True)
         ]
-        return self._renderer(poses)
+        if self._face is None:
+            return self._renderer(poses)
+        changed = partial(self._face.textured, index)
+        return self._renderer(poses, [changed, *[None] * (len(poses) - 1)])
 
 
 def _without_slivers(hole_HW: np.ndarray, width: float) -> np.ndarray:
