@@ -207,9 +207,7 @@ class AnimateSettings(BaseModel):
     label: Annotated[bool, Shown(LOOK, page="Write “AI-generated” into the video", place=(8, 0))] = Field(
         default=False, description="write AI-generated into a corner of the video"
     )
-    expression: Annotated[
-        float, Shown(LOOK, page="Facial expression (0 to 1)", place=(2, 1), hint="0.7")
-    ] = Field(
+    expression: Annotated[float, Shown(LOOK, page="Facial expression (0 to 1)", place=(2, 1), hint="0.7")] = Field(
         default=0.7,
         ge=0,
         le=1,

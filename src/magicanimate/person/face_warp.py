@@ -175,7 +175,9 @@ def _warp_mouth(picture, own_2K2, moved_2K2, inside_3, out):
                     upper_x, upper_y = _at(own_2K2[0], place)
                     lower_x, lower_y = _at(own_2K2[1], place)
                     pixel = out[row, column]
-                    _sample(picture, upper_x + share * (lower_x - upper_x), upper_y + share * (lower_y - upper_y), pixel)
+                    _sample(
+                        picture, upper_x + share * (lower_x - upper_x), upper_y + share * (lower_y - upper_y), pixel
+                    )
                     dark = min(max(down * gap - own_gap, np.float32(0.0)), np.float32(1.0))
                     dark *= min((1 - down) * gap, np.float32(1.0))
                     for channel in range(3):
