@@ -346,14 +346,30 @@ def test_what_comes_from_outside_is_escaped(session):
 
 
 def test_controls_become_settings():
-    empty = ["tiny", "quality", "", "", "auto", "picture", "cover", "", "", "", "", True, False, False]
+    empty = ["tiny", "quality", "", "", "auto", "", "picture", "cover", "", "", "", "", True, False, False]
     assert chosen_settings(empty) == ({}, "tiny")
-    chosen = ["tiny", "fast", "1", "0:05", "256x256", "#00ff00", "contain", "3", "8", "4", "2", False, True, True]
+    chosen = [
+        "tiny",
+        "fast",
+        "1",
+        "0:05",
+        "256x256",
+        "0.4",
+        "#00ff00",
+        "contain",
+        "3",
+        "8",
+        "4",
+        "2",
+        False,
+        True,
+        True,
+    ]
     settings, _ = chosen_settings(chosen)
     assert settings == {
         "preset": "fast", "start": "1", "end": "0:05", "size": "256x256", "seed": "3", "fps": "8", "fit": "contain",
         "steps": "4", "guidance": "2", "align": "none", "loop": True, "label": True,
-        "background": "#00ff00",
+        "background": "#00ff00", "expression": "0.4",
     }  # fmt: skip
 
 

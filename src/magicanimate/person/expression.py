@@ -60,7 +60,7 @@ def move_face(face_N3: np.ndarray, driver: FaceTrack, expression: float) -> np.n
     neutral_N3 = _neutral(filled_FN3[known_F], face_N3)
     matrix_33, _ = _similarity(neutral_N3[list(_STILL)], face_N3[list(_STILL)])
     away_FN2 = ((filled_FN3 - neutral_N3) @ matrix_33.T)[..., :2]
-    wide = _between_eyes(face_N3)
+    wide = float(_between_eyes(face_N3))
     away_FN2 *= (expression * share_F[:, None] * _weights(face_N3, wide))[..., None]
     away_FN2[~known_F] = 0
     closing_F = eyes_F * _closing(bridged_FN3, known_F) * min(1.0, expression / _SHUT)

@@ -1,6 +1,7 @@
 """Warps the face of a picture so that its points lie elsewhere: a mesh of triangles, exact at lips and lids.
 
-Eyeballs stay where they are and lids cover them. Where lips part that are closed in the picture, the mouth is dark inside.
+Eyeballs stay where they are, and lids cover them. What is seen of teeth hangs on the upper lip; below it a mouth is
+dark.
 
 Shape legend: F frames, N points of the face (468), V vertices of the mesh, T triangles, H W pixels, C channels.
 """
