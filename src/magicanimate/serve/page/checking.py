@@ -31,17 +31,16 @@ class Check:
 
     def __init__(
         self, backend: Service, run_aside: Submit, picture: Path, motion: Path,
-        settings: Mapping[str, Any], model: str | None, *, find_person: bool = False,
+        settings: Mapping[str, Any], model: str | None,
     ) -> None:  # fmt: skip
-        self.person: str | None = None
-        """The picture's person as found, as `Service.begin_edit` writes them; known before the check has ended."""
-        self._backend = backend
         self._stop = threading.Event()
         self.state = JobState(
             id=uuid.uuid4().hex, state="queued", model=model or "", settings=dict(settings), created=now()
         )
         self.pace = Pace(shares=CHECK_SHARES)
-        self._future = run_aside(self._examine, picture, motion, dict(settings), model, find_person)
+        self._future = run_aside(
+            backend.examine, picture, motion, dict(settings), model=model, progress=self._told
+        )  # fmt: skip
 
     def stop(self) -> None:
         """End it at its next word; what it would find is dropped."""
@@ -65,15 +64,6 @@ class Check:
             LOG.error("the check failed", exc_info=error)
             return "The check failed; the video can be made all the same."
         return self._future.result()
-
-    def _examine(
-        self, picture: Path, motion: Path, settings: dict[str, Any], model: str | None, find_person: bool
-    ) -> Examination:
-        """Examine both, and find the picture's person, if there is one."""
-        found = self._backend.examine(picture, motion, settings, model=model, progress=self._told)
-        if find_person:
-            self.person = self._backend.begin_edit(picture)
-        return found
 
     def _told(self, stage: str, done: int, total: int | None) -> None:
         """The check's progress, in its own thread."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,8 @@ class Session:
     """Findings of the check, or the sentence why there are none."""
     person: str | None = None
     """The picture's person as found, the JSON that a correction begins with."""
+    finding: Future[str | None] | None = None
+    """The search for them, which follows the check."""
     edit: str | None = None
     """The visitor's correction of them."""
     checking: Check | None = None
@@ -110,7 +113,7 @@ class Session:
         before = (self.picture, self.motion)
         self.picture, self.motion = picture or self.picture, motion or self.motion
         if self.picture != before[0]:
-            self.person = self.edit = None
+            self.person = self.edit = self.finding = None
         self._release(before)
         self._act()
         self._forget_check()
@@ -121,7 +124,7 @@ class Session:
         before = getattr(self, what)
         setattr(self, what, None)
         if what == "picture":
-            self.person = self.edit = None
+            self.person = self.edit = self.finding = None
         self._release((before,))
         self._act()
         self._forget_check()
@@ -250,7 +253,7 @@ class Session:
         """True if anything is under way that `look` should ask about."""
         running = any(job is not None and not job.ended for job in (self.job, self.preview))
         idle = any(worker.state == "ready" for worker in self.workers)
-        return running or self.checking is not None or not idle
+        return running or self.checking is not None or self.finding is not None or not idle
 
     def look(self) -> None:
         """Update the progress of everything."""
@@ -300,8 +303,7 @@ class Session:
     def _examine(self, picture: Input, motion: Input) -> None:
         self._forget_check()
         self.checking = Check(
-            self.backend, self.run_aside, picture.path, motion.path, self._chosen, self.model,
-            find_person=self.person is None,
+            self.backend, self.run_aside, picture.path, motion.path, self._chosen, self.model
         )  # fmt: skip
 
     def _forget_check(self) -> None:
@@ -356,8 +358,12 @@ class Session:
     def _look(self) -> None:
         self.workers = self.backend.workers()
         if self.checking is not None and self.checking.ended:
-            self.person = self.checking.person or self.person
             self.examination, self.checking = self.checking.outcome(), None
+            if self.person is None and self.picture is not None:
+                self.finding = self.run_aside(self.backend.begin_edit, self.picture.path)
+        if self.finding is not None and self.finding.done():
+            self.person = None if self.finding.exception() else self.finding.result()
+            self.finding = None
         if self.checking is not None:
             self.checking.look()
         if self.preview is not None and not self.preview.ended:
