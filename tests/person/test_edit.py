@@ -95,6 +95,12 @@ def test_the_command_line_says_it_too(tmp_path):
     assert "there is no joint 'tail'" in result.stderr.splitlines()[-1]
 
 
+def test_several_people_cannot_be_corrected():
+    settings = make_settings(preset="preview", person_edit=edit(size=[512, 512]))
+    with pytest.raises(InputError, match="corrects one person"):
+        prepare_job(read_config(model_folder("tiny")), 8, [PICTURE, PICTURE], MOTION, settings)
+
+
 def test_an_edit_lands_in_the_frame():
     drawn = np.zeros((64, 128), np.uint8)
     drawn[16:48, 32:96] = 255

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _SIMILAR = 1.25  # times: sizes of a figure that need no other size of the picture it is cut from
 _MOST_RESIZED = 3.0  # times that size
+_ONE_PERSON = "person_edit: it corrects one person, and several people move."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +155,8 @@ def prepare_job(
     chosen = settings.for_model(config)
     pictures: Sequence[PictureInput] = image if isinstance(image, list | tuple) else [image]  # type: ignore[list-item]
     image_HWC, *guests = [as_picture(each) for each in pictures]
+    if chosen.person_edit and guests:
+        raise InputError(_ONE_PERSON)
     edit = read_person_edit(chosen.person_edit, _shape(image_HWC)) if chosen.person_edit else None
     clip = as_motion(motion, chosen, progress)
     draws = draws or chosen.preset == "preview"
@@ -163,8 +166,8 @@ def prepare_job(
     _check_together(config, chosen, len(pictures), draws)
     clip = edited(clip, chosen, progress)
     placed = _place_motion(config, image_HWC, clip, (size, frame), chosen, draws, edit, progress)
-    if edit is not None and (placed.signal.report.people > 1 or guests):
-        raise InputError("person_edit: it corrects one person, and several people move.")
+    if edit is not None and placed.signal.report.people > 1:
+        raise InputError(_ONE_PERSON)
     backdrop = _open_background(placed, chosen, progress)
     scene = _open_scene(placed, guests, backdrop, chosen, progress) if draws else None
     if scene is None and (chosen.preset == "preview" or (draws and backdrop is not None)):
