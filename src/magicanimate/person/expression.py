@@ -77,7 +77,7 @@ def _aligned(driver: FaceTrack) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         [F, N, 3] float32, in pixels of the median face; [F] radians aside; [F] radians in any way, from its usual turn.
     """
     seen = np.flatnonzero(driver.seen_F)
-    points_FN3 = driver.points_FN3.astype(np.float64)
+    points_FN3 = driver.points_FN3
     across_K3 = points_FN3[seen, 454] - points_FN3[seen, 234]
     aside_F, tilted_F = np.zeros((2, len(points_FN3)))
     aside_F[seen] = np.abs(np.arctan2(across_K3[:, 2], np.hypot(across_K3[:, 0], across_K3[:, 1])))
@@ -91,11 +91,12 @@ def _aligned(driver: FaceTrack) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mean_N3 = np.median(aligned_FN3[seen], 0)
     usual_3 = np.median(ahead_K3, 0)
     tilted_F[seen] = np.arccos(np.clip(ahead_K3 @ (usual_3 / np.linalg.norm(usual_3)), -1, 1))
-    return aligned_FN3.astype(np.float32), aside_F, np.maximum(aside_F, tilted_F)
+    return aligned_FN3, aside_F, np.maximum(aside_F, tilted_F)
 
 
 def _similarity(from_K3: np.ndarray, to_K3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fit a rotation with a scale [3, 3], and a shift [3], by least squares (Umeyama, 1991)."""
+    from_K3, to_K3 = from_K3.astype(np.float64), to_K3.astype(np.float64)
     middle_from, middle_to = from_K3.mean(0), to_K3.mean(0)
     own, other = from_K3 - middle_from, to_K3 - middle_to
     u, spread, vt = np.linalg.svd(other.T @ own)
