@@ -63,8 +63,6 @@ def motion(
     from magicanimate.media import claimed, settings_path
     from magicanimate.media.paths import output_path
 
-    if kind not in KINDS:
-        raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
     settings = make_settings(**options)
     out = output_path(out)
     data = out.suffix.lower() in _DATA
@@ -97,6 +95,8 @@ def motion(
 def _check(out: Path, data: bool, kind: str, overwrite: bool) -> None:
     from magicanimate.media import check_output
 
+    if kind not in KINDS:
+        raise InputError(f"Unknown kind {kind!r}: --as is one of {', '.join(KINDS)}.")
     check_output(out.with_suffix(".mp4") if data else out, overwrite or data, "add --overwrite")
     if data and kind != "parts":
         raise InputError(f"A {out.suffix} file keeps the body, from which every kind is drawn; leave --as out.")
