@@ -202,8 +202,8 @@ def test_the_pipeline_tells_its_notes_to_logging(pipe, caplog):
 
 
 def test_an_unknown_option_of_from_pretrained(model_folder):
-    with pytest.raises(InputError, match="no 'quantize'; did you mean quantize"):
-        MagicAnimatePipeline.from_pretrained(model_folder, quantize="int8")
+    with pytest.raises(InputError, match="no 'quantise'; did you mean quantize"):
+        MagicAnimatePipeline.from_pretrained(model_folder, quantise="int8")
     with pytest.raises(InputError, match="choose from quantize, offload"):
         MagicAnimatePipeline.from_pretrained(model_folder, xyz=1)
 

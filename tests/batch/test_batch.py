@@ -180,7 +180,8 @@ def test_ray_and_a_worker_killed_in_the_middle_of_a_job(tmp_path, rows, model_fo
     command = [sys.executable, "-m", "magicanimate", "batch", str(path), "-o", str(folder), "--workers", "1"]
     process = subprocess.Popen(
         [*command, "--model", str(model_folder), "--device", "cpu"],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"MARK": mark, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"MARK": mark, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"},
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while (pid := worker(mark)) is None and time.monotonic() < deadline and process.poll() is None:

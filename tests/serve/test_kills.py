@@ -120,5 +120,12 @@ def test_no_kill_loses_a_job_or_does_it_twice(tmp_path, writes, models_home, pic
         names = {path.name for path in service.folder(job).iterdir()}
         attempt = state.attempts
         assert names == {f"result-{attempt}.mp4", f"result-{attempt}.mp4.json", f"driver-{attempt}.mp4"}, number
-        assert service.store.counts() == {"queued": 0, "running": 0, "done": 1, "failed": 0, "cancelled": 0}
+        assert service.store.counts() == {
+            "queued": 0,
+            "running": 0,
+            "paused": 0,
+            "done": 1,
+            "failed": 0,
+            "cancelled": 0,
+        }
     assert 0 < len(computed_again) < writes  # kills before the end of the computation, and behind it

@@ -24,6 +24,7 @@ def cluster(models_home, monkeypatch) -> Iterator[Any]:
 
     for name, value in (
         ("MAGICANIMATE_HOME", str(models_home)), ("OMP_NUM_THREADS", "1"), ("RAY_USAGE_STATS_ENABLED", "0"),
+        ("RAY_worker_niceness", "0"),  # else they starve beside the other tests
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -22,7 +22,7 @@ let stroke = null; // where the brush was
 
 const part = (name) => element.querySelector(`.edit-${name}`);
 const brush = () => Number(part("brush").value);
-const moved = () => Object.keys(joints).filter((name) => joints[name].some((at, axis) => at !== found.joints[name][axis]));
+const moved = () => Object.keys(joints).filter((name) => joints[name].some((at, axis) => at !== found.joints[name]?.[axis]));
 
 const load = (image, source) => new Promise((ready) => {
   image.onload = image.onerror = ready;
@@ -105,6 +105,7 @@ const take = async (edit) => {
 const begin = async (stage) => {
   of = stage.dataset.picture + stage.dataset.found;
   found = JSON.parse(stage.dataset.found);
+  joints = structuredClone(found.joints); // at once: something may draw while picture and mask are loaded
   for (const each of [canvas, mask, tint]) [each.height, each.width] = found.size;
   for (const handle of handles.values()) handle.remove();
   handles.clear();
