@@ -71,7 +71,7 @@ class Bench:
 
     @cached_property
     def twin(self) -> Model:
-        """The same weights with torch's own layers and memory format."""
+        """Return the same weights with torch's own layers and memory format."""
         return sized_model(self.chosen.model, self.device, self.dtype)
 
     @property

@@ -9,7 +9,7 @@ import pytest
 
 from magicanimate.animation.settings import AnimateSettings
 from magicanimate.batch.crew import LOST, WorkerGone, outcomes
-from magicanimate.batch.worker import Outcome, Task
+from magicanimate.batch.worker import Outcome, Task, succeeded
 from magicanimate.errors import InputError
 
 
@@ -72,3 +72,14 @@ def test_a_worker_that_does_not_start_is_done_without():
 def test_no_worker_at_all_is_one_sentence(error, said):
     with pytest.raises(InputError, match=said):
         run([Worker("a", starts=error), Worker("b", starts=error)])
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"), [("input", InputError), ("disk", InputError), ("fault", RuntimeError), ("lost", RuntimeError)]
+)
+def test_an_outcome_without_a_video_is_no_success(failure, kind):
+    made = Outcome(frames=3)
+    assert succeeded(made) is made
+    with pytest.raises(kind, match="no video") as raised:
+        succeeded(Outcome("There is no video.", failure))
+    assert type(raised.value) is kind

@@ -55,7 +55,7 @@ def filmed(picture, person, face, speaking) -> tuple[np.ndarray, BodyMotion]:
     """Frames [F, 1024, 1024, 3] that show the same, and the body in them, which is at rest."""
     large_HWC = np.asarray(Image.fromarray(picture).resize((1024, 1024), Image.Resampling.BICUBIC))
     warp = FaceWarp(2 * face[:, :2], 2 * speaking[..., :2])
-    frames_FHWC = np.stack([warp(large_HWC, index) for index in range(FRAMES)])
+    frames_FHWC = np.stack([warp(index, large_HWC) for index in range(FRAMES)])
     return frames_FHWC, person.body.resized((1024, 1024)).only(np.zeros(FRAMES, int))
 
 
@@ -80,7 +80,7 @@ def test_the_network_reads_the_same_from_pixels(filmed, picture, person, face):
     assert height_of(seen.points_FN3[0]) == pytest.approx(2 * height_of(face), rel=0.05)
     assert np.corrcoef(mouth_opening(seen.points_FN3), TALKS)[0, 1] > 0.9
     warp = FaceWarp(face[:, :2], move_face(face, seen, 1.0))
-    drawn = track_face([warp(picture, index) for index in range(FRAMES)], person.body.only(np.zeros(FRAMES, int)))
+    drawn = track_face([warp(index, picture) for index in range(FRAMES)], person.body.only(np.zeros(FRAMES, int)))
     assert np.corrcoef(mouth_opening(drawn.points_FN3), TALKS)[0, 1] > 0.8
     still = track_face([picture] * 2, person.body.only(np.zeros(2, int)))
     assert np.ptp(mouth_opening(still.points_FN3)) < 0.2 * np.ptp(mouth_opening(drawn.points_FN3))
@@ -89,20 +89,20 @@ def test_the_network_reads_the_same_from_pixels(filmed, picture, person, face):
 def test_a_driver_whose_face_rests_moves_nothing(picture, face, driver):
     still = FaceTrack(np.repeat(driver.points_FN3[:1], 4, 0), np.ones(4, bool), 25.0)
     warp = FaceWarp(face[:, :2], move_face(face, still, 1.0))
-    assert all(warp(picture, index) is picture for index in range(4))
+    assert all(warp(index, picture) is picture for index in range(4))
 
 
 def test_only_the_face_changes_also_in_a_larger_texture(picture, face, driver):
     warp = FaceWarp(face[:, :2], move_face(face, driver, 0.7))
-    changed_HW = (warp(picture, 4) != picture).any(-1)
+    changed_HW = (warp(4, picture) != picture).any(-1)
     rows, columns = np.nonzero(changed_HW)
     low_2, high_2 = face[:, :2].min(0) - 8, face[:, :2].max(0) + 8
     assert changed_HW.sum() > 100
     assert low_2[0] < columns.min() <= columns.max() < high_2[0]
     assert low_2[1] < rows.min() <= rows.max() < high_2[1]
     texture_HWC = np.pad(np.dstack([picture, np.full((512, 512, 2), 7, np.uint8)]), ((5, 5), (9, 9), (0, 0)))
-    inner_HWC = warp.textured(4, texture_HWC, (5, 9))[5:-5, 9:-9]
-    assert (inner_HWC[..., :3] == warp(picture, 4)).mean() > 0.999
+    inner_HWC = warp(4, texture_HWC, (5, 9))[5:-5, 9:-9]
+    assert (inner_HWC[..., :3] == warp(4, picture)).mean() > 0.999
     assert (inner_HWC[..., 3:] == 7).all()
 
 

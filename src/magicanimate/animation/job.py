@@ -20,8 +20,8 @@ from magicanimate.animation.scene import NOBODY, build_joint_scene, build_scene
 from magicanimate.animation.settings import AnimateSettings, ChosenSettings
 from magicanimate.errors import InputError
 from magicanimate.media import Audio
-from magicanimate.media.framing import Frame, choose_frame, choose_size
-from magicanimate.media.pictures import Fit, fit_picture, place
+from magicanimate.media.framing import Frame, choose_frame, choose_size, own_placement
+from magicanimate.media.pictures import Fit, Placement, fit_picture, place
 from magicanimate.motion.open import MotionClip
 from magicanimate.motion.placing.align import Alignment, align
 from magicanimate.motion.placing.take_place import take_place
@@ -300,9 +300,7 @@ def _joint_scene(
     """Return the people of several pictures before the first one's background."""
     cut = [cut_HWC]
     for image_HWC in guests:
-        shape = _shape(image_HWC)
-        own = choose_size(shape, shape, shape, "auto", like_picture=True)
-        cut.append(fit_picture(image_HWC, place(shape, own, "cover")))
+        cut.append(fit_picture(image_HWC, own_placement(_shape(image_HWC))))
     return build_joint_scene(cut, signal.parts_FHW, signal.report.people, fps, backdrop)
 
 
@@ -319,16 +317,17 @@ def _taking_place(
             f"background: driver needs a video in which one person is seen as the motion, and {clip.path.name} is none."
         )
     shape = _shape(image_HWC)
-    own = choose_size(shape, shape, shape, "auto", like_picture=True)
-    placement = place(shape, own, "cover")
-    cut_HWC = fit_picture(image_HWC, placement)
-    aligned = take_place(clip, size, fit, cut_HWC, edit.placed(placement, shape) if edit else None)
+
+    def taking(placement: Placement) -> tuple[Alignment, np.ndarray]:
+        cut_HWC = fit_picture(image_HWC, placement)
+        return take_place(clip, size, fit, cut_HWC, edit.placed(placement, shape) if edit else None), cut_HWC
+
+    placement = own_placement(shape)
+    aligned, cut_HWC = taking(placement)
     if not 1 / _SIMILAR < aligned.used < _SIMILAR:
         scale = min(max(aligned.used, 1 / _MOST_RESIZED), _MOST_RESIZED)
-        own = (max(64, round(own[0] * scale)), max(64, round(own[1] * scale)))
-        placement = place(shape, own, "cover")
-        cut_HWC = fit_picture(image_HWC, placement)
-        aligned = take_place(clip, size, fit, cut_HWC, edit.placed(placement, shape) if edit else None)
+        height, width = (max(64, round(side * scale)) for side in placement.size)
+        return taking(place(shape, (height, width), "cover"))
     return aligned, cut_HWC
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from magicanimate.animation.scene import NOBODY
 from magicanimate.body.draw import draw_parts
 from magicanimate.errors import InputError
-from magicanimate.media.framing import choose_size
-from magicanimate.media.pictures import fit_picture, place
+from magicanimate.media.framing import own_placement
+from magicanimate.media.pictures import fit_picture
 from magicanimate.person.edit import PersonEdit
 from magicanimate.person.find import find_person
 from magicanimate.person.matte import find_matte
@@ -34,8 +34,8 @@ def begin_person_edit(image_HWC: np.ndarray) -> PersonEdit:
         InputError: nobody is found.
     """
     shape = (image_HWC.shape[0], image_HWC.shape[1])
-    size = choose_size(shape, shape, shape, "auto", like_picture=True)
-    picture_HWC = fit_picture(image_HWC, place(shape, size, "cover"))
+    placement = own_placement(shape)
+    picture_HWC = fit_picture(image_HWC, placement)
     person = find_person(picture_HWC)
     if person is None or person.track is None:
         raise InputError(NOBODY)
@@ -47,4 +47,4 @@ def begin_person_edit(image_HWC: np.ndarray) -> PersonEdit:
             joints[name] = (x, y)
     parts_HW = draw_parts(person.body)
     matte = find_matte(picture_HWC, parts_HW).only(parts_HW > 0)
-    return PersonEdit(size, joints, matte.alpha_HW)
+    return PersonEdit(placement.size, joints, matte.alpha_HW)

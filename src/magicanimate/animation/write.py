@@ -50,11 +50,16 @@ class Output:
         """Folder of the finished steps until the video is written."""
         return self.steps or resume_folder(self.path)
 
+    @property
+    def replaces(self) -> bool:
+        """True if an existing video is replaced, by another or by itself with a new part."""
+        return self.overwrite or self.redo is not None
+
     def check(self) -> None:
         """Raise InputError if the video cannot be written there; remove finished steps that `overwrite` gives up."""
         if self.transparent:
             check_alpha(self.path)
-        check_output(self.path, self.overwrite or self.redo is not None, "add --overwrite")
+        check_output(self.path, self.replaces, "add --overwrite")
         if self.redo and (self.transparent or self.compare or self.resume):
             raise InputError("redo: transparent videos, compare and resume are not possible with it; leave them out.")
         if self.redo and not self.path.exists():
@@ -84,9 +89,8 @@ def write_video(pipe: MagicAnimatePipeline, job: Job, output: Output, progress: 
     if output.redo:
         frames = redone(frames, output.path, output.redo, job.fps, len(job))
         about = about_redone(output.path, about, output.redo)
-    overwrite = output.overwrite or output.redo is not None
     try:
-        save_frames(frames, output.path, job.fps, about, overwrite=overwrite, audio=job.audio)
+        save_frames(frames, output.path, job.fps, about, overwrite=output.replaces, audio=job.audio)
     except KeyboardInterrupt as error:
         if not output.steps_folder.is_dir():
             raise

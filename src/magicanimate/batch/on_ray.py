@@ -72,6 +72,11 @@ class RayCluster:
             return count, {"num_gpus": 1, "num_cpus": 1}
         return count, {"num_cpus": max(1, min([sum(cpus) // max(1, count), *cpus]))}
 
+    def actor(self, kind: type, resources: dict[str, int]) -> Any:
+        """Ask for an actor that loads the model; two calls at once: a task, and a word about it."""
+        options = {"max_concurrency": 2, "scheduling_strategy": "SPREAD"} | resources
+        return self.ray.remote(kind).options(**options).remote(self.options)
+
 
 class RayWorker:
     """An actor on a cluster; see `crew.Worker`. Ray starts it where there is room, now or later."""
@@ -84,9 +89,7 @@ class RayWorker:
     def start(self, follow: Callable[[], None]) -> None:
         with explained():
             _, resources = self._cluster.room()
-            # Two calls at once: a task, and a word about it.
-            options = {"max_concurrency": 2, "scheduling_strategy": "SPREAD"} | resources
-            self._actor = self._ray.remote(Animator).options(**options).remote(self._cluster.options)
+            self._actor = self._cluster.actor(Animator, resources)
             name = self._actor.name.remote()
             while not self._ray.wait([name], timeout=_BEAT)[0]:
                 follow()

@@ -9,7 +9,7 @@ from typing import Any
 from magicanimate.animation.settings import ModelOptions
 from magicanimate.batch.crew import WorkerGone
 from magicanimate.batch.on_ray import RayCluster, delivered, explained
-from magicanimate.batch.worker import Animator, Outcome, Task, carried
+from magicanimate.batch.worker import Animator, Outcome, Task, carried, succeeded
 from magicanimate.errors import InputError
 from magicanimate.progress import Progress
 
@@ -39,12 +39,7 @@ class RankActor:
         ranks = Ranks.from_environment()
         with ranks.together():
             self._animator = Animator(self._options, ranks)
-            outcome = self._animator.animate(task)
-            if outcome.failure in ("input", "disk"):
-                raise InputError(outcome.error)
-            if outcome.error:
-                raise RuntimeError(outcome.error)
-            return outcome
+            return succeeded(self._animator.animate(task))
 
     def report(self, key: str) -> Any:
         """Return the job's `Status`, None before it has one."""
@@ -64,9 +59,11 @@ def animate_on_ray(cluster: RayCluster, task: Task, progress: Progress) -> Outco
             raise InputError(
                 f"{count} workers need {count * wanted} {name}s and the cluster has {there}; ask for fewer."
             )
-    options = {"max_concurrency": 2, "scheduling_strategy": "SPREAD"} | resources
-    given = ray.put(carried(task))
-    actors = [ray.remote(RankActor).options(**options).remote(cluster.options) for _ in range(count)]
+    try:
+        given = ray.put(carried(task))
+    except OSError as error:
+        raise InputError(f"The inputs cannot be read: {error.strerror or error}.") from error
+    actors = [cluster.actor(RankActor, resources) for _ in range(count)]
     try:
         with explained():
             address = ray.get(actors[0].address.remote())
@@ -77,7 +74,7 @@ def animate_on_ray(cluster: RayCluster, task: Task, progress: Progress) -> Outco
                 ray.get(done)  # raises what a process raised
                 if status := ray.get(actors[0].report.remote(task.key)):
                     progress(*status)
-            return delivered(task, ray.get(calls[0]))
+            return succeeded(delivered(task, ray.get(calls[0])))
     except WorkerGone as error:
         raise InputError(f"A worker on Ray failed: {error}; start the job again.") from error
     finally:

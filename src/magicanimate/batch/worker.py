@@ -169,6 +169,13 @@ def failed(task: Task, error: Exception) -> Outcome:
     return Outcome(f"Our fault, please report it: {error!r}", "fault")
 
 
+def succeeded(outcome: Outcome) -> Outcome:
+    """Return an outcome with a video. Raises InputError, or RuntimeError where it is not the user's, for any other."""
+    if outcome.error is None:
+        return outcome
+    raise (InputError if outcome.failure in ("input", "disk") else RuntimeError)(outcome.error)
+
+
 def carried(task: Task) -> Task:
     """Put a task's inputs into it, and relative names for all files. OSError: they cannot be read."""
     files: Files = {}

@@ -260,8 +260,8 @@ def _short_attention(
     query, key, value, out, heads, frames, stride, out_stride, factor,
     FRAMES: tl.constexpr, HEAD: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """All of one head of one row. stride: from one frame to the next. HEAD: d; FRAMES and WIDTH: the next powers of
-    two, from 16 on."""
+    """Compute all of one head of one row. stride: from one frame to the next. HEAD: d; FRAMES and WIDTH: the next
+    powers of two, from 16 on."""
     row, head = tl.program_id(0) // heads, tl.program_id(0) % heads
     t = tl.arange(0, FRAMES)
     d = tl.arange(0, WIDTH)

@@ -1,4 +1,4 @@
-"""All figures of one video.
+"""Measure all figures of one video.
 
 Shape legend: F frames, H W pixels. Frames are [F, H, W, 3] uint8, part maps [F, H, W] uint8.
 """

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from magicanimate.media.pictures import Fit, fit_picture, place
+from magicanimate.media.pictures import Fit, Placement, fit_picture, place
 
 _SMALLEST_SIDE = 64
 _SMALLEST_LONG, _LONGEST = 256, 768
@@ -61,6 +61,12 @@ def choose_size(
             _SMALLEST_SIDE, 2 * round(picture[1] * scale / 2)
         )
     return _auto(motion, resolution) if size in ("auto", "motion") else size  # type: ignore[return-value]
+
+
+def own_placement(picture: tuple[int, int]) -> Placement:
+    """Place a picture (height, width) in a video of its own shape, as large as is usual."""
+    size = choose_size(picture, picture, picture, "auto", like_picture=True)
+    return place(picture, size, "cover")
 
 
 def choose_frame(

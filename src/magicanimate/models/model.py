@@ -85,7 +85,7 @@ class Model:
 
     @property
     def running(self) -> list[nn.Module]:
-        """All that compute: the networks, and the small decoder if there is one."""
+        """Return all that compute: the networks, and the small decoder if there is one."""
         return [*self.networks.values(), *([] if self.small_decoder is None else [self.small_decoder])]
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from magicanimate.body.smoothing import bridge_gaps, runs, smooth
-from magicanimate.person.faces import LEFT_EYE, LIPS, RIGHT_EYE, FaceTrack
+from magicanimate.person.faces import CHIN, LEFT_EYE, LIPS, RIGHT_EYE, TOP, FaceTrack
 
 UPPER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415)
 LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324)
@@ -151,7 +151,7 @@ def _closing(aligned_FN3: np.ndarray, known_F: np.ndarray) -> np.ndarray:
 
 def _below_nose(points_N3: np.ndarray) -> np.ndarray:
     """Return how far below the nose points lie, [N], in distances between the eyes."""
-    down_3 = points_N3[152] - points_N3[10]
+    down_3 = points_N3[CHIN] - points_N3[TOP]
     return (points_N3 - points_N3[_NOSE]) @ down_3 / np.linalg.norm(down_3) / _between_eyes(points_N3)
 
 
@@ -189,7 +189,7 @@ def _lids(face_N2: np.ndarray, wide: float) -> np.ndarray:
 
 def _lips_apart(moved_FN2: np.ndarray, face_N3: np.ndarray) -> np.ndarray:
     """Return points whose lips meet where they would pass through each other."""
-    down_2 = (face_N3[152] - face_N3[10])[:2]
+    down_2 = (face_N3[CHIN] - face_N3[TOP])[:2]
     down_2 = down_2 / np.linalg.norm(down_2)
     upper_FK2, lower_FK2 = moved_FN2[:, UPPER_LIP], moved_FN2[:, LOWER_LIP]
     over_FK = np.minimum((lower_FK2 - upper_FK2) @ down_2, 0)

@@ -37,16 +37,12 @@ class FaceWarp:
         self._moved_FN2, self._ring_R2 = moved_FN2.astype(np.float32), ring_R2.astype(np.float32)
         self._triangles_T3, self._eye_T = _mesh(self._own_V2)
 
-    def textured(self, index: int, texture_HWC: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-        """Return a layer's texture with the face as it is in a frame; see `__call__`."""
-        return self(texture_HWC, index, origin)
-
-    def __call__(self, picture_HWC: np.ndarray, index: int, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Return a picture with the face as it is in a frame; the same object where it does not move.
+    def __call__(self, index: int, picture_HWC: np.ndarray, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Return a picture, or a layer's texture, with the face as in a frame; the same object where it does not move.
 
         Args:
-            picture_HWC: uint8, color and any further channels, of which a fifth one is the kind of the pixel.
             index: of the frame.
+            picture_HWC: uint8, color and any further channels, of which a fifth one is the kind of the pixel.
             origin: row and column in it of the picture that the face was found in.
         """
         if np.abs(self._moved_FN2[index] - self._own_V2[: len(self._moved_FN2[index])]).max() < _STILL:

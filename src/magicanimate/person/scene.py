@@ -119,7 +119,7 @@ class Scene:
         share = drawing.alpha_HW[..., None].astype(np.float32) / 255
         frame = plate + share * (drawing.color_HWC.astype(np.float32) - plate)
         if (unmoved := self._unmoved(index)) > 0:
-            picture_HWC = self._picture_HWC if self._face is None else self._face(self._picture_HWC, index)
+            picture_HWC = self._picture_HWC if self._face is None else self._face(index, self._picture_HWC)
             frame += unmoved * (picture_HWC - frame)
         kind_HW = np.where(drawing.kind_HW == 255, behind_HW, drawing.kind_HW).astype(np.uint8)
         return DrawnFrame(np.rint(frame).astype(np.uint8), drawing.alpha_HW, kind_HW)
@@ -156,7 +156,7 @@ class Scene:
         ]
         if self._face is None:
             return self._renderer(poses)
-        changed = partial(self._face.textured, index)
+        changed = partial(self._face, index)
         return self._renderer(poses, [changed, *[None] * (len(poses) - 1)])
 
 

@@ -236,7 +236,7 @@ def geodesic(image: np.ndarray, likelihood_HW: np.ndarray, inside_HW: np.ndarray
 
 @compiled
 def _geodesic(image, likelihood, inside, seeds, flat, edge, color):
-    """The same for given costs, by alternating sweeps."""
+    """Compute the same for given costs, by alternating sweeps."""
     height, width = inside.shape
     distance = np.where(seeds, 0.0, np.inf).astype(np.float32)
     for sweep in range(8):

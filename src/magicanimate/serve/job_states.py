@@ -7,13 +7,13 @@ A paused job waits until it is resumed, and is queued then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ConfigDict
 
 from magicanimate.batch.crew import ATTEMPTS, LOST
 from magicanimate.batch.worker import Status
-from magicanimate.serve.backend import ENDED, JobState, State
+from magicanimate.serve.backend import JobState, State
 
 
 class Record(JobState):
@@ -28,7 +28,7 @@ class Record(JobState):
     """Names of the inputs in the job's folder, ours."""
     result: str | None = None
     driver: str | None = None
-    """The same of the finished video, and of the motion as the model saw it."""
+    """Names of the finished video there, and of the motion as the model saw it."""
     size: int = 0
     """Bytes on the disk."""
     worker: str | None = None
@@ -97,4 +97,4 @@ def resumed(job: Record) -> Record:
 
 def counts_by_state(counts: Mapping[str, int]) -> dict[str, int]:
     """Return all states, with zeros."""
-    return {state: counts.get(state, 0) for state in ("queued", "running", "paused", *ENDED)}
+    return {state: counts.get(state, 0) for state in get_args(State)}

@@ -1,4 +1,4 @@
-"""Whole-body keypoints by ONNX networks (RTMW, DWPose): a person detector and a pose network.
+"""Find whole-body keypoints by ONNX networks (RTMW, DWPose): a person detector and a pose network.
 
 Shape legend: F frames, N people, J joints, H W pixels.
 """

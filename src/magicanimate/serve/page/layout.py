@@ -115,7 +115,7 @@ class _Page:
             self._wire()
 
     def _lay_out(self) -> dict[str, Any]:
-        """All components in their places; returns those that `_show` fills, by name."""
+        """Put all components in their places; return those that `_show` fills, by name."""
         panels: dict[str, Any] = {}
         with gr.Row(elem_classes="top"):
             _html(_INTRO)
