@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from functools import lru_cache
@@ -52,8 +53,9 @@ def original_state(folder: Path, network: str) -> dict[str, Tensor]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return the content of a JSON file, which may be compressed."""
+    content = path.read_bytes()
+    return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
 
 
 def denoiser_config(folder: Path) -> dict[str, Any]:

@@ -47,12 +47,12 @@ def shapes_of(network: nn.Module) -> dict[str, list[int]]:
 
 
 def real_denoiser(**changes) -> dict[str, list[int]]:
-    config = spatial_config(read_json(GOLDENS / "inventory_unet3d.json")["config"]) | changes
+    config = spatial_config(read_json(GOLDENS / "inventory_unet3d.json.gz")["config"]) | changes
     return shapes_of(on_meta(lambda: build_denoiser(original_denoiser_config(config, MOTION))))
 
 
 def real_denoiser_inventory() -> dict[str, list[int]]:
-    inventory = read_json(GOLDENS / "inventory_unet3d.json")
+    inventory = read_json(GOLDENS / "inventory_unet3d.json.gz")
     listed = inventory["spatial"]["shapes"] | inventory["temporal"]["shapes"]
     mapped = {map_original_key(name): shape for name, shape in listed.items()}
     return {name: shape for name, shape in mapped.items() if name is not None}
@@ -69,10 +69,10 @@ def test_another_denoiser_does_not_match():
 
 
 def test_real_size_position_tables():
-    config = original_denoiser_config(spatial_config(read_json(GOLDENS / "inventory_unet3d.json")["config"]), MOTION)
+    config = original_denoiser_config(spatial_config(read_json(GOLDENS / "inventory_unet3d.json.gz")["config"]), MOTION)
     state = on_meta(lambda: build_denoiser(config)).state_dict()
     ours = {tuple(tensor.shape) for name, tensor in state.items() if name.endswith("pos_embed.pe")}
-    temporal = read_json(GOLDENS / "inventory_unet3d.json")["temporal"]
+    temporal = read_json(GOLDENS / "inventory_unet3d.json.gz")["temporal"]
     assert ours == {tuple(temporal["shapes"][name]) for name in temporal["buffers"]}
 
 
@@ -80,7 +80,7 @@ def test_real_size_position_tables():
     ("inventory", "make"), [("controlnet", build_control), ("appearance_encoder", build_appearance)]
 )
 def test_real_size_networks(inventory, make):
-    content = read_json(GOLDENS / f"inventory_{inventory}.json")
+    content = read_json(GOLDENS / f"inventory_{inventory}.json.gz")
     ours = shapes_of(on_meta(lambda: make(content["config"])))
     assert ours == content["shapes"]
     assert len(ours) == content["count"]
@@ -89,7 +89,7 @@ def test_real_size_networks(inventory, make):
 
 
 def test_real_size_vae_and_text_encoder():
-    content = read_json(GOLDENS / "inventory_vae_clip.json")
+    content = read_json(GOLDENS / "inventory_vae_clip.json.gz")
     assert shapes_of(on_meta(lambda: AutoencoderKL(**content["vae"]["config"]))) == content["vae"]["shapes"]
     config = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12)
     with torch.device("meta"):
