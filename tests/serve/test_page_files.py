@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import gradio as gr
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from magicanimate.serve.backend import ServiceError
 from magicanimate.serve.kept_uploads import KeptUploads
 from magicanimate.serve.options import Limits
 from magicanimate.serve.page.actions import uploaded
+from magicanimate.serve.sent_file import SentFile
 
 
 @pytest.fixture
@@ -57,3 +62,26 @@ def test_uploads_are_checked_counted_and_forgotten(kept, tmp_path):
     with pytest.raises(ServiceError, match="no space left"):
         full.add("page-a", "picture", png())
     assert list((tmp_path / "full").iterdir()) == []
+
+
+def test_a_file_that_is_deleted_meanwhile_is_sent_to_its_end(tmp_path):
+    app, content = FastAPI(), bytes(range(256)) * 1000
+
+    @app.get("/{kind}")
+    def send(kind: str) -> Any:
+        path = tmp_path / "video.mp4"
+        path.write_bytes(content)
+        response = SentFile(path) if kind == "sent" else FileResponse(path)
+        path.unlink()
+        return response
+
+    with TestClient(app) as client:
+        whole = client.get("/sent")
+        assert (whole.content, whole.headers["content-type"]) == (content, "video/mp4")
+        part = client.get("/sent", headers={"Range": "bytes=300-1299"})
+        assert (part.status_code, part.content) == (206, content[300:1300])
+        assert client.get("/sent", headers={"Range": "bytes=999999-"}).status_code == 416
+        with pytest.raises(RuntimeError, match="does not exist"):
+            client.get("/plain")
+    with pytest.raises(FileNotFoundError):
+        SentFile(tmp_path / "video.mp4")

@@ -23,11 +23,11 @@ from magicanimate.errors import did_you_mean
 from magicanimate.media import settings_path
 from magicanimate.serve.backend import JobState, ServiceError, WorkerState
 from magicanimate.serve.metrics import Metrics
+from magicanimate.serve.sent_file import SentFile
 from magicanimate.serve.service import Service, unknown_job
 from magicanimate.untrusted import parse_json
 
 _EVENT_SECONDS = 0.5
-_KINDS = {".mp4": "video/mp4", ".webm": "video/webm"}
 _UPLOADS = anyio.CapacityLimiter(2)
 """Uploads that are checked at once: a crowd of them must not make those wait who only ask."""
 
@@ -181,12 +181,15 @@ def resume_job(job: JobId, service: Jobs, client: Client) -> JobState:
     "/jobs/{job}/result",
     tags=["jobs"],
     response_class=FileResponse,
-    responses=_problems(404, 409) | {200: {"content": {kind: {} for kind in _KINDS.values()}}},
+    responses=_problems(404, 409) | {200: {"content": {kind: {} for kind in ("video/mp4", "video/webm")}}},
 )
-def get_result(job: JobId, service: Jobs, client: Client) -> FileResponse:
+def get_result(job: JobId, service: Jobs, client: Client) -> SentFile:
     """The finished video: mp4, or webm where the background is transparent."""
     path = service.result(job, client)
-    return _file(path, f"{job}{path.suffix}")
+    try:
+        return SentFile(path, f"{job}{path.suffix}")
+    except FileNotFoundError as error:
+        raise _gone() from error
 
 
 @router.get("/jobs/{job}/result/settings", tags=["jobs"], responses=_problems(404, 409))
@@ -260,12 +263,6 @@ def parse_settings(text: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ServiceError(422, 'settings: send a JSON object such as {"steps": 2}.')
     return settings
-
-
-def _file(path: Path, name: str) -> FileResponse:
-    if not path.is_file():
-        raise _gone()
-    return FileResponse(path, media_type=_KINDS[path.suffix], filename=name, content_disposition_type="inline")
 
 
 def _gone() -> ServiceError:

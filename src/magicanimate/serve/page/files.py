@@ -10,11 +10,11 @@ from urllib.parse import quote
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, File, Request, UploadFile
-from fastapi.responses import FileResponse
 
 from magicanimate.serve.backend import ServiceError
 from magicanimate.serve.kept_uploads import Upload
 from magicanimate.serve.page.examples import SHELF
+from magicanimate.serve.sent_file import SentFile
 from magicanimate.serve.service import Service, unknown_job
 
 VISITOR = "page-[0-9a-f]{32}"
@@ -57,13 +57,13 @@ async def take_upload(
 
 
 @router.get("/uploads/{owner}/{upload}")
-def show_upload(request: Request, owner: str, upload: str) -> FileResponse:
+def show_upload(request: Request, owner: str, upload: str) -> SentFile:
     """Send a file to the one who sent it."""
     return _file(_service_of(request, owner).kept.find(owner, upload).path)
 
 
 @router.get("/jobs/{owner}/{job}/{what}")
-def show_job(request: Request, owner: str, job: str, what: Literal["result", "driver"]) -> FileResponse:
+def show_job(request: Request, owner: str, job: str, what: Literal["result", "driver"]) -> SentFile:
     """Send a finished video to its client."""
     service = _service_of(request, owner)
     path = service.result(job, owner) if what == "result" else service.driver(job, owner)
@@ -73,7 +73,7 @@ def show_job(request: Request, owner: str, job: str, what: Literal["result", "dr
 
 
 @router.get("/examples/{key}/{what}")
-def show_example(key: str, what: Literal["picture", "motion"]) -> FileResponse:
+def show_example(key: str, what: Literal["picture", "motion"]) -> SentFile:
     """Send a shipped file."""
     if key not in SHELF:
         raise unknown_job()
@@ -89,7 +89,8 @@ def _service_of(request: Request, owner: str) -> Service:
     return service
 
 
-def _file(path: Path) -> FileResponse:
-    if not path.is_file():
-        raise ServiceError(404, "There is no such file; it may have been deleted.")
-    return FileResponse(path, content_disposition_type="inline")
+def _file(path: Path) -> SentFile:
+    try:
+        return SentFile(path)
+    except FileNotFoundError as error:
+        raise ServiceError(404, "There is no such file; it may have been deleted.") from error
