@@ -141,12 +141,12 @@ def test_what_other_libraries_grant_to_foreign_pages_is_taken_back():
     assert guarded["x-kept"] == "1"
 
 
-def test_a_queue_out_of_reach_is_said(app):
+def test_a_queue_out_of_reach_is_said(app, send):
     client = app()
-    assert client.get("/api/v1/jobs").status_code == 200
+    assert send(client).status_code == 201
     with sqlite3.connect(client.app.state.service.options.data / "jobs.sqlite") as database:
-        database.execute("ALTER TABLE jobs RENAME TO elsewhere")
-    answer = client.get("/api/v1/jobs")
+        database.execute("ALTER TABLE records RENAME TO elsewhere")
+    answer = send(client)
     assert answer.status_code == 503
     assert answer.json()["detail"] == "The queue cannot be reached; try again later."
 

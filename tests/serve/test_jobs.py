@@ -135,7 +135,7 @@ def test_ctrl_c_ends_the_service_and_gives_its_job_back(processes, picture_path,
     processes.server.send_signal(signal.SIGINT)
     assert processes.server.wait(30) == 0
     assert not Path(f"/proc/{worker}").exists()
-    record = Store.open(processes.data / "jobs.sqlite").get(job.id)
+    record = Store(processes.data / "jobs.sqlite").get(job.id)
     assert record is not None
     assert (record.state, record.attempts) == ("queued", 0)
 

@@ -30,7 +30,7 @@ WRITES = ("replace", "unlink", "rename", "rmdir")
 def service_of(data: Path) -> Service:
     options = ServeOptions(data=data, models=("parts",))
     options.make_folders()
-    return Service(options, Store.open(data / "jobs.sqlite"))
+    return Service(options, Store(data / "jobs.sqlite"))
 
 
 class Here:
@@ -112,6 +112,8 @@ def test_no_kill_loses_a_job_or_does_it_twice(tmp_path, writes, models_home, pic
             assert in_a_process(data, models_home, "second", None, data / "count") == 0
             computed_again.append(number)
             assert not complete  # what is complete is not computed again
+            service = service_of(data)
+            dispatcher = Dispatcher(service, Metrics(service))
         dispatcher.sweep()
         state = service.state(job, "local")
         assert state.state == "done", number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,8 @@ from magicanimate.serve.store import Store
 
 @pytest.fixture
 def connect(tmp_path) -> Callable[[], Store]:
-    """Opens the same store any number of times."""
-    return lambda: Store.open(tmp_path / "jobs.sqlite")
+    """Opens the same store again, as a server that starts does."""
+    return lambda: Store(tmp_path / "jobs.sqlite")
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_position_counts_older_jobs(store):
     assert [store.position(store.get(record(n).id)) for n in (1, 2, 3)] == [None, 0, 1]
 
 
-def test_a_change_is_kept_and_indexed(store):
+def test_a_change_is_kept(store, connect):
     put(store, record(1))
     job = store.claim("w", 100.0)
     assert [running.id for running in store.running()] == [job.id]
@@ -73,15 +74,17 @@ def test_a_change_is_kept_and_indexed(store):
     assert store.finished_before(200.1) == [job.id]
     assert store.change(job.id, lambda old: None) is None
     assert store.get(job.id).size == 99
+    assert connect().get(job.id) == store.get(job.id)
 
 
-def test_removed_jobs_leave_nothing(store):
+def test_removed_jobs_leave_nothing(store, connect):
     put(store, record(1), record(2))
     claimed(store)
     for number in (1, 2, 3):
         store.remove(record(number).id)
     assert sum(store.counts().values()) == 0
     assert store.of_client("a") == []
+    assert connect().of_client("a") == []
     assert claimed(store) is None
     store.add(record(4), lambda own, every, used: assert_equal((own, every, used), (0, 0, 0)))
 
@@ -102,12 +105,11 @@ def test_a_check_sees_what_there_is_and_may_refuse(store):
     assert store.get(record(4).id) is None
 
 
-def test_many_workers_never_take_the_same_job(connect):
-    put(connect(), *(record(n, f"client {n % 7}") for n in range(1, 41)))
+def test_many_workers_never_take_the_same_job(store, connect):
+    put(store, *(record(n, f"client {n % 7}") for n in range(1, 41)))
     taken: list[int | None] = []
 
     def work() -> None:
-        store = connect()
         while (job := claimed(store)) is not None:
             taken.append(job)
 
@@ -117,9 +119,10 @@ def test_many_workers_never_take_the_same_job(connect):
     for thread in threads:
         thread.join()
     assert sorted(taken) == list(range(1, 41))
+    assert connect().counts()["running"] == 40
 
 
-def test_the_last_free_place_is_given_once(connect):
+def test_the_last_free_place_is_given_once(store, connect):
     refused: list[int] = []
 
     def only_three(own: int, every: int, used: int) -> None:
@@ -128,7 +131,7 @@ def test_the_last_free_place_is_given_once(connect):
 
     def submit(number: int) -> None:
         try:
-            connect().add(record(number), only_three)
+            store.add(record(number), only_three)
         except ValueError:
             refused.append(number)
 
@@ -154,6 +157,17 @@ def test_a_job_given_back_in_order_does_not_count():
     for _ in range(5):
         job = released(begun(job, "w", 10.0), 20.0)
     assert (job.state, job.attempts) == ("queued", 0)
+
+
+def test_a_change_that_cannot_be_written_is_not_there(store, connect, tmp_path):
+    put(store, record(1))
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
+        database.execute("ALTER TABLE records RENAME TO elsewhere")
+    for write in (lambda: put(store, record(2)), lambda: claimed(store), lambda: store.remove(record(1).id)):
+        with pytest.raises(sqlite3.OperationalError):
+            write()
+    assert [job.state for job in store.of_client("a")] == ["queued"]
+    assert connect().counts()["queued"] == 0
 
 
 def test_stopping():
@@ -187,4 +201,7 @@ def test_what_is_ours_is_not_told():
 
 def test_a_store_that_cannot_be_opened_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="cannot be opened"):
-        Store.open(tmp_path / "no-such-folder" / "jobs.sqlite")
+        Store(tmp_path / "no-such-folder" / "jobs.sqlite")
+    (tmp_path / "other.sqlite").write_text("no database, but long enough to be looked at")
+    with pytest.raises(InputError, match="cannot be opened"):
+        Store(tmp_path / "other.sqlite")

@@ -137,8 +137,8 @@ def list_jobs(service: Jobs, client: Client) -> list[JobState]:
 
 
 @router.get("/jobs/{job}", tags=["jobs"], responses=_problems(404))
-def get_job(job: JobId, service: Jobs, client: Client) -> JobState:
-    """State and progress of a job."""
+async def get_job(job: JobId, service: Jobs, client: Client) -> JobState:
+    """State and progress of a job."""  # from memory: a thread would take longer
     return service.state(job, client)
 
 
@@ -151,7 +151,7 @@ async def watch_job(
     while not state.ended:
         await anyio.sleep(_EVENT_SECONDS)
         try:
-            new = await anyio.to_thread.run_sync(service.state, job, client)
+            new = service.state(job, client)
         except ServiceError:
             return  # deleted meanwhile
         if new != state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,6 @@ from fastapi import FastAPI, Form, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from magicanimate.errors import DISK_FULL
@@ -42,7 +42,7 @@ def create_app(options: ServeOptions) -> FastAPI:
     """
     options = options.checked()
     options.make_folders()
-    service = Service(options, Store.open(options.data / "jobs.sqlite"))
+    service = Service(options, Store(options.data / "jobs.sqlite"))
     metrics = Metrics(service)
 
     @asynccontextmanager
@@ -94,7 +94,7 @@ def _handle_errors(app: FastAPI) -> None:
             raise error
         return JSONResponse({"detail": "The disk of the service is full; try again later."}, 507)
 
-    @app.exception_handler(OperationalError)
+    @app.exception_handler(sqlite3.OperationalError)
     async def unreachable(_: Request, error: Exception) -> JSONResponse:
         LOG.error("the store: %s", type(error).__name__)
         return JSONResponse({"detail": "The queue cannot be reached; try again later."}, 503)

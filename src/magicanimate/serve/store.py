@@ -1,179 +1,122 @@
-"""Jobs in an SQLite file, through SQLAlchemy's core: all that must survive. In WAL mode readers never wait."""
+"""Jobs of the one server of a data folder: in memory, where questions are answered, and in an SQLite file, from which
+it starts."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
-
-from magicanimate.errors import InputError
-from magicanimate.serve.backend import ENDED
+from magicanimate.errors import InputError, first_line
 from magicanimate.serve.job_states import Record, begun, counts_by_state
 
 Change = Callable[[Record], Record | None]
 """A new record from the old one, or None to leave it."""
-_METADATA = sa.MetaData()
-# What is searched for has a column; the record itself is JSON.
-_JOBS = sa.Table(
-    "jobs", _METADATA,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("client", sa.String(200), nullable=False),
-    sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("preview", sa.Boolean, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("started", sa.Float),
-    sa.Column("finished", sa.Float),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("record", sa.Text, nullable=False),
-    sa.Index("state_created", "state", "created"),
-    sa.Index("client_started", "client", "started"),
-)  # fmt: skip
-_BYTES = sa.select(sa.func.coalesce(sa.func.sum(_JOBS.c.size), 0))
-_COLUMNS = {column.name for column in _JOBS.columns} - {"record"}
 
 
 class Store:
-    """The jobs of a service. Every change is one transaction; may be used by any thread."""
+    """The jobs of a service, for any thread. A change is on the disk before anybody hears of it.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._reader = engine.execution_options(reads_only=True)
-        _METADATA.create_all(engine)
+    Raises:
+        InputError: the file cannot be opened.
+    """
 
-    @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open the file, or make it.
-
-        Raises:
-            InputError: it cannot be opened.
-        """
-        with suppress(OSError):  # SQLAlchemy says what is wrong
+    def __init__(self, path: Path) -> None:
+        self._turn = threading.Lock()
+        with suppress(OSError):  # SQLite says what is wrong
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sa.event.listen(engine, "connect", _configure)
-        sa.event.listen(engine, "begin", _begin)
         try:
-            return cls(engine)
-        except sa.exc.SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise InputError(f"The job store {path} cannot be opened: {cause}.") from error
+            self._file = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("CREATE TABLE IF NOT EXISTS records (id TEXT PRIMARY KEY, record TEXT NOT NULL)")
+            rows = self._file.execute("SELECT id, record FROM records").fetchall()
+            self._jobs = {job: Record.model_validate_json(text) for job, text in rows}
+        except (sqlite3.Error, ValueError) as error:
+            raise InputError(f"The job store {path} cannot be opened: {first_line(error)}.") from error
 
     def add(self, job: Record, check: Callable[[int, int, int], None]) -> None:
         """Queue a job after `check(unfinished of its client, unfinished of all, bytes of all)`, which may raise."""
-        with self._writing() as connection:
-            open_jobs = sa.select(sa.func.count()).where(_JOBS.c.state.not_in(ENDED))
-            check(
-                connection.scalar(open_jobs.where(_JOBS.c.client == job.client)) or 0,
-                connection.scalar(open_jobs) or 0,
-                connection.scalar(_BYTES) or 0,
-            )
-            connection.execute(sa.insert(_JOBS).values(_row(job)))
+        with self._turn:
+            waiting = [other for other in self._all() if not other.ended]
+            check(sum(other.client == job.client for other in waiting), len(waiting), self.used())
+            self._write(job)
 
     def get(self, job: str) -> Record | None:
-        with self._reader.connect() as connection:
-            return _one(connection, job)
+        return self._jobs.get(job)
 
     def of_client(self, client: str, limit: int = 100) -> list[Record]:
         """Newest first."""
-        wanted = sa.select(_JOBS.c.record).where(_JOBS.c.client == client)
-        return self._read(wanted.order_by(_JOBS.c.created.desc()).limit(limit))
+        own = [job for job in self._all() if job.client == client]
+        return sorted(own, key=lambda job: job.created, reverse=True)[:limit]
 
     def position(self, job: Record) -> int | None:
         """Return queued jobs that come before a queued one, counted by age; None for others."""
         if job.state != "queued":
             return None
-        before = sa.select(sa.func.count()).where(_JOBS.c.state == "queued", _JOBS.c.created < job.created)
-        with self._reader.connect() as connection:
-            return connection.scalar(before) or 0
+        return sum(other.state == "queued" and other.created < job.created for other in self._all())
 
     def change(self, job: str, change: Change) -> Record | None:
         """Return the changed record; None where there is no such job or `change` leaves it."""
-        with self._writing() as connection:
-            old = _one(connection, job)
+        with self._turn:
+            old = self.get(job)
             new = change(old) if old else None
             if new:
-                connection.execute(sa.update(_JOBS).where(_JOBS.c.id == job).values(_row(new)))
+                self._write(new)
             return new
 
     def claim(self, worker: str, now: float) -> Record | None:
         """Begin the next job: previews first, then the client who was served longest ago, then the oldest."""
-        other = _JOBS.alias()
-        served = sa.select(sa.func.max(other.c.started)).where(other.c.client == _JOBS.c.client).scalar_subquery()
-        first = (
-            sa.select(_JOBS.c.record)
-            .where(_JOBS.c.state == "queued")
-            .order_by(_JOBS.c.preview.desc(), sa.func.coalesce(served, 0), _JOBS.c.created)
-            .limit(1)
-        )
-        with self._writing() as connection:
-            record = connection.scalar(first)
-            if record is None:
+        with self._turn:
+            served: dict[str, float] = {}
+            for job in self._all():
+                served[job.client] = max(served.get(job.client, 0.0), job.started or 0.0)
+            queued = [job for job in self._all() if job.state == "queued"]
+            if not queued:
                 return None
-            job = begun(Record.model_validate_json(record), worker, now)
-            connection.execute(sa.update(_JOBS).where(_JOBS.c.id == job.id).values(_row(job)))
+            first = min(queued, key=lambda job: (not job.preview, served[job.client], job.created))
+            job = begun(first, worker, now)
+            self._write(job)
             return job
 
     def running(self) -> list[Record]:
-        return self._read(sa.select(_JOBS.c.record).where(_JOBS.c.state == "running"))
+        return [job for job in self._all() if job.state == "running"]
 
     def finished_before(self, moment: float) -> list[str]:
         """Return ids of jobs that ended before a moment."""
-        ended = sa.select(_JOBS.c.id).where(_JOBS.c.state.in_(ENDED), _JOBS.c.finished < moment)
-        with self._reader.connect() as connection:
-            return list(connection.scalars(ended))
+        return [job.id for job in self._all() if job.ended and job.finished is not None and job.finished < moment]
 
     def remove(self, job: str) -> None:
-        with self._writing() as connection:
-            connection.execute(sa.delete(_JOBS).where(_JOBS.c.id == job))
+        with self._turn:
+            self._execute("DELETE FROM records WHERE id = ?", job)
+            self._jobs.pop(job, None)
 
     def counts(self) -> dict[str, int]:
         """Return jobs by state, zeros included."""
-        grouped = sa.select(_JOBS.c.state, sa.func.count()).group_by(_JOBS.c.state)
-        with self._reader.connect() as connection:
-            return counts_by_state(dict(map(tuple, connection.execute(grouped))))
+        return counts_by_state(Counter(job.state for job in self._all()))
 
     def used(self) -> int:
         """Return bytes of all jobs."""
-        with self._reader.connect() as connection:
-            return connection.scalar(_BYTES) or 0
+        return sum(job.size for job in self._all())
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """One transaction. A full disk is an OSError, as it is for files."""
+    def _all(self) -> list[Record]:
+        """Return a copy: other threads may add jobs meanwhile."""
+        return list(self._jobs.values())
+
+    def _write(self, job: Record) -> None:
+        self._execute("INSERT OR REPLACE INTO records VALUES (?, ?)", job.id, job.model_dump_json())
+        self._jobs[job.id] = job
+
+    def _execute(self, command: str, *values: Any) -> None:
+        """Make one change. A full disk is an OSError, as it is for files."""
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.OperationalError as error:
-            if "disk" not in str(error.orig):
+            self._file.execute(command, values)
+        except sqlite3.OperationalError as error:
+            if "disk" not in str(error):
                 raise
-            raise OSError(errno.ENOSPC, str(error.orig)) from error
-
-    def _read(self, wanted: sa.Select[Any]) -> list[Record]:
-        with self._reader.connect() as connection:
-            return [Record.model_validate_json(text) for text in connection.scalars(wanted)]
-
-
-def _row(job: Record) -> dict[str, Any]:
-    return job.model_dump(include=_COLUMNS) | {"record": job.model_dump_json()}
-
-
-def _one(connection: Connection, job: str) -> Record | None:
-    text = connection.scalar(sa.select(_JOBS.c.record).where(_JOBS.c.id == job))
-    return Record.model_validate_json(text) if text else None
-
-
-def _configure(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by `_begin`
-    connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _begin(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that reads and then writes can then not fail half-way."""
-    reads_only = connection.get_execution_options().get("reads_only")
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+            raise OSError(errno.ENOSPC, str(error)) from error
