@@ -154,11 +154,11 @@ def measure(
         record("clips, VAE ceiling", moving_figures(reconstruct(model, moving.targets), moving))
         own_noise = with_noise(model, "independent")
         for noise, chosen in (("", model), (", own noise for each frame", own_noise)):
-            for switch in ("on", "off"):
-                frames = generate(chosen, moving, replace(settings, temporal=switch == "on"), batch=1)
-                if chosen is model and switch == "on":
+            for temporal in (True, False) if model.denoiser.has_motion_modules else (False,):
+                frames = generate(chosen, moving, replace(settings, temporal=temporal), batch=1)
+                if chosen is model:
                     write_clips(out / "clips.png", moving, frames)
-                record(f"clips, temporal layers {switch}{noise}", moving_figures(frames, moving))
+                record(f"clips, temporal layers {'on' if temporal else 'off'}{noise}", moving_figures(frames, moving))
         record("clips, truth", {"flicker": mean_flicker(moving.targets, moving)})
     return result
 

@@ -166,6 +166,20 @@ def test_fresh_motion_modules_change_nothing(framewise):
     assert (call(framewise, temporal=True) - call(framewise, temporal=False)).abs().max() > 1e-2
 
 
+@torch.no_grad()
+def test_a_denoiser_without_motion_modules_has_none_of_their_weights(framewise):
+    config = dict(framewise.denoiser.config) | {"temporal_transformer_layers_per_block": 0}
+    spatial = build_denoiser(config, "frame").eval()
+    own = {name: value for name, value in framewise.denoiser.state_dict().items() if ".motion_modules." not in name}
+    assert set(own) == set(spatial.state_dict())
+    spatial.load_state_dict(own)
+    assert (spatial.has_motion_modules, framewise.denoiser.has_motion_modules) == (False, True)
+    model = replace(framewise, denoiser=spatial)
+    bank = bank_of(framewise)
+    assert torch.equal(call(model, bank), call(framewise, bank, temporal=False))
+    assert (call(model, bank) - call(framewise, bank)).abs().max() > 1e-2
+
+
 def test_gradients_flow_through_bank_and_residuals(framewise):
     c = framewise.latent_channels
     ref, x = randn(2, c, 8, 8), randn(2, c, 3, 8, 8)

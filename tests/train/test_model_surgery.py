@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from magicanimate.errors import InputError
+from magicanimate.models.model import load_model
 from magicanimate.networks.vae import decode_latents, encode_images
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.settings import SampleSettings
-from magicanimate.train.model_surgery import with_vae
+from magicanimate.train.model_surgery import with_motion_modules, with_vae
 from magicanimate.train.vae import build_vae, with_further_channels
 from random_models import random_model
 
@@ -49,6 +50,21 @@ def test_a_model_does_not_see_further_channels_before_it_is_trained(reference_in
         network.conv_in.weight += 0.1
         assert not torch.allclose(sample(wide, reference, planes, noise, settings)[:, own], expected)
         network.conv_in.weight -= 0.1
+
+
+@torch.no_grad()
+def test_fresh_motion_modules_of_the_shipped_model_change_nothing_yet():
+    tiny = load_model("tiny")
+    assert not tiny.denoiser.has_motion_modules
+    model = with_motion_modules(tiny)
+    assert with_motion_modules(model) is model
+    x, time, text = torch.randn(1, 56, 3, 8, 8), torch.tensor([500]), tiny.empty_prompt[None]
+    expected = tiny.denoiser(x, time, text)
+    torch.testing.assert_close(model.denoiser.eval()(x, time, text), expected)
+    for module in model.denoiser.modules():
+        if hasattr(module, "proj_out") and hasattr(module, "window"):
+            module.proj_out.weight.normal_(std=0.1)
+    assert not torch.allclose(model.denoiser(x, time, text), expected)
 
 
 def test_a_vae_that_does_not_fit_is_named():

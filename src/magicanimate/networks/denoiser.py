@@ -1,8 +1,8 @@
 """The video denoiser F^T: diffusers' UNetMotionModel, edited to compute what the original computes.
 
 Three edits, all by replacing submodules: group norms whose statistics run over the whole window, motion modules whose
-entrance norm runs over single frames, and self-attention that reads the reference bank. A fourth changes no result:
-feed-forward layers work through their rows in slices.
+entrance norm runs over single frames (or none at all), and self-attention that reads the reference bank. A fourth
+changes no result: feed-forward layers work through their rows in slices.
 
 `forward` is diffusers' own. `trunk`, `branch` and `head` are the same computation in three parts: what both halves of
 guidance have in common, the middle and most of the decoder, and the last layers, which are also the shallow way that
@@ -125,6 +125,14 @@ class MotionModule(AnimateDiffTransformer3D):
         return hidden_states + x
 
 
+class NoMotionModule(nn.Module):
+    """Stands where a denoiser of single frames has no motion module."""
+
+    def forward(self, hidden_states: Tensor, *unused: Any, **unused_too: Any) -> Tensor:
+        """Return the input."""
+        return hidden_states
+
+
 class SlicedFeedForward(FeedForward):
     """A feed-forward layer that never has its wide inner features of all rows at once; it keeps `stock`'s layers.
 
@@ -163,7 +171,8 @@ class Denoiser(UNetMotionModel):
         for module in list(self.modules()):
             for name, child in list(module.named_children()):
                 if type(child) is AnimateDiffTransformer3D:
-                    setattr(module, name, MotionModule(child, groups, self.window))
+                    new = MotionModule(child, groups, self.window) if child.transformer_blocks else NoMotionModule()
+                    setattr(module, name, new)
                 elif type(child) is FeedForward:
                     setattr(module, name, SlicedFeedForward(child))
                 elif isinstance(child, ResnetBlock2D) and norm_scope == "window":
@@ -172,6 +181,11 @@ class Denoiser(UNetMotionModel):
         if norm_scope == "window":
             self.conv_norm_out = WindowGroupNorm(self.conv_norm_out, self.window)
         install_attention(self)
+
+    @property
+    def has_motion_modules(self) -> bool:
+        """True unless frames are denoised without knowing each other."""
+        return any(isinstance(module, MotionModule) for module in self.modules())
 
     def forward(
         self,
@@ -288,7 +302,8 @@ def build_denoiser(config: Mapping[str, Any], norm_scope: NormScope = "window") 
     """Build a denoiser with fresh weights.
 
     config: the arguments of diffusers' UNetMotionModel, and optionally `motion_norm_num_groups`, the groups of the
-    motion modules' entrance norm (default: `norm_num_groups`; the original always has 32).
+    motion modules' entrance norm (default: `norm_num_groups`; the original always has 32). With
+    `temporal_transformer_layers_per_block` 0 there are no motion modules.
     norm_scope: "window", the original's, or "frame": group norms inside residual blocks take their statistics over
     all frames of the window, or over each frame. Raises InputError for arguments that the class does not have.
     """

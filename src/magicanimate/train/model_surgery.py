@@ -1,5 +1,5 @@
 """Models that are changed before training goes on: another VAE, another kind of control, the warp as an input,
-other noise."""
+other noise, motion modules."""
 
 from __future__ import annotations
 
@@ -99,6 +99,16 @@ def with_warp_input(model: Model) -> Model:
     first = control.state_dict()[_FIRST].zero_()
     first[:, : model.config.control_planes] = model.control.state_dict()[_FIRST]
     return replace(model, config=config, control=control)
+
+
+def with_motion_modules(model: Model) -> Model:
+    """Return a model with motion modules, fresh ones, which change nothing yet, where it has none."""
+    if model.denoiser.has_motion_modules:
+        return model
+    config = dict(model.denoiser.config) | {"temporal_transformer_layers_per_block": 1}
+    denoiser = build_denoiser(config, model.config.norm_scope)
+    denoiser.load_state_dict(model.denoiser.state_dict(), strict=False)
+    return replace(model, denoiser=denoiser)
 
 
 def with_noise(model: Model, mode: NoiseMode) -> Model:
