@@ -5,9 +5,10 @@
 
 The first of 24 frames is the picture, the motion is found in all of them, and frames 2 to 24 are compared with the
 clip at a short side of 256 pixels: PSNR, PSNR inside the person, SSIM, and dtSSD of the change between frames. Rows: a
-copy of the first frame, the drawing alone (`--preset preview`), and the pipeline with `--preset`. With --cli the frames
-are written as a video and go through `magicanimate animate` with its defaults. Writes JSON; with --sheet a picture of
-each clip (rows: truth, then the results).
+copy of the first frame, the drawing alone (`--preset preview`), the pipeline with `--preset`, and with --networks the
+diffusion networks' frames instead of the drawing (`--no-detail`). With --cli the frames are written as a video and go
+through `magicanimate animate` with its defaults. Writes JSON; with --sheet a picture of each clip (rows: truth, then
+the results).
 """
 
 from __future__ import annotations
@@ -117,20 +118,21 @@ def through_command_line(clip: RealClip, model: str) -> np.ndarray:
 
 
 def rows(
-    clip: RealClip, pipe: MagicAnimatePipeline, preset: Preset, cli: str | None
+    clip: RealClip, pipe: MagicAnimatePipeline, preset: Preset, networks: bool, cli: str | None
 ) -> dict[str, Callable[[], np.ndarray]]:
     """Name -> what makes the frames. cli: the model for the command line, if it is to be tried."""
     given = clip_of_frames(clip.frames_FHWC, clip.fps)
     motion = as_motion(given, AnimateSettings())
 
-    def animated(chosen: Preset) -> np.ndarray:
-        return pipe(clip.frames_FHWC[0], motion, preset=chosen, seed=1).frames
+    def animated(chosen: Preset, detail: bool = True) -> np.ndarray:
+        return pipe(clip.frames_FHWC[0], motion, preset=chosen, seed=1, detail=detail).frames
 
     made: dict[str, Callable[[], np.ndarray]] = {
         "copy": lambda: np.repeat(clip.frames_FHWC[:1], len(clip.frames_FHWC), 0),
         "preview": lambda: animated("preview"),
         preset: lambda: animated(preset),
     }
+    made |= {"networks": lambda: animated(preset, detail=False)} if networks else {}
     return made | ({"command line": lambda: through_command_line(clip, cli)} if cli else {})
 
 
@@ -174,6 +176,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=GIVEN_SIDE, help="short side of what the pipeline is given")
     parser.add_argument("--model", default="tiny", help="name or folder")
     parser.add_argument("--preset", default="quality", choices=["quality", "fast", "original"])
+    parser.add_argument("--networks", action="store_true", help="also the networks' frames instead of the drawing")
     parser.add_argument("--cli", action="store_true", help="also through the command line with its defaults")
     parser.add_argument("--sheet", action="store_true", help="write a picture of each clip")
     parser.add_argument("--out", type=Path, default=Path("results/real_clips"))
@@ -184,7 +187,9 @@ def main(given: list[str] | None = None) -> None:
     for path, step in chosen_clips(arguments.clips, arguments.step):
         clip = read_clip(path, step, arguments.frames, arguments.side)
         clips[clip.name], results = {}, []
-        for name, make in rows(clip, pipe, arguments.preset, arguments.model if arguments.cli else None).items():
+        for name, make in rows(
+            clip, pipe, arguments.preset, arguments.networks, arguments.model if arguments.cli else None
+        ).items():
             began = time.perf_counter()
             try:
                 frames = make()

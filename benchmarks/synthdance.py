@@ -3,11 +3,14 @@
     magicanimate synth data/study/test --benchmark --size 128
     python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results
     python benchmarks/synthdance.py configs/studies/baselines.yaml --out runs/study/results --methods ours --people 8
+    python benchmarks/synthdance.py configs/studies/published.yaml --out runs/study/published --quick
 
 The study (YAML) names the methods and the comparisons to be printed. Every method sees the first frame of a clip and
 the part maps of all; what warps the first frame also sees where its person has hair and clothes, as it would find
 them in a photograph. A method whose result is in --out already is not computed again; --methods restricts the
-work. Writes NAME.json for every method, `comparisons.json`, `tables.md` and `sheet.png`.
+work. Clips of a study with several seeds count once for each; intervals are over people. --quick: two people, one seed,
+and 5 steps at most, to try the command. Writes NAME.json for every method, `comparisons.json`, `tables.md`, `sheet.png`
+and `changes.png`, the frame-to-frame differences of one clip.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,9 +48,10 @@ from magicanimate.train.model_surgery import with_noise  # noqa: E402
 from magicanimate.train.part_warp import PartWarp  # noqa: E402
 from magicanimate.train.preview import HeldOut, generate  # noqa: E402
 
-SEED = 0
 SHOWN = 4
 """Clips on the sheet."""
+AT_ONCE = 8
+"""Clips that a model makes together."""
 
 
 class Method(BaseModel):
@@ -83,6 +88,7 @@ class Study(BaseModel):
     comparisons: list[Comparison] = []
     people: int = 40
     motions: int = 4
+    seeds: int = Field(1, ge=1, description="times that each clip is made, with other noise")
 
 
 @dataclass(frozen=True)
@@ -96,28 +102,28 @@ class Clip:
     own: np.ndarray
 
 
-Animator = Callable[[Clip], np.ndarray]
-"""Frames 1.. of a clip, [32,H,W,3] uint8."""
+Animator = Callable[[list[Clip], int], list[np.ndarray]]
+"""Frames 1.. of clips, [32,H,W,3] uint8 each. The integer: seed of the first clip's noise; the next one's is 1 more."""
 
 
 def animator(method: Method) -> Animator:
-    """The method as a function of a clip."""
+    """The method as a function of clips."""
     if method.kind == "copy":
-        return lambda clip: np.repeat(clip.rgb[:1], len(clip.rgb) - 1, 0)
+        return lambda clips, seed: [np.repeat(clip.rgb[:1], len(clip.rgb) - 1, 0) for clip in clips]
     if method.kind == "warp":
-        return warp
+        return lambda clips, seed: [warp(clip) for clip in clips]
     assert method.folder is not None, f"a method of kind {method.kind} needs a folder"
     if method.kind == "gan":
         generator = load_generator(method.folder)
-        return lambda clip: animate(generator, clip.rgb[0], clip.parts[0], clip.parts[1:])
+        return lambda clips, seed: [animate(generator, one.rgb[0], one.parts[0], one.parts[1:]) for one in clips]
     model = load_model(method.folder)
     if method.noise:
         model = with_noise(model, method.noise)
     settings = SampleSettings.for_model(model, temporal=method.temporal, **method.sampling)
 
-    def diffuse(clip: Clip) -> np.ndarray:
-        held = HeldOut.of_clips(clip.rgb[None], clip.parts[None], clip.own[None])
-        return generate(model, held, settings, seed=SEED + clip.item.motion)[0]
+    def diffuse(clips: list[Clip], seed: int) -> list[np.ndarray]:
+        held = HeldOut.of_clips(*(np.stack([getattr(one, what) for one in clips]) for what in ("rgb", "parts", "own")))
+        return list(generate(model, held, settings, seed, AT_ONCE))
 
     return diffuse
 
@@ -125,6 +131,13 @@ def animator(method: Method) -> Animator:
 def warp(clip: Clip) -> np.ndarray:
     one = PartWarp(clip.rgb[0], clip.own)
     return np.stack([one(parts).picture_HWC for parts in clip.parts[1:]])
+
+
+def quick(study: Study) -> Study:
+    """The study in a minute, to try it."""
+    few = {name: one.model_copy(update={"sampling": one.sampling | {"steps": min(5, one.sampling.get("steps", 5))}})
+           for name, one in study.methods.items()}  # fmt: skip
+    return study.model_copy(update={"methods": few, "people": 2, "motions": 1, "seeds": 1})
 
 
 def clips(study: Study, people: int, motions: int) -> Iterator[Clip]:
@@ -140,14 +153,19 @@ def evaluate_method(
     assert isinstance(frames_network, StandinFrames)
     size = json.loads((study.data / INDEX).read_text())["size"]
     evaluation = Evaluation([frames_network, clips_network], settings=EvaluationSettings(size=size), spool=spool)
-    make, shown = animator(method), []
-    for clip in clips(study, people, motions):
-        output = np.concatenate([clip.rgb[:1], make(clip)])
-        found = frames_network.parts(output)
-        evaluation.add(clip.item.name, output, clip.rgb, clip.parts, found, group=clip.item.name.split("_")[0])
-        if clip.item.motion % motions == 0 and len(shown) < SHOWN:
-            shown.append(output)
-        tick()
+    make, shown, first = animator(method), [], 0
+    for seed in range(study.seeds):
+        remaining = clips(study, people, motions)
+        while some := list(islice(remaining, AT_ONCE)):
+            for clip, frames in zip(some, make(some, first), strict=True):
+                output = np.concatenate([clip.rgb[:1], frames])
+                found = frames_network.parts(output)
+                name, group = f"{clip.item.name}-{seed}", clip.item.name.split("_")[0]
+                evaluation.add(name, output, clip.rgb, clip.parts, found, group=group)
+                if clip.item.motion % motions == 0 and len(shown) < SHOWN:
+                    shown.append(output)
+                tick()
+            first += len(some)
     return evaluation.result(), shown
 
 
@@ -218,6 +236,15 @@ def write_sheet(study: Study, methods: list[str], people: int, folder: Path, out
     Image.fromarray(np.concatenate(blocks, 1)).save(out)
 
 
+def write_changes(study: Study, methods: list[str], folder: Path, out: Path, columns: int = 8) -> None:
+    """Write the first clip's frame-to-frame changes times 4: the truth above, then one row for each method."""
+    clip = next(clips(study, 1, 1))
+    rows = [clip.rgb, *(np.load(folder / f"{name}.npz")["frames"][0] for name in methods)]
+    changes = [4 * np.abs(np.diff(frames[1 : columns + 2].astype(int), axis=0)) for frames in rows]
+    sheet = np.concatenate([np.concatenate(list(row), 1) for row in changes])
+    Image.fromarray(sheet.clip(0, 255).astype(np.uint8)).save(out)
+
+
 @torch.no_grad()
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -226,11 +253,14 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="*", help="default: all of the study")
     parser.add_argument("--people", type=int, help="default: as the study says")
     parser.add_argument("--motions", type=int)
+    parser.add_argument("--quick", action="store_true", help="two people, one motion and seed, at most 5 steps")
     parser.add_argument("--tables-only", action="store_true", help="only write the tables of what is there")
     arguments = parser.parse_args(given)
     study = Study.model_validate(yaml.safe_load(arguments.study.read_text()))
     if not (study.data / INDEX).is_file():
         parser.error(f"{study.data} holds no benchmark; build it with: magicanimate synth {study.data} --benchmark")
+    if arguments.quick:
+        study = quick(study)
     people, motions = arguments.people or study.people, arguments.motions or study.motions
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
@@ -239,7 +269,7 @@ def main(given: list[str] | None = None) -> None:
         for name in [] if arguments.tables_only else chosen:
             if (out / f"{name}.json").exists():
                 continue
-            task, began = bar.add_task(name, total=people * motions), time.process_time()
+            task, began = bar.add_task(name, total=people * motions * study.seeds), time.process_time()
             advance = lambda task=task: bar.advance(task)  # noqa: E731
             result, shown = evaluate_method(study.methods[name], study, people, motions, out / "features", advance)
             np.savez_compressed(out / f"{name}.npz", frames=np.stack(shown))
@@ -252,6 +282,7 @@ def main(given: list[str] | None = None) -> None:
     }
     write_tables(study, results, out)
     write_sheet(study, list(results), people, out, out / "sheet.png")
+    write_changes(study, list(results), out, out / "changes.png")
     print((out / "tables.md").read_text())
 
 

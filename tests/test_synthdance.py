@@ -28,7 +28,7 @@ def study(tmp_path_factory, opengl):
             "copy": {"kind": "copy"}, "warp": {"kind": "warp"},
             "ours": {"kind": "model", "folder": "tiny", "sampling": {"steps": 1, "guidance": 1.0}},
             "per-frame": {
-                "kind": "model", "folder": "tiny", "temporal": False, "sampling": {"steps": 1, "guidance": 1.0}
+                "kind": "model", "folder": "tiny", "noise": "independent", "sampling": {"steps": 1, "guidance": 1.0}
             },
         },
         "comparisons": [{"title": "layers", "with_it": "ours", "without": "per-frame", "paper": "better with them"}],
@@ -71,10 +71,23 @@ def test_results_are_kept(study, capsys):
     assert (out / "copy.json").exists()
 
 
+def test_seeds_are_further_clips_and_quick_has_one(study, tmp_path):
+    content = yaml.safe_load(study.read_text()) | {"seeds": 2}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    for given, clips_of_two in (([], 4), (["--quick"], 2)):
+        out = tmp_path / f"out{clips_of_two}"
+        main([str(path), "--out", str(out), "--methods", "per-frame", *given])
+        rows = json.loads((out / "per-frame.json").read_text())["rows"]
+        assert len(rows) == clips_of_two
+        assert len({json.dumps(row["values"], sort_keys=True) for row in rows}) == clips_of_two, "noise of their own"
+        assert (out / "changes.png").stat().st_size > 500
+
+
 def test_methods_are_told_apart(study):
     plan = Study.model_validate(yaml.safe_load(study.read_text()))
     clip = next(clips(plan, 1, 1))
-    frames = {name: animator(method)(clip) for name, method in plan.methods.items()}
+    frames = {name: animator(method)([clip], 0)[0] for name, method in plan.methods.items()}
     assert all(f.shape == clip.rgb[1:].shape and f.dtype == np.uint8 for f in frames.values())
     assert (frames["copy"] == clip.rgb[0]).all()
     for a, b in (("copy", "warp"), ("warp", "ours"), ("ours", "per-frame")):
@@ -85,7 +98,8 @@ def test_what_warps_is_shown_hair_and_clothes_of_the_reference(study):
     plan = Study.model_validate(yaml.safe_load(study.read_text()))
     clip = next(clips(plan, 1, 1))
     bare = replace(clip, own=clip.parts[0])
-    changed = {name: (animator(m)(clip) != animator(m)(bare)).any() for name, m in plan.methods.items()}
+    made = {name: animator(m) for name, m in plan.methods.items()}
+    changed = {name: (make([clip], 0)[0] != make([bare], 0)[0]).any() for name, make in made.items()}
     assert changed == {"copy": False, "warp": True, "ours": True, "per-frame": True}
 
 

@@ -152,7 +152,7 @@ def test_configurations_of_the_study_parse():
     found = {path.stem: read_settings(path) for path in paths}
     assert found["global"].networks.appearance == found["no_encoder"].networks.appearance == "global"
     assert found["global"].model.reference_input < found["no_encoder"].model.reference_input
-    assert (found["temporal_own_noise"].noise, found["temporal"].noise) == ("independent", None)
+    assert (found["published"].model.noise, found["appearance"].model.noise) == ("shared", "static")
     assert found["joint"].images
     assert found["videos"].images is None
     assert found["videos_temporal"].images is None

@@ -294,6 +294,7 @@ def test_shipped_configurations_parse_and_take_overrides():
     configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
     found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
     stages = {"warp": "appearance", "temporal_warp": "temporal", "pose": "appearance", "depth": "appearance"}
+    stages |= {"lora": "appearance"}
     named = ("vae", "appearance", "temporal", "detail", "distill", "decoder")
     stages |= {"vae_decoder": "vae"} | {name: name for name in named}
     stages |= {"wide_vae": "vae", "wide_decoder": "vae", "wide": "appearance"}

@@ -1,4 +1,4 @@
-"""LoRAs of Stable Diffusion 1.5, such as those for few steps, added to a model's weights."""
+"""LoRAs added to a model's weights: of Stable Diffusion 1.5, such as those for few steps, or trained from the model."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ from magicanimate.errors import InputError, first_line
 from magicanimate.models.model import Model
 from magicanimate.models.weights import read_state
 
-_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
-_UNET = "unet."
+DOWN, UP = ".lora_A.weight", ".lora_B.weight"
+PREFIXES = {"denoiser": "unet.", "appearance": "appearance."}
+"""Start of the names of each network's layers. Those of Stable Diffusion 1.5 have the denoiser's only."""
 
 
 def fuse_lora(model: Model, path: Path, scale: float = 1.0) -> Model:
     """Add a LoRA to the denoiser's and the appearance encoder's spatial layers, in place; returns the model.
 
-    What it has for a text encoder, which is not run, is left out. Raises InputError for a file that is no LoRA of
-    Stable Diffusion 1.5, or of another size.
+    Layers of the appearance encoder have changes of their own if the LoRA was trained from a model, else the
+    denoiser's. What it has for a text encoder, which is not run, is left out. Raises InputError for a file that is no
+    LoRA, or one of networks of another size.
     """
     changes = read_lora(path)
-    fused = fuse_network(model.denoiser, changes, scale, path)
-    if missing := sorted(set(changes) - set(fused)):
+    apart = {name: change for name, change in changes.items() if name.startswith(PREFIXES["appearance"])}
+    shared = {name: change for name, change in changes.items() if name not in apart}
+    fused = fuse_network(model.denoiser, shared, scale, path)
+    if missing := sorted(set(shared) - set(fused)):
         raise InputError(f"The LoRA {path} is for another network: the denoiser has no {missing[0]}.")
-    fuse_network(model.appearance, changes, scale, path)
+    own = {name.removeprefix(PREFIXES["appearance"]): change for name, change in apart.items()}
+    fuse_network(model.appearance, own or shared, scale, path)
     note = f"A LoRA ({path.name}, scale {scale:g}) was added to the weights; how well it works was not measured."
     return replace(model, config=model.config.model_copy(update={"limits": [*model.config.limits, note]}))
 
@@ -41,16 +46,17 @@ def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     except (ValueError, KeyError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a LoRA of Stable Diffusion 1.5: {first_line(error)}.") from error
-    own = {name.removeprefix(_UNET): value for name, value in state.items() if not name.startswith("text_encoder")}
+        raise InputError(f"{path} is not a LoRA for a denoiser: {first_line(error)}.") from error
+    networks = {name: value for name, value in state.items() if not name.startswith("text_encoder")}
+    own = {name.removeprefix(PREFIXES["denoiser"]): value for name, value in networks.items()}
     named: Mapping[str, Tensor] = convert_unet_state_dict_to_peft(own)
     factors = {
-        name.removesuffix(_DOWN): (value, named[name.removesuffix(_DOWN) + _UP])
+        name.removesuffix(DOWN): (value, named[name.removesuffix(DOWN) + UP])
         for name, value in named.items()
-        if name.endswith(_DOWN) and name.removesuffix(_DOWN) + _UP in named
+        if name.endswith(DOWN) and name.removesuffix(DOWN) + UP in named
     }
     if not factors or len(named) != 2 * len(factors):
-        raise InputError(f"{path} is not a LoRA of Stable Diffusion 1.5: it has weights other than pairs of factors.")
+        raise InputError(f"{path} is not a LoRA for a denoiser: it has weights other than pairs of factors.")
     return factors
 
 

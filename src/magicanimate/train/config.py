@@ -13,6 +13,7 @@ from magicanimate.train.diffusion import BranchSettings
 from magicanimate.train.distill import DistillSettings
 from magicanimate.train.initial import InitialWeights
 from magicanimate.train.loop import LoopSettings
+from magicanimate.train.lora import LoraSettings
 from magicanimate.train.views import ViewSettings
 from magicanimate.untrusted import parse_yaml, read_yaml_mapping
 
@@ -111,6 +112,9 @@ class TrainSettings(BaseModel):
     noise: NoiseMode | None = Field(
         None, description="with start: the noise of its frames from here on, in training too"
     )
+    lora: LoraSettings | None = Field(
+        None, description="appearance, with start: train low-rank changes of denoiser and appearance encoder instead"
+    )
     branches: BranchSettings | None = None
     distill: DistillSettings | None = None
     detail: DetailSettings | None = None
@@ -138,6 +142,8 @@ class TrainSettings(BaseModel):
         sources = [name for name in ("start", "initial", "networks") if getattr(self, name) is not None]
         if len(sources) > 1:
             raise ValueError(f"only one of {' and '.join(sources)} can say where the networks come from")
+        if self.lora and (self.stage != "appearance" or not self.start):
+            raise ValueError("lora changes a finished model: it needs stage appearance and start")
         if self.noise and not self.start:
             raise ValueError("noise changes the model that training starts from; without start set model.noise")
         if self.vae_folder and self.stage != "appearance":

@@ -19,6 +19,7 @@ from magicanimate.train.batches import Prefetched, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.data import in_turn
 from magicanimate.train.forward import predict_noisy
+from magicanimate.train.lora import MARK
 from magicanimate.train.objective import Objective, offset_noise, person_weight, sampling_noise
 from magicanimate.train.preview import Preview
 
@@ -217,7 +218,8 @@ class DiffusionStage(Prefetched):
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         temporal = self._settings.stage == "temporal"
         every = [(f"{name}.{key}", p) for name, module in self.modules.items() for key, p in module.named_parameters()]
-        every = [(name, p) for name, p in every if (".motion_modules." in name) == temporal]
+        changes = [(name, p) for name, p in every if MARK in name]
+        every = [(name, p) for name, p in changes or every if (".motion_modules." in name) == temporal]
         if not temporal and not self._settings.train_denoiser:
             every = [(name, p) for name, p in every if not name.startswith("denoiser.")]
         if self._settings.control_only:

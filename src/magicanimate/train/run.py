@@ -34,7 +34,14 @@ from magicanimate.train.frozen_layers import store_frozen
 from magicanimate.train.gan import GanStage
 from magicanimate.train.initial import initial_model
 from magicanimate.train.loop import Stage, train
-from magicanimate.train.model_surgery import with_new_control, with_noise, with_vae, with_warp_input
+from magicanimate.train.lora import add_lora, write_lora
+from magicanimate.train.model_surgery import (
+    with_motion_modules,
+    with_new_control,
+    with_noise,
+    with_vae,
+    with_warp_input,
+)
 from magicanimate.train.preview import Preview, held_out
 from magicanimate.train.stand_in import StandinStage
 from magicanimate.train.vae import (
@@ -280,6 +287,10 @@ def _start(settings: TrainSettings, device: torch.device) -> Model:
             model = with_warp_input(model)
         if settings.noise is not None:
             model = with_noise(model, settings.noise)
+        if settings.stage == "temporal":
+            model = with_motion_modules(model)
+        if settings.lora is not None:
+            add_lora(model, settings.lora)
         return model.to(device)
     assert settings.model is not None
     if settings.initial is not None:
@@ -337,6 +348,8 @@ def _run_diffusion(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
         stage, trained = DiffusionStage(model, cache, branches, preview, device, images), model
     _store_frozen(job, stage, model, trained)
     job.train(stage)
+    if settings.lora is not None:
+        return write_lora(trained, settings.out)
     result = settings.out / "model"
     if job.ranks.first:
         save_model(_unrounded(job, stage, trained), result, storage="float32")
