@@ -50,12 +50,12 @@ $(STAMPS)/torch: $(STAMPS)/environment scripts/install_torch.sh
 	@touch $@
 
 $(STAMPS)/package: $(STAMPS)/torch pyproject.toml constraints.txt
-	@echo "Installing magicanimate into $(VENV): 86 packages, about 250 MB to fetch and 1.2 GB on disk, a minute or two"
+	@echo "Installing magicanimate into $(VENV): 84 packages, about 250 MB to fetch and 1.2 GB on disk, a minute or two"
 	@$(PIP) -e .[serve]
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/package
-	@echo "Installing what the tests need into $(VENV): 86 packages, 2.2 GB on disk, about two minutes"
+	@echo "Installing what the tests need into $(VENV): 87 packages, 2.2 GB on disk, about two minutes"
 	@$(PIP) $(TEST_PACKAGES)
 	@touch $@
 

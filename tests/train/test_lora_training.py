@@ -59,7 +59,8 @@ def test_added_changes_are_the_trained_ones(trained, tmp_path):
         for name, parameter in network.named_parameters():
             if name.endswith(".up"):
                 parameter.normal_(std=0.1)
-    path = write_lora(model, tmp_path)
+    path = tmp_path / "lora.safetensors"
+    write_lora(model, path)
     torch.testing.assert_close(output(fuse_lora(load_model(source), path)), output(model), atol=1e-4, rtol=1e-3)
     half = output(fuse_lora(load_model(source), path, 0.5))
     assert (half - output(model)).abs().max() > 1e-2

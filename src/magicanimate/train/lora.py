@@ -13,7 +13,7 @@ from magicanimate.models.lora import DOWN, PREFIXES, UP
 from magicanimate.models.model import Model
 from magicanimate.models.weights import write_safetensors
 
-FILE_NAME = "lora.safetensors"
+LORA_FILE = "lora.safetensors"
 MARK = ".parametrizations.weight.0."
 """In the names of all weights that are trained."""
 
@@ -49,8 +49,8 @@ def add_lora(model: Model, settings: LoraSettings) -> None:
                 register_parametrization(module, "weight", LowRankChange(module.weight, settings.rank))
 
 
-def write_lora(model: Model, folder: Path) -> Path:
-    """Write the changes as `models convert --lora` reads them; returns the file."""
+def write_lora(model: Model, path: Path) -> None:
+    """Write the changes as `models convert --lora` reads them."""
     state = {}
     for name, prefix in PREFIXES.items():
         for layer, module in model.networks[name].named_modules():
@@ -58,5 +58,4 @@ def write_lora(model: Model, folder: Path) -> Path:
                 change, shape = module.parametrizations.weight[0], module.weight.shape
                 state[f"{prefix}{layer}{DOWN}"] = change.down.detach().view(-1, *shape[1:])
                 state[f"{prefix}{layer}{UP}"] = change.up.detach().view(-1, len(change.down), *[1] * (len(shape) - 2))
-    write_safetensors(folder / FILE_NAME, state)
-    return folder / FILE_NAME
+    write_safetensors(path, state)

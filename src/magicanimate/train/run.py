@@ -34,7 +34,7 @@ from magicanimate.train.frozen_layers import store_frozen
 from magicanimate.train.gan import GanStage
 from magicanimate.train.initial import initial_model
 from magicanimate.train.loop import Stage, train
-from magicanimate.train.lora import add_lora, write_lora
+from magicanimate.train.lora import LORA_FILE, add_lora, write_lora
 from magicanimate.train.model_surgery import (
     with_motion_modules,
     with_new_control,
@@ -348,9 +348,9 @@ def _run_diffusion(job: TrainingRun, data: Dataset, test: Dataset) -> Path:
         stage, trained = DiffusionStage(model, cache, branches, preview, device, images), model
     _store_frozen(job, stage, model, trained)
     job.train(stage)
-    if settings.lora is not None:
-        return write_lora(trained, settings.out)
-    result = settings.out / "model"
-    if job.ranks.first:
+    result = settings.out / ("model" if settings.lora is None else LORA_FILE)
+    if job.ranks.first and settings.lora is not None:
+        write_lora(trained, result)
+    elif job.ranks.first:
         save_model(_unrounded(job, stage, trained), result, storage="float32")
     return result
