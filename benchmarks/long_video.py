@@ -44,7 +44,8 @@ def small(frame_HWC: np.ndarray) -> np.ndarray:
 def figures(frames_FHWC: np.ndarray, period: int, stride: int) -> tuple[dict[str, float], list[int]]:
     """Return the figures, and the frames of one pose. stride: frames between borders of windows."""
     first = period  # its surroundings are the same as later ones', unlike those of the very first frame
-    again = [first + period * round((share * (len(frames_FHWC) - 1) - first) // period) for share in AT]
+    last = (len(frames_FHWC) - 1 - first) // period
+    again = [first + period * max(1, round(share * last)) for share in AT]
     one = frames_FHWC[first].astype(np.float64)
     result = {}
     for share, index in zip(AT, again, strict=True):
