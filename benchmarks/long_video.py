@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from magicanimate import MagicAnimatePipeline
+from magicanimate.evaluate.basic import psnr
 from magicanimate.media import open_clip, open_writer
 
 SIDE = 256
@@ -46,12 +47,11 @@ def figures(frames_FHWC: np.ndarray, period: int, stride: int) -> tuple[dict[str
     first = period  # its surroundings are the same as later ones', unlike those of the very first frame
     last = (len(frames_FHWC) - 1 - first) // period
     again = [first + period * max(1, round(share * last)) for share in AT]
-    one = frames_FHWC[first].astype(np.float64)
+    one = frames_FHWC[first]
     result = {}
     for share, index in zip(AT, again, strict=True):
-        other = frames_FHWC[index].astype(np.float64)
-        error = max(((one - other) ** 2).mean(), 1e-9)
-        result[f"psnr_{share:g}"] = float(10 * np.log10(255**2 / error))
+        other = frames_FHWC[index]
+        result[f"psnr_{share:g}"] = psnr(other, one)
         result[f"color_{share:g}"] = float(np.abs(one.mean((0, 1)) - other.mean((0, 1))).max())
     changes_F = np.abs(np.diff(frames_FHWC.astype(np.int16), axis=0)).mean((1, 2, 3))
     borders = np.arange(stride - 1, len(changes_F), stride)

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -124,8 +125,8 @@ def rows(
     given = clip_of_frames(clip.frames_FHWC, clip.fps)
     motion = as_motion(given, AnimateSettings())
 
-    def animated(chosen: Preset, detail: bool = True) -> np.ndarray:
-        return pipe(clip.frames_FHWC[0], motion, preset=chosen, seed=1, detail=detail).frames
+    def animated(chosen: Preset, **more: Any) -> np.ndarray:
+        return pipe(clip.frames_FHWC[0], motion, preset=chosen, seed=1, **more).frames
 
     made: dict[str, Callable[[], np.ndarray]] = {
         "copy": lambda: np.repeat(clip.frames_FHWC[:1], len(clip.frames_FHWC), 0),

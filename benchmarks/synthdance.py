@@ -107,15 +107,15 @@ Animator = Callable[[list[Clip], int], list[np.ndarray]]
 
 
 def animator(method: Method) -> Animator:
-    """The method as a function of clips."""
+    """Return the method as a function of clips."""
     if method.kind == "copy":
-        return lambda clips, seed: [np.repeat(clip.rgb[:1], len(clip.rgb) - 1, 0) for clip in clips]
+        return one_by_one(lambda clip: np.repeat(clip.rgb[:1], len(clip.rgb) - 1, 0))
     if method.kind == "warp":
-        return lambda clips, seed: [warp(clip) for clip in clips]
+        return one_by_one(warp)
     assert method.folder is not None, f"a method of kind {method.kind} needs a folder"
     if method.kind == "gan":
         generator = load_generator(method.folder)
-        return lambda clips, seed: [animate(generator, one.rgb[0], one.parts[0], one.parts[1:]) for one in clips]
+        return one_by_one(lambda clip: animate(generator, clip.rgb[0], clip.parts[0], clip.parts[1:]))
     model = load_model(method.folder)
     if method.noise:
         model = with_noise(model, method.noise)
@@ -128,13 +128,18 @@ def animator(method: Method) -> Animator:
     return diffuse
 
 
+def one_by_one(make: Callable[[Clip], np.ndarray]) -> Animator:
+    """Return an animator that needs no noise and makes each clip alone."""
+    return lambda clips, seed: [make(clip) for clip in clips]
+
+
 def warp(clip: Clip) -> np.ndarray:
     one = PartWarp(clip.rgb[0], clip.own)
     return np.stack([one(parts).picture_HWC for parts in clip.parts[1:]])
 
 
 def quick(study: Study) -> Study:
-    """The study in a minute, to try it."""
+    """Return the study in a minute, to try it."""
     few = {name: one.model_copy(update={"sampling": one.sampling | {"steps": min(5, one.sampling.get("steps", 5))}})
            for name, one in study.methods.items()}  # fmt: skip
     return study.model_copy(update={"methods": few, "people": 2, "motions": 1, "seeds": 1})

@@ -44,7 +44,7 @@ def speaking(face) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def driver(speaking) -> FaceTrack:
-    """The same face, twice as large, of somebody who sways."""
+    """Return the same face, twice as large, of somebody who sways."""
     sway_F3 = 0.15 * np.sin(np.arange(FRAMES))[:, None] * np.array([0.3, 1, 0.5])
     turned = np.einsum("fij,fnj->fni", Rotation.from_rotvec(sway_F3).as_matrix(), 2 * speaking)
     return FaceTrack((turned + np.array([90, 50, 0])).astype(np.float32), np.ones(FRAMES, bool), 25.0)

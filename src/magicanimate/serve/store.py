@@ -73,12 +73,13 @@ class Store:
     def claim(self, worker: str, now: float) -> Record | None:
         """Begin the next job: previews first, then the client who was served longest ago, then the oldest."""
         with self._turn:
-            served: dict[str, float] = {}
-            for job in self._all():
-                served[job.client] = max(served.get(job.client, 0.0), job.started or 0.0)
-            queued = [job for job in self._all() if job.state == "queued"]
+            every = self._all()
+            queued = [job for job in every if job.state == "queued"]
             if not queued:
                 return None
+            served: dict[str, float] = {}
+            for job in every:
+                served[job.client] = max(served.get(job.client, 0.0), job.started or 0.0)
             first = min(queued, key=lambda job: (not job.preview, served[job.client], job.created))
             job = begun(first, worker, now)
             self._write(job)

@@ -54,7 +54,8 @@ def with_vae(model: Model, vae: AutoencoderKL) -> Model:
 
 
 def _take_over(wide: nn.Module, network: nn.Module, channels: list[tuple[int, int]]) -> None:
-    """All weights of a network, with zeros for further channels. channels: of each kind of input, before and after."""
+    """Copy all weights of a network into a wider one, with zeros for further channels. channels: of each kind of input,
+    before and after."""
     weights = dict(network.state_dict())
     pieces = weights[_STEM].split([before for before, _ in channels], 1)
     weights[_STEM] = torch.cat([_padded(x, 1, after) for x, (_, after) in zip(pieces, channels, strict=True)], 1)
