@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     pipe = MagicAnimatePipeline.from_pretrained(chosen.model, device=chosen.device, dtype=chosen.dtype)
     base = {"steps": chosen.steps, "guidance": chosen.guidance, "max_frames": chosen.frames, "size": chosen.size}
     base = {name: value for name, value in base.items() if value is not None}
-    variants = MANY if (chosen.steps or pipe.model.config.steps) >= 8 else FEW
+    variants = MANY if (chosen.steps or pipe.description.config.steps) >= 8 else FEW
 
     rows, pictures = [], []
     for name, changes in variants.items():
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     chosen.out.mkdir(parents=True, exist_ok=True)
     about = {
-        "model": pipe.model.config.name, "frames": len(pictures[0]), "size": list(pictures[0].shape[1:3]),
+        "model": pipe.description.config.name, "frames": len(pictures[0]), "size": list(pictures[0].shape[1:3]),
         "settings": base, "torch": torch.__version__, "machine": platform.processor() or platform.machine(),
         "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip

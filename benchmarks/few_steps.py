@@ -13,23 +13,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-import torch
-from benchmarks.quality import moving_people, still_people
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
-from magicanimate.engine.acceleration import Acceleration, accelerate_model
-from magicanimate.evaluate.basic import psnr
-from magicanimate.evaluate.frames import ssim
-from magicanimate.models.model import Model, load_model
-from magicanimate.networks.vae import encode_images, initial_noise
-from magicanimate.sampling.loop import sample
-from magicanimate.sampling.reuse import FeatureReuse, Policies
-from magicanimate.sampling.settings import SampleSettings
-from magicanimate.train.preview import HeldOut, figures, generate
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from benchmarks.quality import moving_people, still_people  # noqa: E402
+
+from magicanimate.engine.acceleration import accelerate_model  # noqa: E402
+from magicanimate.engine.options import Acceleration  # noqa: E402
+from magicanimate.evaluate.basic import psnr  # noqa: E402
+from magicanimate.evaluate.frames import ssim  # noqa: E402
+from magicanimate.models.model import Model, load_model  # noqa: E402
+from magicanimate.networks.vae import encode_images, initial_noise  # noqa: E402
+from magicanimate.sampling.loop import sample  # noqa: E402
+from magicanimate.sampling.reuse import FeatureReuse, Policies  # noqa: E402
+from magicanimate.sampling.settings import SampleSettings  # noqa: E402
+from magicanimate.train.preview import HeldOut, figures, generate  # noqa: E402
 
 
 def fidelity(model: Model, settings: SampleSettings, held: HeldOut) -> tuple[dict[str, float], np.ndarray]:

@@ -30,16 +30,18 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmarks.counting import step_inputs  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
-from benchmarks.profile.kernels import kernels, relative  # noqa: E402
+from benchmarks.profile.triton_operations import kernels, relative  # noqa: E402
 from benchmarks.sized_models import SIZES, sized_model  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from magicanimate.animation.pipeline import MagicAnimatePipeline, sample_settings  # noqa: E402
+from magicanimate.animation.diffusion import sample_settings  # noqa: E402
+from magicanimate.animation.pipeline import MagicAnimatePipeline  # noqa: E402
 from magicanimate.animation.settings import make_settings  # noqa: E402
 from magicanimate.engine import device as runtime  # noqa: E402
 from magicanimate.engine import operations  # noqa: E402
-from magicanimate.engine.acceleration import Acceleration, accelerate_model  # noqa: E402
+from magicanimate.engine.acceleration import accelerate_model  # noqa: E402
 from magicanimate.engine.cuda_graphs import GraphCompute  # noqa: E402
+from magicanimate.engine.options import Acceleration  # noqa: E402
 from magicanimate.models.compute import Compute  # noqa: E402
 from magicanimate.models.model import Model  # noqa: E402
 from magicanimate.parts.densepose import render_parts  # noqa: E402

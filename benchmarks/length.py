@@ -52,7 +52,7 @@ def measure(frames: int, size: int, steps: int) -> dict[str, float]:
         prepared = peak_memory()
         save_frames(pipe.frames(job, resume_folder=Path(folder) / "steps"), Path(folder) / "out.mp4", 25, {})
         seconds = time.monotonic() - started
-    latents = 4 * pipe.model.latent_channels * frames * (size // pipe.factor) ** 2
+    latents = 4 * pipe.model.latent_channels * frames * (size // pipe.description.pixel_factor) ** 2
     return {
         "frames": frames, "latents_mb": latents / 1e6, "base_mb": base / 1e6, "reading_mb": (prepared - base) / 1e6,
         "peak_mb": peak_memory() / 1e6, "grown_mb": (peak_memory() - base) / 1e6, "seconds": seconds,

@@ -71,7 +71,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     pipe, clip = MagicAnimatePipeline.from_pretrained(arguments.model), open_clip(arguments.motion)
     frames = list(clip)
-    window = pipe.model.config.window - pipe.model.config.overlap
+    window = pipe.description.config.window - pipe.description.config.overlap
     report: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         motion = Path(folder) / "motion.mp4"

@@ -188,7 +188,7 @@ def main(given: list[str] | None = None) -> None:
             print(f"{name:28s} " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
         write_grid(arguments.out / "animate.png", held, frames, columns=12)
         about = {
-            "model": pipe.model.config.name,
+            "model": pipe.description.config.name,
             "size": arguments.size,
             "people": arguments.people,
             "refused": refused,

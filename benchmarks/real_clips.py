@@ -204,7 +204,7 @@ def main(given: list[str] | None = None) -> None:
         if arguments.sheet:
             Image.fromarray(sheet(clip, results)).save(arguments.out / f"{clip.name}.png")
     about = {
-        "version": version(), "model": pipe.model.config.name, "model_version": pipe.model.config.version,
+        "version": version(), "model": pipe.description.config.name, "model_version": pipe.description.config.version,
         "preset": arguments.preset, "frames": arguments.frames, "side": arguments.side, "memory": peak_memory(),
     }  # fmt: skip
     report = {"about": about, "mean": summary(clips), "clips": clips}

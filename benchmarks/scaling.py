@@ -152,7 +152,7 @@ def pass_on(pipe: Any, job: Any) -> float:
 
 def prediction_shape(pipe: Any, job: Any) -> tuple[int, ...]:
     """`[1, c, K, h, w]`."""
-    height, width = (side // pipe.factor for side in job.frame.canvas)
+    height, width = (side // pipe.description.pixel_factor for side in job.frame.canvas)
     return (1, pipe.model.latent_channels, min(job.settings.window, len(job)), height, width)
 
 
@@ -160,7 +160,8 @@ def pieces(pipe: Any, job: Any) -> dict[str, float]:
     """Seconds of each piece of work alone: what every device does in a step, a window, a chunk of frames."""
     import torch
 
-    from magicanimate.animation.pipeline import sample_settings
+    from magicanimate.animation.diffusion import Diffusion, sample_settings
+    from magicanimate.engine.ranks import Ranks
     from magicanimate.networks.vae import initial_noise
     from magicanimate.sampling.reuse import StepCache
     from magicanimate.sampling.settings import Run
@@ -168,11 +169,12 @@ def pieces(pipe: Any, job: Any) -> dict[str, float]:
     from magicanimate.sampling.video_solver import VideoSolver
 
     model, settings = pipe.model, sample_settings(job.settings)
+    diffusion = Diffusion(model, job, Ranks())
     _, channels, _, height, width = prediction_shape(pipe, job)
     latents = initial_noise(1, len(job), (channels, height, width))
     solver = VideoSolver(model.config.scheduler, settings.solver, settings.steps, len(job))
     denoise = VideoDenoiser(model, settings, solver.timesteps, len(job), Run())
-    denoise.prepare(latents[:, :, 0], pipe._control(job, job.signal), latents.shape)
+    denoise.prepare(latents[:, :, 0], diffusion.control(job.signal), latents.shape)
 
     def predicted(first: int, last: int) -> Callable[[], object]:
         def work() -> object:
@@ -184,8 +186,8 @@ def pieces(pipe: Any, job: Any) -> dict[str, float]:
     with torch.no_grad():
         bank, one, two, second = (seconds_of(predicted(*own)) for own in ((0, 0), (0, 1), (0, 2), (1, 2)))
         step = seconds_of(lambda: solver_step(model, settings, latents))
-        chunk = pipe._decode_chunk(job)
-        decode = seconds_of(lambda: pipe._decode_frames(latents[:, :, :chunk], job))
+        chunk = diffusion.decode_chunk
+        decode = seconds_of(lambda: diffusion.decode_frames(latents, range(chunk)))
     return {
         "bank": bank, "window": two - one, "control_again": max(0.0, second - bank - (two - one)), "step": step,
         "decode_chunk": decode, "chunk_frames": chunk, "window_frames": settings.window, "overlap": settings.overlap,

@@ -34,10 +34,11 @@ from benchmarks.counting import flops, step_inputs  # noqa: E402
 from benchmarks.machine import machine_name  # noqa: E402
 from benchmarks.sized_models import sized_model  # noqa: E402
 
-from magicanimate.animation.pipeline import frames_decoded_at_once, sample_settings  # noqa: E402
+from magicanimate.animation.diffusion import frames_decoded_at_once, sample_settings  # noqa: E402
 from magicanimate.animation.settings import make_settings  # noqa: E402
-from magicanimate.engine.acceleration import Acceleration, accelerate_model, wants_channels_last  # noqa: E402
+from magicanimate.engine.acceleration import accelerate_model, wants_channels_last  # noqa: E402
 from magicanimate.engine.device import DTYPES, peak_memory, select_device  # noqa: E402
+from magicanimate.engine.options import Acceleration  # noqa: E402
 from magicanimate.media.video import save_frames  # noqa: E402
 from magicanimate.models.model import Model  # noqa: E402
 from magicanimate.networks.control import embed_control  # noqa: E402

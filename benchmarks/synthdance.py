@@ -7,10 +7,10 @@
 
 The study (YAML) names the methods and the comparisons to be printed. Every method sees the first frame of a clip and
 the part maps of all; what warps the first frame also sees where its person has hair and clothes, as it would find
-them in a photograph. A method whose result is in --out already is not computed again; --methods restricts the
-work. Clips of a study with several seeds count once for each; intervals are over people. --quick: two people, one seed,
-and 5 steps at most, to try the command. Writes NAME.json for every method, `comparisons.json`, `tables.md`, `sheet.png`
-and `changes.png`, the frame-to-frame differences of one clip.
+them in a photograph. A method whose result is in --out already, of as many clips, is not computed again; --methods
+restricts the work. Clips that are made with several seeds count once for each; intervals are over people. --quick: two
+people, one seed, and 5 steps at most, to try the command. Writes NAME.json for every method, `comparisons.json`,
+`tables.md`, `sheet.png` and `changes.png`, the frame-to-frame differences of one clip.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Method(BaseModel):
     temporal: bool = True
     noise: NoiseMode | None = None
     sampling: dict[str, Any] = Field(default_factory=dict, description="SampleSettings, for example overlap: 0")
+    seeds: int = Field(1, ge=1, description="times that each clip is made, with other noise")
 
 
 class Comparison(BaseModel):
@@ -88,7 +89,6 @@ class Study(BaseModel):
     comparisons: list[Comparison] = []
     people: int = 40
     motions: int = 4
-    seeds: int = Field(1, ge=1, description="times that each clip is made, with other noise")
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,19 @@ def warp(clip: Clip) -> np.ndarray:
 
 def quick(study: Study) -> Study:
     """Return the study in a minute, to try it."""
-    few = {name: one.model_copy(update={"sampling": one.sampling | {"steps": min(5, one.sampling.get("steps", 5))}})
-           for name, one in study.methods.items()}  # fmt: skip
-    return study.model_copy(update={"methods": few, "people": 2, "motions": 1, "seeds": 1})
+    few = {
+        name: one.model_copy(
+            update={"sampling": one.sampling | {"steps": min(5, one.sampling.get("steps", 5))}, "seeds": 1}
+        )
+        for name, one in study.methods.items()
+    }
+    return study.model_copy(update={"methods": few, "people": 2, "motions": 1})
+
+
+def read_result(path: Path, videos: int) -> Result | None:
+    """Return a method's result, if it is there and of so many videos."""
+    result = Result.model_validate_json(path.read_text()) if path.exists() else None
+    return result if result and result.videos == videos else None
 
 
 def clips(study: Study, people: int, motions: int) -> Iterator[Clip]:
@@ -159,7 +169,7 @@ def evaluate_method(
     size = json.loads((study.data / INDEX).read_text())["size"]
     evaluation = Evaluation([frames_network, clips_network], settings=EvaluationSettings(size=size), spool=spool)
     make, shown, first = animator(method), [], 0
-    for seed in range(study.seeds):
+    for seed in range(method.seeds):
         remaining = clips(study, people, motions)
         while some := list(islice(remaining, AT_ONCE)):
             for clip, frames in zip(some, make(some, first), strict=True):
@@ -183,11 +193,11 @@ def _number(figure: Figure) -> str:
 
 def table(results: dict[str, Result], names: list[str]) -> list[str]:
     """Methods down, figures across; each with its 95% interval."""
-    lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    lines = ["| method | clips | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
     for method, result in results.items():
         figures = result.figures()
         cells = [_number(figures[name]) if name in figures else "" for name in names]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method} | {result.videos} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -207,14 +217,15 @@ def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
     names = list(next(iter(results.values())).figures())
     first = next(iter(results.values()))
     lines = [
-        f"{first.videos} clips of {first.groups} people, {first.frames} frames at {first.size[1]}x{first.size[0]}; "
+        f"{first.groups} people, clips at {first.size[1]}x{first.size[0]}; "
         "95% intervals over people and clips.",
         "",
         *table(results, names),
         "",
     ]
     kept: dict[str, dict[str, dict[str, Any]]] = {}
-    pairs = [Comparison(title=f"{study.ours} against {name}", with_it=study.ours, without=name) for name in results]
+    alike = [name for name in results if study.methods[name].seeds == study.methods[study.ours].seeds]
+    pairs = [Comparison(title=f"{study.ours} against {name}", with_it=study.ours, without=name) for name in alike]
     for pair in [*pairs, *study.comparisons]:
         if pair.with_it == pair.without or pair.with_it not in results or pair.without not in results:
             continue
@@ -267,24 +278,22 @@ def main(given: list[str] | None = None) -> None:
     if arguments.quick:
         study = quick(study)
     people, motions = arguments.people or study.people, arguments.motions or study.motions
+    videos = {name: people * motions * method.seeds for name, method in study.methods.items()}
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     chosen = arguments.methods or list(study.methods)
     with Progress(disable=arguments.tables_only) as bar:
         for name in [] if arguments.tables_only else chosen:
-            if (out / f"{name}.json").exists():
+            if read_result(out / f"{name}.json", videos[name]):
                 continue
-            task, began = bar.add_task(name, total=people * motions * study.seeds), time.process_time()
+            task, began = bar.add_task(name, total=videos[name]), time.process_time()
             advance = lambda task=task: bar.advance(task)  # noqa: E731
             result, shown = evaluate_method(study.methods[name], study, people, motions, out / "features", advance)
             np.savez_compressed(out / f"{name}.npz", frames=np.stack(shown))
             (out / f"{name}.json").write_text(result.model_dump_json(indent=1))
             print(f"{name}: {time.process_time() - began:.0f} s of processor time, {FPS} frames a second", flush=True)
-    results = {
-        name: Result.model_validate_json((out / f"{name}.json").read_text())
-        for name in study.methods
-        if (out / f"{name}.json").exists()
-    }
+    found = {name: read_result(out / f"{name}.json", videos[name]) for name in study.methods}
+    results = {name: result for name, result in found.items() if result}
     write_tables(study, results, out)
     write_sheet(study, list(results), people, out, out / "sheet.png")
     write_changes(study, list(results), out, out / "changes.png")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,22 +23,25 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
-import torch
-from benchmarks.meta_device import NOWHERE
-from benchmarks.sized_models import SIZES, sized_model
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it runs from anywhere, installed or not
 
-from magicanimate.engine.device import peak_memory, select_device
-from magicanimate.models.model import Model
-from magicanimate.train.cache import LatentCache
-from magicanimate.train.config import TrainSettings, read_settings
-from magicanimate.train.diffusion import DiffusionStage
-from magicanimate.train.distill import DistillStage
-from magicanimate.train.forward import predict_noisy
-from magicanimate.train.frozen_layers import store_frozen
-from magicanimate.train.loop import Stage, train
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from benchmarks.meta_device import NOWHERE  # noqa: E402
+from benchmarks.sized_models import SIZES, sized_model  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.autograd.graph import saved_tensors_hooks  # noqa: E402
+
+from magicanimate.engine.device import peak_memory, select_device  # noqa: E402
+from magicanimate.models.model import Model  # noqa: E402
+from magicanimate.train.cache import LatentCache  # noqa: E402
+from magicanimate.train.config import TrainSettings, read_settings  # noqa: E402
+from magicanimate.train.diffusion import DiffusionStage  # noqa: E402
+from magicanimate.train.distill import DistillStage  # noqa: E402
+from magicanimate.train.forward import predict_noisy  # noqa: E402
+from magicanimate.train.frozen_layers import store_frozen  # noqa: E402
+from magicanimate.train.loop import Stage, train  # noqa: E402
 
 STAGES = ("appearance", "temporal", "distill")
 RECIPES = Path(__file__).resolve().parents[1] / "configs" / "sd15"

@@ -10,7 +10,6 @@ from diffusers import AutoencoderTiny
 
 from magicanimate.engine import acceleration
 from magicanimate.engine.acceleration import (
-    Acceleration,
     accelerate_model,
     compile_model,
     offload_model,
@@ -18,6 +17,7 @@ from magicanimate.engine.acceleration import (
 )
 from magicanimate.engine.fused import FusedResnet
 from magicanimate.engine.onednn_layers import PackedConv2d, has_packed_layers
+from magicanimate.engine.options import Acceleration
 from magicanimate.errors import InputError
 from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.networks.vae import decode_latents

@@ -9,8 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from magicanimate.engine import cuda_graphs as graphs
-from magicanimate.engine.acceleration import Acceleration, accelerate_model
+from magicanimate.engine.acceleration import accelerate_model
 from magicanimate.engine.cuda_graphs import GraphCompute, Graphs
+from magicanimate.engine.options import Acceleration
 from magicanimate.models.compute import Compute
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.reuse import FeatureReuse, Policies, Reuse

@@ -230,6 +230,19 @@ def test_baselines_of_the_study_are_not_loaded_at_run_time():
     assert "denoiser" in loaded
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "loaded"), [([], False), (["--no-detail"], True)])
+def test_a_person_is_drawn_without_loading_networks(tmp_path, more, loaded):
+    example, out = PACKAGE / "assets" / "examples" / "studio", tmp_path / "out.mp4"
+    words = ["animate", "--image", str(example / "picture.png"), "--motion", str(example / "motion.mp4"), *more]
+    words += ["--size", "64x64", "--max-frames", "2", "--steps", "1", "--no-audio", "-o", str(out)]
+    code = f"import sys\nfrom magicanimate.cli.main import main\nsys.argv[1:] = {words!r}\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    print('diffusers' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert out.exists(), ran.stderr
+    assert ran.stdout.split()[-1:] == [str(loaded)]
+
+
 def test_a_heavy_import_is_seen():
     assert loaded_by("import numpy") == {"numpy"}
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from blocks import configuration, settings, weights
-from magicanimate.engine.acceleration import Acceleration, accelerate_model
+from magicanimate.engine.acceleration import accelerate_model
+from magicanimate.engine.options import Acceleration
 from magicanimate.errors import InputError
 from magicanimate.models.model import load_model
 from magicanimate.networks.vae import decode_latents, encode_images

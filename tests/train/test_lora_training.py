@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from blocks import configuration, settings, weights
@@ -65,6 +65,10 @@ def test_added_changes_are_the_trained_ones(trained, tmp_path):
     half = output(fuse_lora(load_model(source), path, 0.5))
     assert (half - output(model)).abs().max() > 1e-2
     assert (output(load_model(source)) - output(model)).abs().max() > 1e-2
+    renamed = {n.replace("appearance.", "appearance.none.", 1): value for n, value in load_file(path).items()}
+    save_file(renamed, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="the appearance encoder has no none"):
+        fuse_lora(load_model(source), tmp_path / "other.safetensors")
 
 
 def test_a_lora_needs_a_finished_model(trained, tmp_path):

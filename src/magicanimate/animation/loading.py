@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import torch
 
 from magicanimate.animation.arguments import AccelerationArguments
-from magicanimate.engine.acceleration import Acceleration, accelerate_model
 from magicanimate.engine.device import DTYPES, select_dtype
+from magicanimate.engine.options import Acceleration, check_options
 from magicanimate.engine.ranks import Ranks
 from magicanimate.errors import InputError, did_you_mean
+from magicanimate.models.description import Description, describe_model
 from magicanimate.models.hub import HUB_ARGUMENTS, fetch_model, is_hub_name, upload_model
-from magicanimate.models.locations import model_folder
-from magicanimate.models.model import load_model, save_model
+from magicanimate.models.locations import is_model_folder, model_folder
 
 if TYPE_CHECKING:
     from magicanimate.models.model import Model
@@ -54,6 +55,9 @@ class Loading:
 
     def model(self) -> Model:
         """Read the model and make it ready. InputError: damaged files, or what model or device cannot do."""
+        from magicanimate.engine.acceleration import accelerate_model
+        from magicanimate.models.model import load_model
+
         return accelerate_model(load_model(self.folder, self.dtype, self.control), self.device, self.options)
 
 
@@ -103,15 +107,38 @@ def moved(targets: tuple[Any, ...], device: Any, dtype: Any) -> tuple[str | None
 class LoadedModel:
     """A model that was loaded to be run, under the names that diffusers' pipelines have for that.
 
-    ranks: the processes that share each job; all of them must run the same calls. loading: where the model is from.
-    sliced: whether frames are decoded one by one.
+    model: None: read from `loading` when it is needed. ranks: the processes that share each job; all of them must run
+    the same calls. loading: where the model is from. sliced: whether frames are decoded one by one.
     """
 
-    def __init__(self, model: Model, ranks: Ranks | None = None, loading: Loading | None = None) -> None:
-        self.model = model
+    def __init__(self, model: Model | None, ranks: Ranks | None = None, loading: Loading | None = None) -> None:
+        if model is None and loading is None:
+            raise ValueError("a pipeline needs a model or a place to load it from")
+        self._model = model
         self.ranks = ranks or Ranks()
         self._loading = loading
         self.sliced = False
+
+    @property
+    def model(self) -> Model:
+        """The networks, read when they are first needed where a drawing may do without them.
+
+        Raises:
+            InputError: files that are damaged, or do not fit each other, the device or its memory.
+        """
+        if self._model is None:
+            assert self._loading is not None, "checked by the constructor"
+            with memory_explained():
+                self._model = self._loading.model()
+        return self._model
+
+    @cached_property
+    def description(self) -> Description:
+        """Description of the model, for which no network is needed."""
+        if self._model is not None:
+            return self._model.description
+        assert self._loading is not None, "checked by the constructor"
+        return describe_model(self._loading.folder, self._loading.control)
 
     @classmethod
     def from_pretrained(
@@ -146,8 +173,8 @@ class LoadedModel:
         loading = Loading(
             folder=find_folder(name_or_path, hub), control=control, device=chosen, dtype=number_format, options=options
         )
-        with memory_explained():
-            return cls(loading.model(), ranks, loading)
+        check_options(options, chosen)
+        return cls(None, ranks, loading)._ready()
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the model as a model folder, with the name and description that it has.
@@ -155,6 +182,8 @@ class LoadedModel:
         Raises:
             InputError: weights in 8 bit or packed for a CPU, or a folder that cannot be written.
         """
+        from magicanimate.models.model import save_model
+
         save_model(self.model, save_directory)
 
     def push_to_hub(
@@ -202,7 +231,7 @@ class LoadedModel:
         if (where, wanted) == (there, current):
             return self
         if loading is None:
-            self.model = self.model.to(where, wanted)
+            self._model = self.model.to(where, wanted)
             return self
         return self._load(replace(loading, device=where, dtype=wanted))
 
@@ -226,8 +255,15 @@ class LoadedModel:
         self.sliced = False
 
     def _load(self, loading: Loading) -> Self:
-        with memory_explained():
-            self.model, self._loading = loading.model(), loading
+        check_options(loading.options, loading.device)
+        self._model, self._loading = None, loading
+        return self._ready()
+
+    def _ready(self) -> Self:
+        """Read the networks now, unless the model draws the picture's people and mostly needs none."""
+        assert self._loading is not None, "loaded from a folder"
+        if not is_model_folder(self._loading.folder) or not self.description.draws_alone:
+            self.model  # noqa: B018, read here
         return self
 
 

@@ -194,7 +194,7 @@ class Animation:
             pipe = MagicAnimatePipeline.from_pretrained(self._model.model, ranks=ranks, **options)
             progress("loading", 1, 1)
             job = pipe.prepare(pictures, motion, self._settings, progress=progress)
-            for line in _what_matters(job, pipe.model.config, (pictures[0].shape[0], pictures[0].shape[1])):
+            for line in _what_matters(job, pipe.description.config, (pictures[0].shape[0], pictures[0].shape[1])):
                 console.print(line, markup=False)
             progress.expect(len(job), job.settings.steps)
             if self._dry_run:

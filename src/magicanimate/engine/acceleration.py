@@ -7,9 +7,9 @@ packed weights (onednn_layers.py) are chosen here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny
@@ -22,13 +22,13 @@ from magicanimate.engine.cuda_graphs import CudaRecorder, GraphCompute, Graphs
 from magicanimate.engine.device import fast_on_cpu
 from magicanimate.engine.fused import fuse_network, join_products, pack_network
 from magicanimate.engine.onednn_layers import can_pack
+from magicanimate.engine.options import Acceleration, Quantize, check_options
 from magicanimate.errors import InputError
 from magicanimate.models.fingerprint import model_fingerprint
 from magicanimate.models.hub import fetch_folder, is_hub_name
 from magicanimate.models.model import Model, load_network
 from magicanimate.networks.build import build
 
-Quantize = Literal["none", "int8", "fp8"]
 HEAVY = ("denoiser", "appearance", "control")
 """Networks that run in every step."""
 COMPILED = (ResnetBlock2D, FeedForward)
@@ -42,28 +42,6 @@ BANK_STEPS = 5
 FP8_CAPABILITY = (8, 9)
 CAST = (nn.Linear, nn.Conv2d, nn.Embedding)
 """Layers that hold nearly all weights."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acceleration:
-    """Options of model execution.
-
-    quantize: weights of the linear layers in 8 bit. offload: weights rest on the host and visit the GPU layer by
-    layer. compile: the residual blocks and feed-forward layers, in the first step of every size.
-    decoder: a folder with a small decoder (diffusers' AutoencoderTiny) for the model's latents.
-    graphs: what steps compute is recorded as CUDA graphs; see cuda_graphs.py. None: on NVIDIA GPUs, with plain layers.
-    """
-
-    quantize: Quantize = "none"
-    offload: bool = False
-    compile: bool = False
-    decoder: Path | None = None
-    graphs: bool | None = None
-
-    @property
-    def plain(self) -> bool:
-        """True if the layers are called unchanged."""
-        return not (self.offload or self.compile or self.quantize != "none")
 
 
 def accelerate_model(model: Model, device: torch.device, options: Acceleration) -> Model:
@@ -94,20 +72,6 @@ def accelerate_model(model: Model, device: torch.device, options: Acceleration) 
             graphs = Graphs(CudaRecorder(device))
             model = replace(model, compute=GraphCompute(**vars(model.compute), graphs=graphs))
     return compile_model(model) if options.compile else model
-
-
-def check_options(options: Acceleration, device: torch.device) -> None:
-    """Raise InputError for options that exclude each other or that the device cannot do."""
-    if options.quantize not in get_args(Quantize):
-        raise InputError(f"Unknown weights {options.quantize!r}: choose {', '.join(get_args(Quantize))}.")
-    if options.offload and device.type != "cuda":
-        raise InputError(f"--offload moves weights between host and GPU, and {device.type} is none; leave it out.")
-    if options.offload and options.compile:
-        raise InputError("Layers that visit the GPU cannot be compiled: choose --offload or --compile.")
-    if options.graphs and device.type != "cuda":
-        raise InputError(f"--graphs records what an NVIDIA GPU does, and {device.type} is none; leave it out.")
-    if options.graphs and not options.plain:
-        raise InputError("--graphs goes with plain layers only: leave out --offload, --compile and --quantize.")
 
 
 def arrange_networks(model: Model, device: torch.device, fuse: bool) -> None:

@@ -30,11 +30,14 @@ def fuse_lora(model: Model, path: Path, scale: float = 1.0) -> Model:
     changes = read_lora(path)
     apart = {name: change for name, change in changes.items() if name.startswith(PREFIXES["appearance"])}
     shared = {name: change for name, change in changes.items() if name not in apart}
-    fused = fuse_network(model.denoiser, shared, scale, path)
-    if missing := sorted(set(shared) - set(fused)):
-        raise InputError(f"The LoRA {path} is for another network: the denoiser has no {missing[0]}.")
     own = {name.removeprefix(PREFIXES["appearance"]): change for name, change in apart.items()}
-    fuse_network(model.appearance, own or shared, scale, path)
+    for title, network, factors, needed in (
+        ("denoiser", model.denoiser, shared, shared),
+        ("appearance encoder", model.appearance, own or shared, own),
+    ):
+        fused = fuse_network(network, factors, scale, path)
+        if missing := sorted(set(needed) - set(fused)):
+            raise InputError(f"The LoRA {path} is for another network: the {title} has no {missing[0]}.")
     note = f"A LoRA ({path.name}, scale {scale:g}) was added to the weights; how well it works was not measured."
     return replace(model, config=model.config.model_copy(update={"limits": [*model.config.limits, note]}))
 

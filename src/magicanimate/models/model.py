@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from magicanimate.errors import InputError, first_line
 from magicanimate.files import write_json
 from magicanimate.models.compute import Compute
-from magicanimate.models.config import ENCODINGS, FILE_NAME, ModelConfig, read_config
+from magicanimate.models.config import FILE_NAME, ModelConfig, read_config
+from magicanimate.models.description import (
+    DETAIL,
+    WEIGHTS_NAME,
+    Description,
+    chosen_control,
+    no_control,
+    read_network_config,
+)
 from magicanimate.models.locations import is_model_folder, model_folder
 from magicanimate.models.official import read_official
 from magicanimate.models.official_files import PROMPT_NAME
@@ -34,13 +42,11 @@ from magicanimate.networks.control import Control, build_control
 from magicanimate.networks.denoiser import Denoiser, build_denoiser
 from magicanimate.networks.detail import build_detail, granularity
 from magicanimate.networks.vae import build_vae, pixel_factor
-from magicanimate.untrusted import read_json_object
 
 if TYPE_CHECKING:
     from magicanimate.networks.global_embedding import GlobalEmbedding
 
 Storage = Literal["float32", "float16", "bfloat16", "int8"]
-WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 INDEX_NAME = "model_index.json"
 DIFFUSERS_CLASSES = {
     "denoiser": "UNetMotionModel",
@@ -54,9 +60,6 @@ SHARES = "_shares"
 """Entry of config.json: the network has all weights that its file lacks in common with the one that is named."""
 _VAE_EXACT = ("encoder.conv_out", "quant_conv", "decoder.conv_in", "shortcut", "upsamplers")
 """Weights of a VAE that stay float16 among int8 ones: the latents and all pixels pass them, beside no other way."""
-_LARGEST, _LARGEST_LIST = 2**20, 64  # numbers, and lengths of lists, in descriptions of networks
-DETAIL = "detail"
-"""Folder of the fifth, which models may have: a UNet2DModel."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ class Model:
         return self.compute.dtype or self.denoiser.conv_norm_out.weight.dtype
 
     @property
+    def description(self) -> Description:
+        """Description of the model, for which no network is needed."""
+        return Description(self.config, self.pixel_factor, self.detail is not None)
+
+    @property
     def latent_channels(self) -> int:
         """Channels of the latents that are denoised."""
         return self.vae.config["latent_channels"]
@@ -112,7 +120,7 @@ class Model:
     @property
     def pixel_factor(self) -> int:
         """Pixels per latent along each axis."""
-        return pixel_factor(self.vae, self.config.patch)
+        return pixel_factor(self.vae.config, self.config.patch)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Model:
         """Move the networks in place, and the prompt; returns the model that has both."""
@@ -135,14 +143,9 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, con
     folder = model_folder(name_or_path)
     if not is_model_folder(folder):
         if control not in (None, "densepose"):
-            raise _no_control(folder, str(control), ["densepose"])
+            raise no_control(folder, str(control), ["densepose"])
         return Model(**vars(read_official(folder))).to(dtype=dtype)
-    config = read_config(folder)
-    kinds = control_folders(folder, config)
-    if control and control not in kinds:
-        raise _no_control(folder, control, list(kinds))
-    control_folder = kinds[control or config.control]
-    config = config.with_control(control or config.control)
+    config, control_folder = chosen_control(folder, control)
     networks: dict[str, Any] = {
         "denoiser": load_network(folder / "denoiser", lambda c: build_denoiser(c, config.norm_scope), dtype),
         "appearance": load_network(folder / "appearance", build_appearance_kind, dtype),
@@ -153,19 +156,6 @@ def load_model(name_or_path: str | Path, dtype: torch.dtype = torch.float32, con
     model = Model(config=config, empty_prompt=read_prompt(folder / PROMPT_NAME, dtype), **networks)
     check_sizes(model, folder)
     return model
-
-
-def control_folders(folder: Path, config: ModelConfig) -> dict[str, Path]:
-    """Return the ControlNets of a model folder by kind: `control` is of the model's own, `control_KIND` of another."""
-    others = {kind: folder / f"control_{kind}" for kind in ENCODINGS if kind != config.control}
-    own: dict[str, Path] = {config.control: folder / "control"}
-    return own | {kind: path for kind, path in others.items() if path.is_dir()}
-
-
-def _no_control(folder: Path, control: str, present: list[str]) -> InputError:
-    return InputError(
-        f"The model {folder.name} has no ControlNet for {control}; it takes {' and '.join(present)} as --control."
-    )
 
 
 def build_appearance_kind(config: Mapping[str, Any]) -> nn.Module:
@@ -223,16 +213,6 @@ def add_control(folder: Path, model: Model) -> Path:
     arguments = network_config(model.control, DIFFUSERS_CLASSES["control"])
     write_json(target / "config.json", arguments | {SHARES: "control"})
     return target
-
-
-def read_network_config(path: Path) -> dict[str, Any]:
-    """Read a network's config.json. Raises InputError that names the file."""
-    config = read_json_object(path, "The network description", "fetch or save the model again")
-    for name, value in config.items():
-        numbers = value if isinstance(value, list) else [value]
-        if len(numbers) > _LARGEST_LIST or any(isinstance(n, int | float) and not abs(n) <= _LARGEST for n in numbers):
-            raise InputError(f"The network description {path} has a {name} that no network has; fetch the model again.")
-    return config
 
 
 def check_sizes(model: Model, source: object) -> None:

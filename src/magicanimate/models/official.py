@@ -88,7 +88,8 @@ def read_official(root: Path) -> OfficialModel:
 
 def official_config(files: Files) -> ModelConfig:
     """Return the model description of the official checkpoints, with the published inference settings."""
-    resolution = int(read_json(files["unet config"]).get("sample_size", 64)) * pixel_factor(meta_vae(files), patch=1)
+    factor = pixel_factor(meta_vae(files).config, patch=1)
+    resolution = int(read_json(files["unet config"]).get("sample_size", 64)) * factor
     return ModelConfig(
         name="magicanimate",
         version="official",

@@ -60,7 +60,8 @@ def fetch_converted(out: Path, storage: str, single_file: Path | None, say: Say)
         InputError: as `fetch_official`, and for files that cannot be read.
     """
     from magicanimate.models import official
-    from magicanimate.models.model import WEIGHTS_NAME, save_network, write_description
+    from magicanimate.models.description import WEIGHTS_NAME
+    from magicanimate.models.model import save_network, write_description
     from magicanimate.models.weights import write_prompt
 
     part = out.with_name(f"{out.name}.{storage}.part")

@@ -25,14 +25,14 @@ def build_vae(config: Mapping[str, Any]) -> AutoencoderKL:
     return build(AutoencoderKL, config, "VAE")
 
 
-def pixel_factor(vae: AutoencoderKL, patch: int) -> int:
-    """Return pixels per latent along each axis."""
-    return patch * 2 ** (len(vae.config["block_out_channels"]) - 1)
+def pixel_factor(config: Mapping[str, Any], patch: int) -> int:
+    """Return pixels per latent along each axis. config: the VAE's."""
+    return patch * 2 ** (len(config["block_out_channels"]) - 1)
 
 
 def encode_images(vae: AutoencoderKL, images_BCHW: Tensor, patch: int = 1) -> Tensor:
     """Encode pictures in [0, 1] to latents `[B, c, h, w]`: the posterior's mean times the scaling factor."""
-    require_multiple(images_BCHW.shape[-2], images_BCHW.shape[-1], pixel_factor(vae, patch))
+    require_multiple(images_BCHW.shape[-2], images_BCHW.shape[-1], pixel_factor(vae.config, patch))
     folded = space_to_depth(images_BCHW * 2 - 1, patch)
     return vae.encode(folded).latent_dist.mean * vae.config["scaling_factor"]
 

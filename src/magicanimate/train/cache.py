@@ -151,7 +151,7 @@ def _write(
     example = data.control(control, 0)
     folder.mkdir(parents=True, exist_ok=True)
     frames, size, rows = data.settings.frames, data.settings.size, len(data) * views.count
-    channels, cells = vae.config["latent_channels"], size // pixel_factor(vae, settings.patch)
+    channels, cells = vae.config["latent_channels"], size // pixel_factor(vae.config, settings.patch)
     shape = (rows, frames, channels, cells, cells)
     latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, shape)
     cell = (25, size // stride, size // stride) if by_part else example.shape[1:]
