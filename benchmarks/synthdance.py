@@ -217,8 +217,7 @@ def write_tables(study: Study, results: dict[str, Result], out: Path) -> None:
     names = list(next(iter(results.values())).figures())
     first = next(iter(results.values()))
     lines = [
-        f"{first.groups} people, clips at {first.size[1]}x{first.size[0]}; "
-        "95% intervals over people and clips.",
+        f"{first.groups} people, clips at {first.size[1]}x{first.size[0]}; 95% intervals over people and clips.",
         "",
         *table(results, names),
         "",

@@ -39,14 +39,20 @@ LONG_FILES = [
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
 
 
+PLACE = {Path(__file__).resolve().parent / name: index for index, name in enumerate(LONG_FILES)}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import long files where none of their tests is wanted."""
+    return True if collection_path in PLACE and "not long" in config.getoption("markexpr") else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first and marked, the others as they were found."""
-    root = Path(__file__).resolve().parent
-    place = {root / name: index for index, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    items.sort(key=lambda item: PLACE.get(item.path, len(PLACE)))
     for item in items:
-        if item.path in place:
+        if item.path in PLACE:
             item.add_marker("long")
 
 
