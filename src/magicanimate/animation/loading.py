@@ -256,8 +256,9 @@ class LoadedModel:
 
     def _load(self, loading: Loading) -> Self:
         check_options(loading.options, loading.device)
-        self._model, self._loading = None, loading
-        return self._ready()
+        fresh = type(self)(None, self.ranks, loading)._ready()  # may fail, and then this one stays as it is
+        self._model, self._loading = fresh._model, loading
+        return self
 
     def _ready(self) -> Self:
         """Read the networks now, unless the model draws the picture's people and mostly needs none."""
