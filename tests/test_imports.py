@@ -243,6 +243,16 @@ def test_a_person_is_drawn_without_loading_networks(tmp_path, more, loaded):
     assert ran.stdout.split()[-1:] == [str(loaded)]
 
 
+@pytest.mark.parametrize(
+    ("module", "works"), [("magicanimate.train.run", True), ("diffusers.loaders.StableDiffusionLoraLoaderMixin", False)]
+)
+def test_training_needs_no_transformers(module, works):
+    folder, _, name = module.rpartition(".")
+    code = f"import sys\nsys.modules['transformers'] = None\nfrom {folder} import {name}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode == 0) is works, ran.stderr
+
+
 def test_a_heavy_import_is_seen():
     assert loaded_by("import numpy") == {"numpy"}
 
