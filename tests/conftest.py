@@ -36,10 +36,8 @@ LONG_FILES = [
     "train/test_study.py", "train/test_decoder.py", "train/test_prepare_parts.py", "train/test_model_surgery.py",
     "test_real_pairs.py", "test_project_files.py", "test_bare_machine.py", "test_fuzz.py", "motion/test_motion_out.py",
 ]  # fmt: skip
-REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
-
-
 PLACE = {Path(__file__).resolve().parent / name: index for index, name in enumerate(LONG_FILES)}
+REAL_INPUTS = Path(__file__).resolve().parents[2] / "shared" / "inputs"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -173,7 +173,6 @@ class LoadedModel:
         loading = Loading(
             folder=find_folder(name_or_path, hub), control=control, device=chosen, dtype=number_format, options=options
         )
-        check_options(options, chosen)
         return cls(None, ranks, loading)._ready()
 
     def save_pretrained(self, save_directory: str | Path) -> None:
@@ -255,14 +254,14 @@ class LoadedModel:
         self.sliced = False
 
     def _load(self, loading: Loading) -> Self:
-        check_options(loading.options, loading.device)
         fresh = type(self)(None, self.ranks, loading)._ready()  # may fail, and then this one stays as it is
         self._model, self._loading = fresh._model, loading
         return self
 
     def _ready(self) -> Self:
-        """Read the networks now, unless the model draws the picture's people and mostly needs none."""
+        """Check the options; read the networks, unless the model draws the picture's people and mostly needs none."""
         assert self._loading is not None, "loaded from a folder"
+        check_options(self._loading.options, self._loading.device)
         if not is_model_folder(self._loading.folder) or not self.description.draws_alone:
             self.model  # noqa: B018, read here
         return self

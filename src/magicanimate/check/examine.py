@@ -19,6 +19,7 @@ from magicanimate.check.findings import Finding, find
 from magicanimate.check.measure import measure
 from magicanimate.check.sheet import draw_sheet
 from magicanimate.models.config import ModelConfig
+from magicanimate.models.description import DETAIL
 from magicanimate.models.locations import named_models
 from magicanimate.progress import Progress
 
@@ -72,7 +73,7 @@ def examine(
         settings = make_settings(**(settings or {}))
     image_HWC = as_picture(image)
     folder = named_models().get(config.name)
-    mends = folder is not None and (folder / "detail").is_dir()
+    mends = folder is not None and (folder / DETAIL).is_dir()
     job = prepare_job(
         config, _FACTOR, image_HWC, motion, settings, progress, draws=config.warp_input or mends, mends=mends
     )

@@ -13,7 +13,7 @@ from magicanimate.untrusted import read_json_object
 
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 DETAIL = "detail"
-"""Folder of the fifth, which models may have: a UNet2DModel."""
+"""Folder of the network that mends drawings, a UNet2DModel, which not every model has."""
 _LARGEST, _LARGEST_LIST = 2**20, 64  # numbers, and lengths of lists, in descriptions of networks
 
 
