@@ -1,12 +1,13 @@
-"""A distilled model beside its teacher: fidelity to held-out people, and time of a frame.
+"""Distilled models beside their teacher: fidelity to held-out people, and time of a frame.
 
-    python benchmarks/few_steps.py --teacher tiny --student runs/tiny/distill/model --out results/few_steps.json
+    python benchmarks/few_steps.py --students runs/tiny/distill/model --size 512 --out results/few_steps.json
     python benchmarks/few_steps.py ... --decoder runs/tiny/decoder/decoder --cache 2
 
---decoder and --cache are those of `magicanimate animate`, for the student alone.
+--decoder and --cache are those of `magicanimate animate`, for the students alone.
 
-Both start from the same noise. Times are those of one window of frames without start and picture: denoising alone, and
-with decoding and detail; the two models take turns, medians are reported.
+Rows: the teacher, the teacher without guidance, and the students, from the same noise. Times are those of one window of
+frames without start and picture: denoising alone, and with decoding and detail; the rows take turns, medians are
+reported.
 """
 
 from __future__ import annotations
@@ -68,26 +69,25 @@ def whole_seconds(model: Model, settings: SampleSettings, held: HeldOut) -> floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", default="tiny")
-    parser.add_argument("--student", required=True)
-    parser.add_argument("--decoder", type=Path, help="a small decoder (stage decoder) for the student")
-    parser.add_argument(
-        "--cache", type=int, default=1, help="the student computes deep features in every so many steps"
-    )
+    parser.add_argument("--students", nargs="+", required=True, metavar="FOLDER")
+    parser.add_argument("--decoder", type=Path, help="a small decoder (stage decoder) for the students")
+    parser.add_argument("--cache", type=int, default=1, help="students compute deep features in every so many steps")
     parser.add_argument("--people", type=int, default=48)
-    parser.add_argument("--steps", type=int, default=25, help="the teacher's")
-    parser.add_argument("--guidance", type=float, help="the teacher's; default: what the student was taught with")
+    parser.add_argument("--size", type=int, help="width and height in pixels; default: the teacher's own")
+    parser.add_argument("--steps", type=int, help="the teacher's; default: its own")
+    parser.add_argument("--guidance", type=float, help="the teacher's; default: its own")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    teacher, student = load_model(arguments.teacher), load_model(arguments.student)
+    teacher = load_model(arguments.teacher)
     teacher = accelerate_model(teacher, teacher.device, Acceleration())
-    student = accelerate_model(student, student.device, Acceleration(decoder=arguments.decoder))
-    taught = student.config.training.get("distilled", {}).get("guidance", teacher.config.guidance)
-    chosen = {
-        "teacher": (teacher, {"steps": arguments.steps, "guidance": arguments.guidance or taught}),
-        "student": (student, {"policies": Policies(features=FeatureReuse(arguments.cache))}),
-    }
-    size = teacher.config.resolution[0]
+    own = {name: value for name in ("steps", "guidance") if (value := getattr(arguments, name)) is not None}
+    chosen = {"teacher": (teacher, own), "teacher without guidance": (teacher, own | {"guidance": 1.0})}
+    for folder in arguments.students:
+        student = load_model(folder)
+        student = accelerate_model(student, student.device, Acceleration(decoder=arguments.decoder))
+        chosen[folder] = (student, {"policies": Policies(features=FeatureReuse(arguments.cache))})
+    size = arguments.size or teacher.config.resolution[0]
     still, clip = still_people(arguments.people, size), moving_people(1, size)
     result: dict[str, dict[str, float]] = {}
     frames, times = {}, {name: ([], []) for name in chosen}
@@ -100,18 +100,17 @@ def main() -> None:
             times[name][0].append(denoising_seconds(model, moving, clip))
             times[name][1].append(whole_seconds(model, moving, clip))
     for name, (denoising, whole) in times.items():
-        result[name] |= {"denoising_seconds": median(denoising), "seconds": median(whole)}
+        pairs = zip(frames[name], frames["teacher"], strict=True)
+        result[name] |= {
+            "denoising_seconds": median(denoising),
+            "seconds": median(whole),
+            "times_faster_denoising": median(times["teacher"][0]) / median(denoising),
+            "times_faster": median(times["teacher"][1]) / median(whole),
+            "to_teacher": float("inf") if name == "teacher" else float(np.mean([psnr(*pair) for pair in pairs])),
+        }  # fmt: skip
         print(name, {key: round(value, 4) for key, value in result[name].items()})
-    a, b = result["teacher"], result["student"]
-    result["student against teacher"] = {
-        "psnr": b["psnr"] - a["psnr"], "ssim": b["ssim"] - a["ssim"],
-        "to_teacher": float(np.mean([psnr(*pair) for pair in zip(frames["student"], frames["teacher"], strict=True)])),
-        "times_faster_denoising": a["denoising_seconds"] / b["denoising_seconds"],
-        "times_faster": a["seconds"] / b["seconds"],
-    }  # fmt: skip
-    print(result["student against teacher"])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.write_text(json.dumps({"size": size, "people": arguments.people} | result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

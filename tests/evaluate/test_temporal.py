@@ -34,6 +34,18 @@ def test_dtssd_sees_lost_motion_and_flicker():
     assert dtssd(noisy(target, 20), target).min() > dtssd(noisy(target, 5), target).max() > 0
 
 
+def test_only_pixels_of_a_region_count():
+    target = drifting()
+    output, where = noisy(target, 20), np.zeros(target.shape[:3], bool)
+    output[:, :32] = target[:, :32]
+    where[:, 4:24] = True
+    assert dtssd(output, target, where).max() == 0 < dtssd(output, target, ~where).min()
+    inside, outside = (warping_errors(output, target, region)[0] for region in (where, ~where))
+    assert inside.max() < 1e-3 < outside.min()
+    assert np.isnan(dtssd(output, target, np.zeros_like(where))).all()
+    assert np.isnan(warping_errors(output, target, np.zeros_like(where))[0]).all()
+
+
 def test_warping_error_follows_the_targets_motion():
     target = drifting()
     of_output, of_target = warping_errors(target, target)

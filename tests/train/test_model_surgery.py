@@ -10,7 +10,7 @@ from magicanimate.models.model import load_model
 from magicanimate.networks.vae import decode_latents, encode_images
 from magicanimate.sampling.loop import sample
 from magicanimate.sampling.settings import SampleSettings
-from magicanimate.train.model_surgery import with_motion_modules, with_vae
+from magicanimate.train.model_surgery import with_motion_modules, with_vae, without_motion_modules
 from magicanimate.train.vae import build_vae, with_further_channels
 from random_models import random_model
 
@@ -65,6 +65,7 @@ def test_fresh_motion_modules_of_the_shipped_model_change_nothing_yet():
         if hasattr(module, "proj_out") and hasattr(module, "window"):
             module.proj_out.weight.normal_(std=0.1)
     assert not torch.allclose(model.denoiser(x, time, text), expected)
+    assert torch.equal(without_motion_modules(model).denoiser.eval()(x, time, text), expected)
 
 
 def test_a_vae_that_does_not_fit_is_named():

@@ -21,7 +21,7 @@ from magicanimate.train.cache import LatentCache
 from magicanimate.train.config import read_settings
 from magicanimate.train.diffusion import BranchSettings, draw_batch
 from magicanimate.train.loop import CHECKPOINT, LOG, LoopSettings, learning_rate, save_weights, train
-from magicanimate.train.objective import Objective, person_weight
+from magicanimate.train.objective import Objective, cell_weight
 from magicanimate.train.run import run
 from stages import Line, line_weights
 
@@ -204,10 +204,16 @@ def test_person_weight_has_mean_one_and_favors_the_person():
     planes = torch.zeros(2, 25, 8, 8)
     planes[:, 0] = 1
     planes[:, 0, :4, :4], planes[:, 2, :4, :4] = 0, 1
-    weight = person_weight(planes, torch.zeros(1, 4, 2, 4, 4), 1.0)
+    weight = cell_weight(planes, torch.zeros(1, 4, 2, 4, 4), 1.0)
     assert weight.shape == (1, 1, 2, 4, 4)
     assert weight.mean() == pytest.approx(1)
     assert weight[0, 0, 0, 0, 0] == pytest.approx(2 * weight[0, 0, 0, 3, 3])
+    known = torch.ones(2, 1, 8, 8)
+    known[:, :, 4:, 4:] = 0
+    both = cell_weight(planes, torch.zeros(1, 4, 2, 4, 4), 1.0, unknown=3.0, known_N1hw=known)
+    assert both.mean() == pytest.approx(1)
+    assert both[0, 0, :, 3, 3] / both[0, 0, :, 0, 3] == pytest.approx(4)
+    assert both[0, 0, :, 0, 0] / both[0, 0, :, 0, 3] == pytest.approx(2)
 
 
 def branches(stage: str, count: int, **changes: object) -> list:
@@ -294,7 +300,7 @@ def test_shipped_configurations_parse_and_take_overrides():
     configs = Path(__file__).resolve().parents[2] / "configs" / "tiny"
     found = {path.stem: read_settings(path, ["loop.steps=7"]) for path in sorted(configs.glob("*.yaml"))}
     stages = {"warp": "appearance", "temporal_warp": "temporal", "pose": "appearance", "depth": "appearance"}
-    stages |= {"lora": "appearance"}
+    stages |= {"lora": "appearance", "unknown": "temporal"}
     named = ("vae", "appearance", "temporal", "detail", "distill", "decoder")
     stages |= {"vae_decoder": "vae"} | {name: name for name in named}
     stages |= {"wide_vae": "vae", "wide_decoder": "vae", "wide": "appearance"}

@@ -15,16 +15,19 @@ from magicanimate.evaluate.frames import gray
 _AGREE, _SLACK = 0.01, 0.5  # Sundaram et al. 2010, eq. 5: a pixel is seen in both frames
 
 
-def dtssd(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> np.ndarray:
+def dtssd(output_FHWC: np.ndarray, target_FHWC: np.ndarray, where_FHW: np.ndarray | None = None) -> np.ndarray:
     """Return the error of the frame-to-frame change, in [0, 1]: [F-1].
 
     sqrt(mean over pixels and channels of ((y[t+1] - y[t]) - (x[t+1] - x[t]))^2), after Erofeev et al. 2015
     (Perceptually motivated benchmark for video matting), eq. 4, on colors instead of opacity.
+
+    where: [F, H, W] bool; only pixels that are True in both frames count, and without any the error is NaN.
     """
     errors = []
     for t in range(len(output_FHWC) - 1):
-        change = _change(output_FHWC, t) - _change(target_FHWC, t)
-        errors.append(np.sqrt((change**2).mean()))
+        change_HWC = _change(output_FHWC, t) - _change(target_FHWC, t)
+        counted = change_HWC if where_FHW is None else change_HWC[where_FHW[t] & where_FHW[t + 1]]
+        errors.append(np.sqrt((counted**2).mean()) if counted.size else np.nan)
     return np.array(errors, np.float64)
 
 
@@ -32,12 +35,15 @@ def _change(frames_FHWC: np.ndarray, t: int) -> np.ndarray:
     return (frames_FHWC[t + 1].astype(np.float64) - frames_FHWC[t]) / 255.0
 
 
-def warping_errors(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def warping_errors(
+    output_FHWC: np.ndarray, target_FHWC: np.ndarray, where_FHW: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the warping errors of output and target, [F-1] each, in squared [0, 1]; NaN where nothing is seen in both.
 
     Mean over the pixels that are seen in both frames, and over channels, of (y[t] - warp(y[t+1]))^2 along the flow
     from x[t] to x[t+1] (Lai et al. 2018, Learning Blind Video Temporal Consistency, eq. 9 to 11). The flow is the
     target's, so a video that stands still where the target moves is not rewarded. Flow: DIS (Kroeger et al. 2016).
+    where: [F, H, W] bool; only pixels that are True in the earlier frame count.
 
     Raises:
         InputError: OpenCV is not installed.
@@ -50,6 +56,8 @@ def warping_errors(output_FHWC: np.ndarray, target_FHWC: np.ndarray) -> tuple[np
         forward_HW2 = flow_of.calc(grays[t], grays[t + 1], None)
         backward_HW2 = flow_of.calc(grays[t + 1], grays[t], None)
         seen_HW = _seen(cv2, forward_HW2, backward_HW2)
+        if where_FHW is not None:
+            seen_HW &= where_FHW[t]
         of_output.append(_warping_error(cv2, output_FHWC[t], output_FHWC[t + 1], forward_HW2, seen_HW))
         of_target.append(_warping_error(cv2, target_FHWC[t], target_FHWC[t + 1], forward_HW2, seen_HW))
     return np.array(of_output, np.float64), np.array(of_target, np.float64)

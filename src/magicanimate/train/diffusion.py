@@ -20,7 +20,7 @@ from magicanimate.train.cache import LatentCache
 from magicanimate.train.data import in_turn
 from magicanimate.train.forward import predict_noisy
 from magicanimate.train.lora import MARK
-from magicanimate.train.objective import Objective, offset_noise, person_weight, sampling_noise
+from magicanimate.train.objective import Objective, cell_weight, offset_noise, sampling_noise
 from magicanimate.train.preview import Preview
 
 
@@ -37,6 +37,9 @@ class BranchSettings(BaseModel):
     window: int = Field(8, ge=1, description="stages 2 and 3: frames of a clip (K); stage 3 with 1: as stage 1")
     min_gap: float = Field(0.0, ge=0, description="seconds between reference and targets, where the clip is so long")
     person_weight: float = Field(1.0, ge=0, description="extra weight of the loss where the person is")
+    unknown_weight: float = Field(
+        0.0, ge=0, description="and where the warped picture knows nothing, for models that are shown it"
+    )
     noise_bias: float = Field(0.0, ge=0, description="0: timesteps uniform; b: their density rises as t**b")
     noise_offset: float = Field(0.0, ge=0, description="spread of a common shift of each channel's noise")
     snr_gamma: float | None = Field(None, gt=0, description="min-SNR-gamma weighting of the timesteps")
@@ -245,7 +248,9 @@ class DiffusionStage(Prefetched):
         t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
         prediction = predict_noisy(self._model, noisy, t, reference, planes, drawn.temporal, dropped)
-        weight = person_weight(motion, clean, settings.person_weight, self._model.config.control)
+        config = self._model.config
+        known = planes[:, -1:] if config.warp_input else None
+        weight = cell_weight(motion, clean, settings.person_weight, config.control, settings.unknown_weight, known)
         loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)
         return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped.float().mean())}
 

@@ -25,7 +25,7 @@ from magicanimate.train.batches import Prefetched, moved
 from magicanimate.train.cache import LatentCache
 from magicanimate.train.diffusion import BranchSettings, Sample, SampleSource, unreached
 from magicanimate.train.forward import predict_guided, predict_noisy
-from magicanimate.train.objective import person_weight, sampling_noise
+from magicanimate.train.objective import cell_weight, sampling_noise
 from magicanimate.train.preview import HeldOut, figures, generate, write_grid
 from magicanimate.train.trajectory import Trajectory, few_step_schedule
 
@@ -118,7 +118,7 @@ class DistillStage(Prefetched):
         output = predict_noisy(self.student, x, self._path.time(start), reference, planes, drawn.temporal)
         errors = self._path.loss(output, x, x_end, start, end)
         kind = self._teacher.config.control
-        loss = (person_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
+        loss = (cell_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
         return loss, {f"n_{drawn.branch}": 1.0, "on_policy": own.float().mean()}
 
     def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:

@@ -112,6 +112,15 @@ def with_motion_modules(model: Model) -> Model:
     return replace(model, denoiser=denoiser)
 
 
+def without_motion_modules(model: Model) -> Model:
+    """Return a model of the same spatial layers alone."""
+    config = dict(model.denoiser.config) | {"temporal_transformer_layers_per_block": 0}
+    denoiser = build_denoiser(config, model.config.norm_scope)
+    kept = {key: value for key, value in model.denoiser.state_dict().items() if ".motion_modules." not in key}
+    denoiser.load_state_dict(kept)
+    return replace(model, denoiser=denoiser)
+
+
 def with_noise(model: Model, mode: NoiseMode) -> Model:
     """Return a model whose frames have another kind of noise, in training and unless a job says otherwise."""
     return replace(model, config=model.config.model_copy(update={"noise": mode}))

@@ -121,12 +121,22 @@ def person_share(planes_NPhw: Tensor, control: ControlKind = "densepose") -> Ten
     return person.to(planes_NPhw.dtype).mean(1, keepdim=True)
 
 
-def person_weight(planes_NPhw: Tensor, like_BcKhw: Tensor, extra: float, control: ControlKind = "densepose") -> Tensor:
-    """1 + extra x the person's share of each latent cell, scaled to mean 1. [B,1,K,h,w].
+def cell_weight(
+    planes_NPhw: Tensor,
+    like_BcKhw: Tensor,
+    person: float,
+    control: ControlKind = "densepose",
+    unknown: float = 0.0,
+    known_N1hw: Tensor | None = None,
+) -> Tensor:
+    """1 + `person` x the person's share of each latent cell + `unknown` x the share that no drawing knows. [B,1,K,h,w].
 
-    Figures cover a sixth of the picture; without a weight, the still background takes most of the gradient.
+    Scaled to mean 1. Figures cover a sixth of the picture; without a weight, the still background takes most of the
+    gradient. known: share of each cell that the drawing knows, in [0, 1].
     """
     batch, _, frames, height, width = like_BcKhw.shape
-    person = F.adaptive_avg_pool2d(person_share(planes_NPhw, control), (height, width))
-    weight = rearrange(1 + extra * person, "(b k) 1 h w -> b 1 k h w", b=batch, k=frames)
+    weight = 1 + person * F.adaptive_avg_pool2d(person_share(planes_NPhw, control), (height, width))
+    if unknown and known_N1hw is not None:
+        weight = weight + unknown * (1 - F.adaptive_avg_pool2d(known_N1hw, (height, width)))
+    weight = rearrange(weight, "(b k) 1 h w -> b 1 k h w", b=batch, k=frames)
     return weight / weight.mean()

@@ -100,6 +100,11 @@ def _warps(held: HeldOut, shown: slice, stride: int) -> Tensor:
     return torch.stack([warp_planes(*clip) for clip in zip(pictures, own, motions, strict=True)])
 
 
+def known_shares(held: HeldOut, stride: int) -> np.ndarray:
+    """Return how much of each cell the warped picture knows, as models are shown it. [N,F,h,w] in [0, 1]."""
+    return _warps(held, slice(None), stride)[:, :, -1].numpy()
+
+
 def figures(results: np.ndarray, held: HeldOut) -> dict[str, float]:
     """Return means over clips and frames: psnr, body_psnr, part_accuracy, part_error."""
     n, f = results.shape[:2]
