@@ -16,6 +16,7 @@ from magicanimate.networks.detail import CHANNELS, PATCH, new_detail, patch_of, 
 from magicanimate.person.scene import BACKGROUND, GUESSED, KNOWN
 from magicanimate.synth.dataset import open_dataset
 from magicanimate.train.detail import DetailSettings, initial_network, nearest_truth
+from magicanimate.train.log import LOG
 from magicanimate.train.run import run
 from magicanimate.train.views import MIRRORED_PARTS, ViewSettings
 from magicanimate.train.warps import small_frames, with_errors
@@ -137,6 +138,10 @@ def test_stage_1_goes_on_with_the_warp(trained, tmp_path):
     model = load_model(run(settings(tmp_path / "warp.yaml", content), CPU))
     assert model.config.warp_input
     assert model.control.controlnet_cond_embedding.conv_in.weight[:, 25:].any(), "it learns to see it"
+    content |= {"out": str(tmp_path / "weighted"), "branches": content["branches"] | {"unknown_weight": 5.0}}
+    run(settings(tmp_path / "weighted.yaml", content), CPU)
+    first = [json.loads((tmp_path / name / LOG).read_text().splitlines()[0])["loss"] for name in ("warp", "weighted")]
+    assert first[0] != first[1]
 
 
 def test_small_frames_are_made_once_and_follow_the_views(tmp_path):

@@ -176,6 +176,7 @@ def test_tensorboard_has_scalars_and_sample_grids(trained, tmp_path):
         ("temporal", {"branches": {"stage": "temporal", "window": 9}}, "window: stage temporal with clips of 9 frames"),
         ("temporal", {"branches": {"stage": "temporal", "window": 5}}, "need 6 frames, but the data has 5"),
         ("appearance", {"branches": {"stage": "appearance", "targets": 5}}, "5 targets and a reference"),
+        ("appearance", {"branches": {"stage": "appearance", "unknown_weight": 2.0}}, "is not shown the warped picture"),
         ("temporal", {"branches": {"stage": "appearance"}}, "branches.stage must be temporal"),
         ("distill", {"distill": None}, "stage distill needs distill"),
         ("distill", {"distill": {"steps": 7}}, "7 few steps do not divide"),

@@ -15,6 +15,8 @@ def check_fit(branches: BranchSettings, model: Model, data: Dataset, held_out: D
                 f"{name}: pictures of {each.settings.size} pixels do not fit the model, whose latents cover "
                 f"{model.pixel_factor} x {model.pixel_factor} pixels."
             )
+    if branches.unknown_weight and not model.config.warp_input:
+        raise InputError("branches.unknown_weight: this model is not shown the warped picture; leave it at 0.")
     if branches.single_frames:
         if frames <= branches.targets:
             raise InputError(

@@ -248,9 +248,8 @@ class DiffusionStage(Prefetched):
         t = self._objective.timesteps(generator, len(clean), settings.noise_bias)
         noisy = self._objective.noisy(clean, noise, t)
         prediction = predict_noisy(self._model, noisy, t, reference, planes, drawn.temporal, dropped)
-        config = self._model.config
-        known = planes[:, -1:] if config.warp_input else None
-        weight = cell_weight(motion, clean, settings.person_weight, config.control, settings.unknown_weight, known)
+        control = self._model.config.control
+        weight = cell_weight(motion, clean, settings.person_weight, control, settings.unknown_weight, planes[:, -1:])
         loss = self._objective.loss(prediction, clean, noise, t, weight, settings.snr_gamma)
         return loss, {f"n_{drawn.branch}": 1.0, "n_dropped": float(dropped.float().mean())}
 

@@ -117,8 +117,9 @@ class DistillStage(Prefetched):
             x_end = self._teach(x, start, reference, planes, drawn.temporal)
         output = predict_noisy(self.student, x, self._path.time(start), reference, planes, drawn.temporal)
         errors = self._path.loss(output, x, x_end, start, end)
-        kind = self._teacher.config.control
-        loss = (cell_weight(motion, clean, self._branches.person_weight, kind) * errors).mean()
+        settings, control = self._branches, self._teacher.config.control
+        weight = cell_weight(motion, clean, settings.person_weight, control, settings.unknown_weight, planes[:, -1:])
+        loss = (weight * errors).mean()
         return loss, {f"n_{drawn.branch}": 1.0, "on_policy": own.float().mean()}
 
     def _noise(self, clean_BcKhw: Tensor, generator: torch.Generator) -> Tensor:

@@ -132,7 +132,7 @@ def cell_weight(
     """1 + `person` x the person's share of each latent cell + `unknown` x the share that no drawing knows. [B,1,K,h,w].
 
     Scaled to mean 1. Figures cover a sixth of the picture; without a weight, the still background takes most of the
-    gradient. known: share of each cell that the drawing knows, in [0, 1].
+    gradient. known: share of each cell that the drawing knows, in [0, 1]: the last plane of models that are shown it.
     """
     batch, _, frames, height, width = like_BcKhw.shape
     weight = 1 + person * F.adaptive_avg_pool2d(person_share(planes_NPhw, control), (height, width))
