@@ -106,7 +106,7 @@ def main() -> None:
             "seconds": median(whole),
             "times_faster_denoising": median(times["teacher"][0]) / median(denoising),
             "times_faster": median(times["teacher"][1]) / median(whole),
-            "to_teacher": float("inf") if name == "teacher" else float(np.mean([psnr(*pair) for pair in pairs])),
+            "to_teacher": float(np.mean([psnr(*pair) for pair in pairs])),
         }  # fmt: skip
         print(name, {key: round(value, 4) for key, value in result[name].items()})
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

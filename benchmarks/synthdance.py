@@ -251,13 +251,17 @@ def write_sheet(study: Study, methods: list[str], people: int, folder: Path, out
     Image.fromarray(np.concatenate(blocks, 1)).save(out)
 
 
+def changes(frames_FHWC: np.ndarray) -> np.ndarray:
+    """Return the changes between frames times 4, as pictures [F-1, H, W, 3] uint8."""
+    return (4 * np.abs(np.diff(frames_FHWC.astype(np.int16), axis=0))).clip(0, 255).astype(np.uint8)
+
+
 def write_changes(study: Study, methods: list[str], folder: Path, out: Path, columns: int = 8) -> None:
     """Write the first clip's frame-to-frame changes times 4: the truth above, then one row for each method."""
     clip = next(clips(study, 1, 1))
     rows = [clip.rgb, *(np.load(folder / f"{name}.npz")["frames"][0] for name in methods)]
-    changes = [4 * np.abs(np.diff(frames[1 : columns + 2].astype(int), axis=0)) for frames in rows]
-    sheet = np.concatenate([np.concatenate(list(row), 1) for row in changes])
-    Image.fromarray(sheet.clip(0, 255).astype(np.uint8)).save(out)
+    sheet = np.concatenate([np.concatenate(list(changes(frames[1 : columns + 2])), 1) for frames in rows])
+    Image.fromarray(sheet).save(out)
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "tests")]  # so that it
 import numpy as np  # noqa: E402
 from benchmarks.quality import moving_people  # noqa: E402
 from benchmarks.real_clips import FRAMES, RealClip, chosen_clips, read_clip, to_size  # noqa: E402
+from benchmarks.synthdance import changes  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from magicanimate import MagicAnimatePipeline  # noqa: E402
@@ -36,7 +37,6 @@ from magicanimate.evaluate.intervals import bootstrap, resample_counts  # noqa: 
 from magicanimate.evaluate.temporal import dtssd, warping_errors  # noqa: E402
 from magicanimate.media import clip_of_frames  # noqa: E402
 from magicanimate.models.model import Model, load_model  # noqa: E402
-from magicanimate.networks.vae import NoiseMode  # noqa: E402
 from magicanimate.person.scene import COMPLETED, FILLED, GUESSED  # noqa: E402
 from magicanimate.sampling.settings import SampleSettings  # noqa: E402
 from magicanimate.train.model_surgery import with_noise, without_motion_modules  # noqa: E402
@@ -89,11 +89,10 @@ def sampled(model: Model, held: HeldOut) -> np.ndarray:
     return generate(model, held, SampleSettings.for_model(model), seed=SEED, batch=1)
 
 
-def real(pipe: MagicAnimatePipeline, bare: MagicAnimatePipeline, clip: RealClip, noise: NoiseMode) -> Made:
+def real(pipe: MagicAnimatePipeline, bare: MagicAnimatePipeline, clip: RealClip) -> Made:
     """Return a real clip, made from its own first frame by both."""
     motion = as_motion(clip_of_frames(clip.frames_FHWC, clip.fps), AnimateSettings())
-    settings = AnimateSettings(detail=False, seed=SEED, noise=noise)
-    job = pipe.prepare(clip.frames_FHWC[0], motion, settings)
+    job = pipe.prepare(clip.frames_FHWC[0], motion, AnimateSettings(detail=False, seed=SEED))
     if job.scene is None:
         raise SystemExit(f"The person in {clip.name} cannot be drawn.")
     size, frames = clip.truth_FHWC.shape[1:3], min(len(job), len(clip.truth_FHWC))
@@ -130,8 +129,7 @@ def compared(clips: list[Made]) -> dict[str, dict[str, dict[str, float]]]:
 def write_changes(clip: Made, path: Path) -> None:
     """Write the frame-to-frame changes of one clip, times 4."""
     rows = [np.repeat(clip.unknown[1:, ..., None] * np.uint8(255), 3, -1)]
-    for frames in (clip.truth, *clip.frames.values()):
-        rows.append((4 * np.abs(np.diff(frames.astype(np.int16), axis=0))).clip(0, 255).astype(np.uint8))
+    rows += [changes(frames) for frames in (clip.truth, *clip.frames.values())]
     pick = np.linspace(0, len(rows[0]) - 1, SHOWN).round().astype(int)
     Image.fromarray(np.concatenate([np.concatenate(list(row[pick]), 1) for row in rows])).save(path)
 
@@ -153,7 +151,7 @@ def main(given: list[str] | None = None) -> None:
         pipes = [MagicAnimatePipeline(one) for one in (model, bare)]
         side, chosen = model.config.resolution[0], chosen_clips(arguments.real, None)
         clips = (read_clip(path, step, FRAMES, side) for path, step in chosen)
-        sources["real"] = [real(*pipes, clip, model.config.noise) for clip in clips]
+        sources["real"] = [real(*pipes, clip) for clip in clips]
     report = {}
     for name, clips in sources.items():
         share = np.mean([one.unknown.mean() for one in clips])

@@ -38,7 +38,7 @@ class BranchSettings(BaseModel):
     min_gap: float = Field(0.0, ge=0, description="seconds between reference and targets, where the clip is so long")
     person_weight: float = Field(1.0, ge=0, description="extra weight of the loss where the person is")
     unknown_weight: float = Field(
-        0.0, ge=0, description="and where the warped picture knows nothing, for models that are shown it"
+        0.0, ge=0, description="extra weight of the loss where the warped picture knows nothing, for models shown it"
     )
     noise_bias: float = Field(0.0, ge=0, description="0: timesteps uniform; b: their density rises as t**b")
     noise_offset: float = Field(0.0, ge=0, description="spread of a common shift of each channel's noise")
@@ -187,7 +187,7 @@ class Sample(NamedTuple):
     motion: Tensor
     """The motion's control planes [B*K,P,h',w']."""
     planes: Tensor
-    """All control planes, the motion's first."""
+    """Control planes: the motion's, then those of the warped picture, if any, the last of which is its known share."""
     reference: Tensor
     """[B,c,h,w]."""
     chance: Tensor
